@@ -1,0 +1,31 @@
+import { pino } from "pino";
+import type { Logger } from "./logger.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
+
+/** JSON lines on `stream` (default stdout, written synchronously: nothing is lost at exit). Errors go under `err`. */
+export function createLogger(options: { readonly level?: LogLevel; readonly fd?: number } = {}): Logger {
+  return pino(
+    {
+      level: options.level ?? "info",
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: {
+        paths: [
+          "secret",
+          "password",
+          "token",
+          "access_token",
+          "client_secret",
+          "*.secret",
+          "*.password",
+          "*.token",
+          "headers.authorization",
+        ],
+        censor: "[redacted]",
+      },
+    },
+    pino.destination({ fd: options.fd ?? 1, sync: true }),
+  );
+}
