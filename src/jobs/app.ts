@@ -78,12 +78,10 @@ export type InputSpec = z.output<typeof inputSchema>;
 
 export const outputSchema = z.strictObject({
   from: z.string().meta({ description: "path or glob below the job's work/ directory" }),
-  to: templateSchema
-    .optional()
-    .meta({
-      description:
-        "destination URL; without it the output is uploaded to the hub, where there is one, or stays in the work directory",
-    }),
+  to: templateSchema.optional().meta({
+    description:
+      "destination URL; without it the output is uploaded to the hub, where there is one, or stays in the work directory",
+  }),
   kind: z.enum(["file", "directory", "glob"]).default("file"),
   required: z.boolean().default(true),
   include: z.array(z.string()).default([]),

@@ -1,0 +1,101 @@
+import type { Adapter, Handle } from "../common/adapter.ts";
+import type { CallContext } from "../common/context.ts";
+import type { Token } from "../common/token.ts";
+import type { Resources } from "../jobs/app.ts";
+import type { AttemptEnd } from "../jobs/states.ts";
+
+/** Everything needed to start one attempt; made by the pure functions of command.ts, stored in the journal, contains no secrets. */
+export interface AttemptPlan {
+  readonly token: Token;
+  /** 1, 2, …; also `SITEAGENT_ATTEMPT` in the environment. */
+  readonly attempt: number;
+  /** Absolute; evidence goes here (started/, shim, job, out, err, timeout, rc). Exists, empty, 0700. */
+  readonly directory: string;
+  /** Absolute; the command's working directory. Exists. */
+  readonly workDirectory: string;
+  readonly argv: readonly [string, ...string[]];
+  /** The whole environment, built from nothing. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly runtime: "plain" | "pty";
+  /** e.g. 0o077. */
+  readonly umask: number;
+  /** Time limit of the attempt, held without the agent; undefined = none. */
+  readonly limitMs: number | undefined;
+  /** Between TERM and KILL. */
+  readonly graceMs: number;
+  /** Cap of each of out and err. */
+  readonly maxOutputBytes: number;
+  readonly resources: Resources;
+}
+
+/** How everybody names an attempt: the token is what the outside world stores; the directory holds its evidence. */
+export interface AttemptRef {
+  readonly token: Token;
+  readonly directory: string;
+  /** What `launch` or `find` returned, when known. */
+  readonly handle?: Handle | undefined;
+}
+
+export type LaunchResult =
+  | { readonly state: "accepted"; readonly handle: Handle }
+  /** Certain that nothing ran and nothing will: `end.cause` is `launch` (or `infrastructure`). */
+  | { readonly state: "refused"; readonly end: AttemptEnd }
+  /** A limit of the moment (slots, queue caps, EAGAIN): try again later, nothing ran. */
+  | { readonly state: "busy"; readonly reason: string }
+  /** No clear answer: ask `find` before anything else. */
+  | { readonly state: "unknown"; readonly why: string };
+
+/** In which tier "nothing is left" is known (invariant 5). */
+export type ProofTier = "cgroup" | "unit" | "subreaper" | "group" | "scheduler" | "never-started";
+
+/** Three-valued: seen (queued, running, ended), authoritatively absent, could not tell (unknown). */
+export type AttemptStatus =
+  | { readonly state: "queued"; readonly reason?: string }
+  | { readonly state: "running"; readonly since: string; readonly suspended?: boolean; readonly node?: string }
+  | {
+      readonly state: "ended";
+      readonly end: AttemptEnd;
+      /** Processes of the attempt still alive although it ended; `[]` = proven gone by `tier`. */
+      readonly remaining: readonly number[];
+      readonly tier: ProofTier;
+    }
+  /** Never started and never will be by this token (no guard, no queue entry). */
+  | { readonly state: "absent" }
+  | {
+      readonly state: "unknown";
+      readonly why: "unreachable" | "unrecognised" | "not-listed" | "starting";
+      readonly raw?: string;
+    };
+
+export type StopResult =
+  | { readonly state: "stopping" }
+  | { readonly state: "gone"; readonly tier: ProofTier }
+  | { readonly state: "remaining"; readonly pids: readonly number[] }
+  | { readonly state: "unknown"; readonly why: string };
+
+export interface LauncherCapabilities {
+  readonly runtimes: readonly ("plain" | "pty")[];
+  readonly tier: ProofTier;
+  /** True when a terminal of a `pty` attempt can be attached to. */
+  readonly attach: boolean;
+}
+
+/**
+ * Starts attempts and follows them. Verbs are plural, one result per item in the same order; they throw only when nothing at
+ * all could be asked. A second `launch` of a token never starts it a second time.
+ */
+export interface Launcher extends Adapter {
+  readonly capabilities: LauncherCapabilities;
+  launch(plans: readonly AttemptPlan[], context: CallContext): Promise<readonly LaunchResult[]>;
+  /** After an unclear launch or a restart: which of these exist? `undefined` = proven not to. Throws UNREACHABLE/RUNNER when it cannot tell. */
+  find(refs: readonly AttemptRef[], context: CallContext): Promise<readonly (Handle | undefined)[]>;
+  statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]>;
+  /** TERM, grace, KILL, verify; returns at once with `stopping` while that goes on. Idempotent. */
+  stop(
+    refs: readonly AttemptRef[],
+    how: { readonly graceMs: number; readonly reason: string },
+    context: CallContext,
+  ): Promise<readonly StopResult[]>;
+  /** Calls back with the token when an attempt probably changed (start, end); a hint, never proof. */
+  watch(onChange: (token: Token) => void): Disposable;
+}

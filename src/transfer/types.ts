@@ -1,0 +1,118 @@
+import type { Adapter } from "../common/adapter.ts";
+import type { CallContext } from "../common/context.ts";
+import type { Token } from "../common/token.ts";
+
+export type Direction = "in" | "out";
+
+/** One declared input or output of a job, with its templates filled and its policy verdict taken. */
+export interface TransferItem {
+  /** Name of the input or output in the app. */
+  readonly name: string;
+  /** Stage in: URL. Stage out: path or glob relative to `root`. */
+  readonly source: string;
+  /** Stage in: path relative to `root`. Stage out: URL (a trailing `/` means: into this directory). */
+  readonly target: string;
+  readonly kind: "file" | "directory" | "glob";
+  readonly required: boolean;
+  readonly mode: "copy" | "link";
+  readonly expectedSize?: number | undefined;
+  /** Lower-case hexadecimal. */
+  readonly expectedSha256?: string | undefined;
+  readonly maxBytes?: number | undefined;
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+}
+
+/** One file that lies complete and verified at its final name. */
+export interface ManifestEntry {
+  /** Item it belongs to. */
+  readonly item: string;
+  /** Relative to the job's root (in: target, out: source), with `/`. */
+  readonly path: string;
+  /** Where it was put or taken from. */
+  readonly url: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** How the far side was verified: `digest` (read back or computed there), `size` (only size could be compared), `local`. */
+  readonly verified: "digest" | "size" | "local";
+}
+
+export interface Progress {
+  readonly item: string;
+  readonly path: string;
+  readonly bytes: number;
+  readonly totalBytes: number | undefined;
+  readonly files: number;
+  readonly totalFiles: number | undefined;
+}
+
+export interface TransferRequest {
+  /** The job's token; names partial files. */
+  readonly token: Token;
+  readonly direction: Direction;
+  /** Absolute local directory that no path may leave (`in/` for stage-in, `work/` for stage-out). */
+  readonly root: string;
+  readonly items: readonly TransferItem[];
+  /** Entries already verified by an earlier run; the engine checks that they still are (size, mtime hint) and does not move them again. */
+  readonly known: readonly ManifestEntry[];
+  /** Called, and awaited, for each file that is done: the caller journals it. */
+  readonly onFile: (entry: ManifestEntry) => Promise<void>;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface TransferOutcome {
+  /** All files, known ones included, sorted by path. */
+  readonly manifest: readonly ManifestEntry[];
+  /** Optional items of which nothing was there. */
+  readonly missing: readonly string[];
+  readonly movedBytes: number;
+}
+
+/**
+ * Moves items. Idempotent: what is complete stays. Data at a final name is complete and verified; partial data lives under
+ * `.part-<token>-…` beside it. Retries inside with backoff; throws TRANSFER (worth another try later), TRANSFER_REFUSED, POLICY,
+ * UNSAFE_PATH or DIGEST_MISMATCH naming item and file.
+ */
+export interface TransferEngine extends AsyncDisposable {
+  run(request: TransferRequest, context: CallContext): Promise<TransferOutcome>;
+  /** Removes partial files of a job below `root`. */
+  clean(token: Token, root: string, context: CallContext): Promise<void>;
+}
+
+export interface RemoteFile {
+  /** Relative to the listed URL with `/`; empty for the URL itself. */
+  readonly path: string;
+  readonly bytes: number | undefined;
+  readonly mtimeMs: number | undefined;
+  /** Changes when the content does (ETag, inode+mtime), when the source offers one. */
+  readonly version: string | undefined;
+  readonly sha256?: string | undefined;
+}
+
+/** One way to reach files; the engine does everything else (order, parallelism, retries, verification, names). */
+export interface TransferAdapter extends Adapter {
+  /** Without colon: `file`, `http`, `https`, `sftp`. */
+  readonly schemes: readonly string[];
+  readonly capabilities: {
+    readonly resume: boolean;
+    readonly list: boolean;
+    readonly write: boolean;
+    readonly digest: boolean;
+  };
+  /** The files that `url` stands for. Throws TRANSFER_REFUSED when there is nothing. */
+  list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]>;
+  /** Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER (source changed). */
+  read(url: string, file: RemoteFile, offset: number, context: CallContext): Promise<AsyncIterable<Uint8Array>>;
+  /** Writes a whole file under a partial name and renames it where the protocol can; returns when it is complete there. */
+  write(
+    url: string,
+    localPath: string,
+    info: { readonly bytes: number; readonly sha256: string; readonly token: Token },
+    context: CallContext,
+  ): Promise<void>;
+  /** Size and, where it can be had, digest of what now lies at `url`; undefined = nothing there. */
+  verify(
+    url: string,
+    context: CallContext,
+  ): Promise<{ readonly bytes: number | undefined; readonly sha256: string | undefined } | undefined>;
+}
