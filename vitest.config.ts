@@ -5,6 +5,8 @@ const shared = { restoreMocks: true, unstubEnvs: true } as const;
 export default defineConfig({
   test: {
     silent: "passed-only",
+    // Once per run, in the process of vitest: engines, and the PostgreSQL of the run.
+    globalSetup: ["test/helpers/engines/setup.ts"],
     projects: [
       { test: { ...shared, name: "unit", include: ["test/unit/**/*.test.ts"] } },
       {

@@ -1,0 +1,32 @@
+import { chromium } from "./chromium.ts";
+import { container } from "./container.ts";
+import type { Engine, EngineProbe } from "./engine.ts";
+import { postgres } from "./postgres-cluster.ts";
+import { pty } from "./pty.ts";
+import { sshd } from "./sshd.ts";
+import { systemdAnalyze } from "./systemd-analyze.ts";
+
+/** All engines that tests may ask for, by the names of TEST_REQUIRE. One file per engine. */
+export const engines = {
+  postgres,
+  pty,
+  "systemd-analyze": systemdAnalyze,
+  sshd,
+  chromium,
+  container,
+} as const satisfies Record<string, Engine>;
+
+export type EngineName = keyof typeof engines;
+export type EngineProbes = Readonly<Record<EngineName, EngineProbe>>;
+
+export const engineNames = Object.keys(engines) as readonly EngineName[];
+
+export function isEngineName(name: string): name is EngineName {
+  return Object.hasOwn(engines, name);
+}
+
+/** Looks for all engines at once; well under a second. */
+export async function probeEngines(): Promise<EngineProbes> {
+  const entries = await Promise.all(engineNames.map(async (name) => [name, await engines[name].probe()] as const));
+  return Object.fromEntries(entries) as Record<EngineName, EngineProbe>;
+}
