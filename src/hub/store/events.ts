@@ -1,0 +1,50 @@
+/** The hub's event stream: appended in the transaction of the change it tells of, read by sequence number. */
+import { sql } from "kysely";
+import type { JsonObject } from "../../common/json.ts";
+import type { EventRow } from "./tables.ts";
+import type { Queries, StoreKind, Tx } from "./types.ts";
+
+export interface NewEvent {
+  readonly type: string;
+  readonly at: number;
+  readonly jobId?: string | null;
+  readonly workflowId?: string | null;
+  readonly siteId?: string | null;
+  readonly owner?: string | null;
+  /** Who caused it: `user:…`, `client:…`, `hub`. */
+  readonly actor?: string | null;
+  readonly data?: JsonObject;
+}
+
+const eventLock = 7_201_934_116;
+
+/**
+ * Appends events and wakes readers. On PostgreSQL a transaction lock makes numbers appear in commit order: nobody who
+ * saw number N ever has to look below N again. Call it late in the transaction; it serialises writers until the commit.
+ */
+export async function appendEvents(tx: Tx, kind: StoreKind, events: readonly NewEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  if (kind === "postgres") await sql`SELECT pg_advisory_xact_lock(${eventLock})`.execute(tx.db);
+  const rows = events.map((event) => ({
+    at: event.at,
+    type: event.type,
+    job_id: event.jobId ?? null,
+    workflow_id: event.workflowId ?? null,
+    site_id: event.siteId ?? null,
+    owner: event.owner ?? null,
+    actor: event.actor ?? null,
+    data: JSON.stringify(event.data ?? {}),
+  }));
+  for (let start = 0; start < rows.length; start += 500) {
+    await tx.db
+      .insertInto("events")
+      .values(rows.slice(start, start + 500))
+      .execute();
+  }
+  tx.notify("events", "");
+}
+
+/** Events after number `after`, oldest first, at most `limit`. */
+export async function readEvents(db: Queries, after: number, limit: number): Promise<EventRow[]> {
+  return await db.selectFrom("events").selectAll().where("seq", ">", after).orderBy("seq").limit(limit).execute();
+}

@@ -1,0 +1,135 @@
+/**
+ * The store of one machine: node:sqlite under Kysely. One connection, one writer at a time (Kysely queues), write-ahead log
+ * with a sync at every commit. The file belongs to one hub process; a second opener is refused.
+ */
+import { EventEmitter } from "node:events";
+import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { Kysely, SqliteDialect, sql } from "kysely";
+import { Fault } from "../../common/fault.ts";
+import { canonicalJson } from "../filter/canonical.ts";
+import { regexTest } from "../filter/regex.ts";
+import { storeFault } from "./errors.ts";
+import { migrate } from "./migrations.ts";
+import type { HubDatabase } from "./tables.ts";
+import type { Channel, Store, Tx } from "./types.ts";
+
+/** Prepared statements that are kept; the hub's own queries are a few hundred. */
+const statementsKept = 500;
+
+/** Opens (and makes) the database at `path`; `:memory:` for a store that ends with the process. Throws `STORE`, `ALREADY_RUNNING`. */
+export async function openSqliteStore(path: string): Promise<Store> {
+  const database = openDatabase(path);
+  const db = new Kysely<HubDatabase>({ dialect: new SqliteDialect({ database: adapter(database) }) });
+  try {
+    await migrate(db, "sqlite");
+  } catch (error) {
+    await db.destroy();
+    throw storeFault(error);
+  }
+  return new SqliteStore(db);
+}
+
+function openDatabase(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path, { timeout: 1_000 });
+    database.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+    database.exec("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-65536; BEGIN IMMEDIATE; COMMIT;");
+  } catch (error) {
+    database?.close();
+    const busy = typeof error === "object" && error !== null && "errcode" in error && error.errcode === 5;
+    if (busy) throw new Fault("ALREADY_RUNNING", `another hub uses the database '${path}'`, { cause: error });
+    throw new Fault("STORE", `the hub's database '${path}' cannot be opened`, { cause: error });
+  }
+  database.function("json_canonical", { deterministic: true }, (text) => canonicalJson(String(text)));
+  database.function("regex_test", { deterministic: true }, (pattern, text) =>
+    regexTest(String(pattern), String(text)) ? 1 : 0,
+  );
+  return database;
+}
+
+/** What Kysely's SQLite dialect wants, on node:sqlite. */
+function adapter(database: DatabaseSync) {
+  const kept = new Map<string, StatementSync>();
+  function statement(text: string): StatementSync {
+    const known = kept.get(text);
+    if (known) return known;
+    const made = database.prepare(text);
+    if (kept.size >= statementsKept) kept.clear();
+    kept.set(text, made);
+    return made;
+  }
+  return {
+    close: () => {
+      kept.clear();
+      database.close();
+    },
+    prepare: (text: string) => {
+      const prepared = statement(text);
+      return {
+        reader: prepared.columns().length > 0,
+        all: (parameters: readonly unknown[]) => prepared.all(...(parameters as SQLInputValue[])),
+        run: (parameters: readonly unknown[]) => prepared.run(...(parameters as SQLInputValue[])),
+        iterate: (parameters: readonly unknown[]) =>
+          database.prepare(text).iterate(...(parameters as SQLInputValue[])) as IterableIterator<unknown>,
+      };
+    },
+  };
+}
+
+class SqliteStore implements Store {
+  readonly kind = "sqlite";
+  readonly db: Kysely<HubDatabase>;
+  readonly #emitter = new EventEmitter().setMaxListeners(0);
+
+  constructor(db: Kysely<HubDatabase>) {
+    this.db = db;
+  }
+
+  async transaction<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
+    const notices: [Channel, string][] = [];
+    let result: T;
+    try {
+      result = await this.db
+        .transaction()
+        .execute(async (db) => await fn({ db, notify: (channel, payload) => void notices.push([channel, payload]) }));
+    } catch (error) {
+      throw storeFault(error);
+    }
+    for (const [channel, payload] of notices) this.#emit(channel, payload);
+    return result;
+  }
+
+  async notify(channel: Channel, payload: string): Promise<void> {
+    this.#emit(channel, payload);
+    await Promise.resolve();
+  }
+
+  listen(channel: Channel, listener: (payload: string) => void): () => void {
+    this.#emitter.on(channel, listener);
+    return () => void this.#emitter.off(channel, listener);
+  }
+
+  async healthy(): Promise<boolean> {
+    try {
+      await sql`SELECT 1`.execute(this.db);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#emitter.removeAllListeners();
+    await this.db.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Like PostgreSQL's: never inside the caller's turn. */
+  #emit(channel: Channel, payload: string): void {
+    setImmediate(() => this.#emitter.emit(channel, payload));
+  }
+}

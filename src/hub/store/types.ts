@@ -1,0 +1,42 @@
+/**
+ * The hub's store: one interface over Kysely, two engines. Queries are written once, with the query builder or `sql`
+ * templates (values are always parameters); what differs between the engines is in `kind` and in `src/hub/filter`.
+ */
+import type { Kysely, Transaction } from "kysely";
+import type { HubDatabase } from "./tables.ts";
+
+export type StoreKind = "sqlite" | "postgres";
+
+/** Anything that can run queries: the store's own handle or a transaction. */
+export type Queries = Kysely<HubDatabase>;
+
+/** Channels of wake-ups. Payloads are hints (an id, a site); the truth is in the tables, so a lost one costs only time. */
+export type Channel = "jobs" | "events" | "orders" | "registry";
+
+export interface Tx {
+  readonly db: Transaction<HubDatabase>;
+  /** Delivered to all listeners of all hub processes after the commit, and not at all without one. */
+  notify(channel: Channel, payload: string): void;
+}
+
+export interface Store extends AsyncDisposable {
+  readonly kind: StoreKind;
+  /** For reads and single statements. A single statement is its own durable transaction. */
+  readonly db: Queries;
+  /**
+   * Runs `fn` in one transaction and returns when it is durable. Everything in `fn` goes through `tx.db`; nothing slow may
+   * be awaited in it (SQLite has one connection, everybody else waits), and it may run again when PostgreSQL
+   * reports a serialisation failure or deadlock: no side effects in it. Throws what `fn` throws, or `STORE`.
+   */
+  transaction<T>(fn: (tx: Tx) => Promise<T>): Promise<T>;
+  /** A wake-up outside a transaction. */
+  notify(channel: Channel, payload: string): Promise<void>;
+  /**
+   * Calls `listener` for every wake-up of `channel`, from this process or another on the same database, until the returned
+   * function is called. After a lost connection listeners are called with the payload `""`: look at everything.
+   */
+  listen(channel: Channel, listener: (payload: string) => void): () => void;
+  /** True when the database answers a trivial query within two seconds. */
+  healthy(): Promise<boolean>;
+  close(): Promise<void>;
+}
