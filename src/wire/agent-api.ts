@@ -14,6 +14,18 @@ import {
   timeSchema,
 } from "./common.ts";
 
+/** The object that a trigger-made job is about: config keeps only `object_id`, as on the NMDC Runtime; the rest is resolved here. */
+export const specObjectSchema = z.object({
+  id: idSchema,
+  name: z.string().optional(),
+  mime_type: z.string().optional(),
+  size: z.int().min(0).optional(),
+  checksums: z.array(z.object({ type: z.string(), checksum: z.string() })).default([]),
+  /** Of its access methods, in their order. */
+  urls: z.array(z.string()).default([]),
+});
+export type SpecObject = z.output<typeof specObjectSchema>;
+
 /** What an agent needs to run a job. Values are data: only the site's own apps say what is done with them. */
 export const jobSpecSchema = z.object({
   workflow: idSchema,
@@ -25,6 +37,8 @@ export const jobSpecSchema = z.object({
   tags: tagsSchema.default({}),
   owner: z.string().optional(),
   retry_of: idSchema.optional(),
+  /** For templates: `{{object.url}}` (the first), `{{object.name}}`, `{{object.size}}`, `{{object.sha256}}`. */
+  object: specObjectSchema.optional(),
   parents: z
     .array(z.object({ id: idSchema, state: stateSchema, outputs: z.array(outputFileSchema).default([]) }))
     .default([]),
@@ -154,7 +168,11 @@ export const renewRequestSchema = z.strictObject({ epoch: z.int().min(1) });
 /** POST /siteagent/v1/jobs/{id}:release — hand a job back: it becomes READY for others. */
 export const releaseRequestSchema = z.strictObject({ epoch: z.int().min(1), reason: z.string().max(1000) });
 
-/** PUT /siteagent/v1/jobs/{id}/logs/{stream}?attempt=&offset=&epoch= with raw bytes (≤ 256 KiB); 416 BAD_OFFSET with `details.offset`. */
+/**
+ * PUT /siteagent/v1/jobs/{id}/logs/{stream}?attempt=&offset=&epoch=[&final=true] with raw bytes (≤ 256 KiB); 416 BAD_OFFSET with
+ * `details.offset`. `final`: nothing follows (the body may be empty); without it readers see the end a few seconds after the job's.
+ * Bytes beyond the hub's cap are dropped: the answered offset is then that of the sender.
+ */
 export const logStreams = ["stdout", "stderr"] as const;
 export type LogStream = (typeof logStreams)[number];
 export const logChunkAnswerSchema = z.object({ offset: z.int().min(0) });

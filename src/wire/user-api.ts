@@ -19,7 +19,7 @@ import { parentPolicies } from "../jobs/parent-policy.ts";
 export const roles = ["viewer", "submitter", "operator", "admin"] as const;
 export type Role = (typeof roles)[number];
 
-/** POST /siteagent/v1/jobs (header Idempotency-Key) */
+/** POST /siteagent/v1/jobs (header Idempotency-Key) → 201 made now, 200 when the key had made it before. */
 export const jobCreateSchema = z.strictObject({
   workflow: idSchema,
   name: z.string().max(256).optional(),
@@ -138,6 +138,13 @@ export const eventSchema = z.object({
   data: jsonObjectSchema,
 });
 export type HubEvent = z.output<typeof eventSchema>;
+export const eventQuerySchema = z.object({
+  /** Only events with a greater `seq`; 0 = from the first one kept. SSE: `Last-Event-ID` wins. */
+  after: z.coerce.number().int().min(0).default(0),
+  job: idSchema.optional(),
+  limit: z.coerce.number().int().min(0).max(10_000).default(1000),
+});
+/** `last_seq`: of the newest event of all; with `limit=0` a cheap way to learn where "now" is. */
 export const eventListSchema = z.object({ events: z.array(eventSchema), last_seq: z.int() });
 
 /** GET /siteagent/v1/jobs/{id}/logs/{stream}?attempt=&offset=&limit= → raw bytes; headers Siteagent-Log-Offset, -Size, -Complete. */
@@ -160,6 +167,31 @@ export const fileViewSchema = z.object({
 });
 
 /** GET/PUT/DELETE /siteagent/v1/workflows/{id}, object_types/{id}, triggers/{id}; GET without id lists. */
+export const fileListSchema = z.object({ files: z.array(fileViewSchema) });
+/** One entry of a registry as GET shows it. `source`: `config` rows come from the hub's file and are edited there. */
+const registryView = {
+  id: idSchema,
+  name: z.string().nullable(),
+  description: z.string().nullable(),
+  created_at: timeSchema,
+  source: z.string(),
+};
+export const workflowViewSchema = z.object({
+  ...registryView,
+  capability_ids: z.array(z.string()),
+  claims: z.enum(["nmdc", "exclusive"]),
+});
+export const workflowListSchema = z.object({ workflows: z.array(workflowViewSchema) });
+export const objectTypeViewSchema = z.object(registryView);
+export const objectTypeListSchema = z.object({ object_types: z.array(objectTypeViewSchema) });
+export const triggerViewSchema = z.object({
+  id: idSchema,
+  object_type_id: idSchema,
+  workflow_id: idSchema,
+  created_at: timeSchema,
+  source: z.string(),
+});
+export const triggerListSchema = z.object({ triggers: z.array(triggerViewSchema) });
 export const workflowEditSchema = z.strictObject({
   name: z.string().max(256).optional(),
   description: z.string().max(10_000).optional(),
@@ -185,6 +217,9 @@ export const siteViewSchema = z.object({
   health: jsonObjectSchema,
 });
 
+export type SiteView = z.output<typeof siteViewSchema>;
+export const siteListSchema = z.object({ sites: z.array(siteViewSchema) });
+
 /** GET /siteagent/v1/me */
 export const meSchema = z.object({
   name: z.string(),
@@ -207,12 +242,23 @@ export const tokenViewSchema = z.object({
   expires_at: timeSchema.nullable(),
   last_used_at: timeSchema.nullable(),
 });
+/** The only time that the secret (`sat_…`) is shown. */
+export const tokenCreatedSchema = tokenViewSchema.extend({ secret: z.string() });
+export const tokenListSchema = z.object({ tokens: z.array(tokenViewSchema) });
 /** PUT /siteagent/v1/users/{name} {role, password?} (admin) */
 export const userEditSchema = z.strictObject({
   role: z.enum(roles),
   password: z.string().min(8).max(1024).optional(),
   disabled: z.boolean().optional(),
 });
+
+export const userViewSchema = z.object({
+  name: z.string(),
+  role: z.enum(roles),
+  disabled: z.boolean(),
+  sites: z.array(z.string()),
+});
+export const userListSchema = z.object({ users: z.array(userViewSchema) });
 
 /** Every error body of ours: FastAPI's `detail` with the RFC 9457 members beside it. */
 export const problemSchema = z.object({
