@@ -1,10 +1,11 @@
 // Plain JavaScript for the machine's own Node (18 or newer): installs what package-lock.json names when it is missing,
 // then goes on under the Node 24 that came with it. No install scripts, no compiler, no system packages.
-import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ensureInstalled } from "./bootstrap/install.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -13,30 +14,8 @@ function fail(code, message) {
   process.exit(code);
 }
 
-/** Runs a command in the foreground; ends this process with its exit code when `last`. */
-function run(file, args, { last = false, env = process.env } = {}) {
-  const done = spawnSync(file, args, { cwd: last ? process.cwd() : root, stdio: "inherit", env });
-  if (done.error) fail(69, `cannot run ${file}: ${done.error.message}`);
-  const code = done.status ?? 128 + (done.signal === "SIGINT" ? 2 : 15);
-  if (last) process.exit(code);
-  return code;
-}
-
-function ensureInstalled() {
-  const lock = createHash("sha256")
-    .update(readFileSync(join(root, "package-lock.json")))
-    .digest("hex");
-  const stamp = join(root, "node_modules", ".siteagent-lock");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8").trim() === lock) return;
-  process.stderr.write("siteagent: installing dependencies from npm (once, about a minute)\n");
-  const code = run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-  if (code !== 0) fail(69, `npm ci ended with ${code}: is the npm registry reachable?`);
-  writeFileSync(stamp, `${lock}\n`);
-}
-
 function node24() {
-  const arch = { x64: "x64", arm64: "arm64" }[process.arch];
-  const bundled = join(root, "node_modules", `node-linux-${arch}`, "bin", "node");
+  const bundled = join(root, "node_modules", `node-linux-${process.arch}`, "bin", "node");
   for (const candidate of [bundled, process.execPath]) {
     if (!existsSync(candidate)) continue;
     const version = spawnSync(candidate, ["--version"], { encoding: "utf8" }).stdout?.trim() ?? "";
@@ -44,17 +23,27 @@ function node24() {
   }
   return fail(
     78,
-    `Node 24 is needed; none found at ${bundled}, and this is ${process.version} on ${process.platform}-${process.arch}`,
+    `Node 24 is needed; none that runs at ${bundled}, and this is ${process.version} on ${process.platform}-${process.arch}`,
   );
 }
 
-const [task = "help", ...rest] = process.argv.slice(2);
-ensureInstalled();
-const node = node24();
-// Tools that find `node` by PATH must find the same one.
-const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ""}` };
-const bin = (name) => join(root, "node_modules", name);
+/** Runs the task in the foreground and ends as it ends; signals to this process go on to it. */
+function runTask(node, args) {
+  // Tools that find `node` by PATH must find the same one.
+  const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ""}` };
+  const child = spawn(node, args, { stdio: "inherit", env });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.on(signal, () => {
+      // What is typed at the terminal reaches the child by itself; a second copy would mean "at once".
+      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+    });
+  }
+  child.on("error", (error) => fail(69, `cannot run ${node}: ${error.message}`));
+  child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 15)));
+}
+
 const script = (name) => join(root, "scripts", name);
+const tool = (name) => join(root, "node_modules", name);
 const tasks = {
   demo: [join(root, "src/main.ts"), "demo"],
   cli: [join(root, "src/main.ts")],
@@ -62,10 +51,16 @@ const tasks = {
   check: [script("check.ts")],
   generate: [script("generate.ts")],
   build: [script("build.ts")],
-  typecheck: [bin("typescript/bin/tsc"), "-p", root],
-  lint: [bin("oxlint/bin/oxlint"), "--type-aware"],
-  format: [bin("oxfmt/bin/oxfmt")],
+  typecheck: [tool("typescript/bin/tsc"), "-p", root],
+  lint: [tool("oxlint/bin/oxlint"), "--type-aware"],
+  format: [tool("oxfmt/bin/oxfmt")],
 };
-const chosen = tasks[task];
+
+const [task = "help", ...rest] = process.argv.slice(2);
+const chosen = Object.hasOwn(tasks, task) ? tasks[task] : undefined;
 if (!chosen) fail(64, `unknown task '${task}'; one of ${Object.keys(tasks).join(", ")}`);
-run(node, [...chosen, ...rest], { last: true, env });
+const major = Number(process.versions.node.split(".")[0]);
+if (major < 18) fail(78, `Node 18 or newer is needed to begin, this is ${process.version}`);
+const problem = await ensureInstalled(root);
+if (problem) fail(69, problem);
+runTask(node24(), [...chosen, ...rest]);
