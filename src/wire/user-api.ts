@@ -147,12 +147,17 @@ export const eventQuerySchema = z.object({
 /** `last_seq`: of the newest event of all; with `limit=0` a cheap way to learn where "now" is. */
 export const eventListSchema = z.object({ events: z.array(eventSchema), last_seq: z.int() });
 
-/** GET /siteagent/v1/jobs/{id}/logs/{stream}?attempt=&offset=&limit= → raw bytes; headers Siteagent-Log-Offset, -Size, -Complete. */
+/**
+ * GET /siteagent/v1/jobs/{id}/logs/{stream}?attempt=&offset=&limit= → raw bytes; headers Siteagent-Log-Offset, -Size, -Complete
+ * (nothing follows in this attempt), -Attempt, -Latest-Attempt, -Ended (the job has ended: no further attempt).
+ */
 export const logHeaders = {
   offset: "siteagent-log-offset",
   size: "siteagent-log-size",
   complete: "siteagent-log-complete",
   attempt: "siteagent-log-attempt",
+  latestAttempt: "siteagent-log-latest-attempt",
+  ended: "siteagent-log-ended",
 } as const;
 /** GET /siteagent/v1/jobs/{id}/outputs; the bytes at …/outputs/{path}. */
 export const outputListSchema = z.object({ outputs: z.array(outputFileSchema) });

@@ -1,0 +1,102 @@
+import { systemClock } from "../common/clock.ts";
+import { Fault, isFault } from "../common/fault.ts";
+import { backoffMs, syncBackoff } from "../common/retry.ts";
+import type { LogStream } from "../wire/agent-api.ts";
+import { logHeaders } from "../wire/user-api.ts";
+import { type HubHttp, part, readBytes } from "./http.ts";
+import { api } from "./paths.ts";
+
+export interface LogOptions {
+  readonly stream?: LogStream | undefined;
+  /** Number of the attempt; default: the latest; with `follow` also the later ones. */
+  readonly attempt?: number | undefined;
+  /** First byte wanted (of the first attempt shown); default 0. */
+  readonly offset?: number | undefined;
+  /** Go on until the log is complete (the job has ended and its log with it). */
+  readonly follow?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Pause between two looks at a log that did not grow, milliseconds; default 1 000. */
+  readonly pollMs?: number | undefined;
+}
+
+export interface LogPiece {
+  readonly attempt: number;
+  /** Of the first byte of `bytes` in the attempt's log. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+interface LogAnswer extends LogPiece {
+  readonly latestAttempt: number;
+  /** Nothing follows in this attempt. */
+  readonly complete: boolean;
+  /** The job has ended too: no further attempt. */
+  readonly ended: boolean;
+  readonly size: number;
+}
+
+const pageBytes = 1024 * 1024;
+
+/**
+ * The bytes of a job's log in order. Continues by offset after a lost connection, so that no byte is missing or doubled.
+ * @throws Fault NOT_FOUND, UNAUTHENTICATED, FORBIDDEN; UNREACHABLE without `follow`, which waits for the hub instead.
+ */
+export async function* logs(http: HubHttp, job: string, options: LogOptions = {}): AsyncGenerator<LogPiece> {
+  const { signal } = options;
+  let attempt = options.attempt;
+  let offset = options.offset ?? 0;
+  let failures = 0;
+  while (!signal?.aborted) {
+    let answer: LogAnswer;
+    try {
+      answer = await readPiece(http, job, attempt, offset, options);
+      failures = 0;
+    } catch (error) {
+      if (signal?.aborted) return;
+      if (!options.follow || !isFault(error, "UNREACHABLE", "STORE", "RATE_LIMITED", "TIMEOUT")) throw error;
+      await systemClock.sleep(backoffMs(syncBackoff, ++failures), signal);
+      continue;
+    }
+    attempt ??= answer.attempt > 0 ? answer.attempt : undefined;
+    if (answer.bytes.length > 0) {
+      yield { attempt: answer.attempt, offset: answer.offset, bytes: answer.bytes };
+      offset = answer.offset + answer.bytes.length;
+    }
+    if (offset < answer.size) continue;
+    if (!options.follow) return;
+    if (answer.complete && options.attempt === undefined && attempt !== undefined && answer.latestAttempt > attempt) {
+      attempt++;
+      offset = 0;
+    } else if (answer.complete && (answer.ended || options.attempt !== undefined)) return;
+    else if (answer.bytes.length === 0) await systemClock.sleep(options.pollMs ?? 1_000, signal);
+  }
+}
+
+async function readPiece(
+  http: HubHttp,
+  job: string,
+  attempt: number | undefined,
+  offset: number,
+  options: LogOptions,
+): Promise<LogAnswer> {
+  const response = await http.raw(`${api}/jobs/${part(job)}/logs/${options.stream ?? "stdout"}`, {
+    query: { attempt, offset, limit: pageBytes },
+    headers: { accept: "application/octet-stream" },
+    signal: options.signal,
+  });
+  const bytes = await readBytes(response, options.signal);
+  const number = (name: string): number => {
+    const value = Number(response.headers.get(name) ?? Number.NaN);
+    if (!Number.isSafeInteger(value)) throw new Fault("UNREACHABLE", `the answer has no header '${name}'`);
+    return value;
+  };
+  return {
+    attempt: number(logHeaders.attempt),
+    latestAttempt: number(logHeaders.latestAttempt),
+    offset: number(logHeaders.offset),
+    size: number(logHeaders.size),
+    complete: response.headers.get(logHeaders.complete) !== "false",
+    ended: response.headers.get(logHeaders.ended) !== "false",
+    bytes,
+  };
+}

@@ -1,0 +1,2 @@
+/** Where our own API begins on every hub. */
+export const api = "/siteagent/v1";
