@@ -30,13 +30,13 @@ export function complainAbout(text: string): JsonComplaint {
   } catch (error) {
     if (error instanceof Complaint) fault = error;
   }
-  return { message: fault.message, position: [...text.slice(0, fault.at)].length };
+  return { message: fault.message, position: Array.from(text.slice(0, fault.at)).length };
 }
 
 /** As Python prints it: `Expecting value: line 1 column 7 (char 6)`. */
 export function complaintText(text: string): string {
   const { message, position } = complainAbout(text);
-  const before = [...text].slice(0, position);
+  const before = Array.from(text).slice(0, position);
   const line = before.filter((letter) => letter === "\n").length + 1;
   const column = position - before.lastIndexOf("\n");
   return `${message}: line ${line} column ${column} (char ${position})`;

@@ -15,7 +15,7 @@ const compiled = new Map<string, RE2JS>();
 
 /** Checks and packs a pattern. Options: `i`, `m`, `s`, `x` (blanks and comments in the pattern do not count), `u`. Throws `BAD_FILTER`. */
 export function packRegex(source: string, options: string): string {
-  const unknown = [...options].find((letter) => !"imsxu".includes(letter));
+  const unknown = Array.from(options).find((letter) => !"imsxu".includes(letter));
   if (unknown !== undefined) {
     throw new Fault("BAD_FILTER", `$options has the letter '${unknown}'; i, m, s, x and u are allowed`);
   }

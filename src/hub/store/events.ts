@@ -46,5 +46,5 @@ export async function appendEvents(tx: Tx, kind: StoreKind, events: readonly New
 
 /** Events after number `after`, oldest first, at most `limit`. */
 export async function readEvents(db: Queries, after: number, limit: number): Promise<EventRow[]> {
-  return await db.selectFrom("events").selectAll().where("seq", ">", after).orderBy("seq").limit(limit).execute();
+  return db.selectFrom("events").selectAll().where("seq", ">", after).orderBy("seq").limit(limit).execute();
 }

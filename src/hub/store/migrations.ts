@@ -41,7 +41,7 @@ function accounts(kind: StoreKind): string[] {
     `CREATE TABLE revoked_tokens (token_hash text PRIMARY KEY, revoked_at bigint NOT NULL)`,
     `CREATE TABLE jwt_keys (kid text PRIMARY KEY, secret text NOT NULL, created_at bigint NOT NULL)`,
     `CREATE TABLE api_tokens (id text PRIMARY KEY, token_hash text NOT NULL UNIQUE, username text NOT NULL,
-      role text NOT NULL, note text, created_at bigint NOT NULL, expires_at bigint, revoked_at bigint,
+      role text NOT NULL, name text, created_at bigint NOT NULL, expires_at bigint, revoked_at bigint,
       last_used_at bigint)`,
     `CREATE TABLE idempotency_keys (scope text NOT NULL, key text NOT NULL, request_hash text NOT NULL, status integer,
       response text, created_at bigint NOT NULL, PRIMARY KEY (scope, key))`,
@@ -61,10 +61,10 @@ function jobs(kind: StoreKind): string[] {
       created_at bigint NOT NULL, object_id ${id}, odd_object integer NOT NULL DEFAULT 0, claim_count integer,
       live_claims integer NOT NULL DEFAULT 0, claims_policy text NOT NULL DEFAULT 'nmdc', trigger_id text,
       trigger_object_id text, state text NOT NULL, phase text NOT NULL, hold text, status text NOT NULL,
-      state_since bigint NOT NULL, owner text, site_id text, op_id text, attempt integer NOT NULL DEFAULT 0,
-      epoch integer NOT NULL DEFAULT 0, lease_expires_at bigint, bound integer NOT NULL DEFAULT 0,
+      state_since bigint NOT NULL, owner text, wanted_site text, site_id text, op_id text, attempt integer NOT NULL DEFAULT 0,
+      epoch integer NOT NULL DEFAULT 0, claimed_at bigint, lease_expires_at bigint, bound integer NOT NULL DEFAULT 0,
       report_seq bigint NOT NULL DEFAULT 0, tags text NOT NULL DEFAULT '{}', parents text NOT NULL DEFAULT '[]',
-      parent_policy text, priority integer NOT NULL DEFAULT 0, retry_of text, failure text, spec text, result text,
+      parent_policy text, priority integer NOT NULL DEFAULT 0, retry_of text, failure text, attempt_end text, spec text, result text,
       updated_at bigint NOT NULL, ended_at bigint ${filterable})`,
     `CREATE UNIQUE INDEX jobs_one_per_trigger ON jobs (workflow_id, trigger_object_id)
       WHERE trigger_object_id IS NOT NULL`,
@@ -134,6 +134,8 @@ function streams(kind: StoreKind): string[] {
       PRIMARY KEY (job_id, attempt, stream, offset_bytes))`,
     `CREATE TABLE outputs (n ${serial}, job_id text NOT NULL, attempt integer NOT NULL, name text NOT NULL,
       data text NOT NULL, content ${bytes}, created_at bigint NOT NULL, UNIQUE (job_id, attempt, name))`,
+    `CREATE TABLE files (name text PRIMARY KEY, owner text NOT NULL, bytes ${bytes} NOT NULL, length integer NOT NULL,
+      sha256 text NOT NULL, created_at bigint NOT NULL)`,
   ];
 }
 

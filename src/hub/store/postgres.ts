@@ -129,7 +129,7 @@ class PostgresStore implements Store {
 
   async #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
     const notices = new Set<string>();
-    return await this.db.transaction().execute(async (db) => {
+    return this.db.transaction().execute(async (db) => {
       const result = await fn({ db, notify: (channel, payload) => void notices.add(`${channel} ${payload}`) });
       for (const notice of notices) await sql`SELECT pg_notify(${pgChannel}, ${notice})`.execute(db);
       return result;

@@ -92,7 +92,7 @@ class SqliteStore implements Store {
     try {
       result = await this.db
         .transaction()
-        .execute(async (db) => await fn({ db, notify: (channel, payload) => void notices.push([channel, payload]) }));
+        .execute((db) => fn({ db, notify: (channel, payload) => void notices.push([channel, payload]) }));
     } catch (error) {
       throw storeFault(error);
     }

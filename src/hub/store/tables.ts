@@ -72,11 +72,14 @@ export interface JobsTable extends Ordered {
   /** Time since which `state` holds. */
   state_since: number;
   owner: string | null;
+  /** Only this site may claim it. */
+  wanted_site: string | null;
   /** The site that holds the job now (live claim or lease), and under which operation. */
   site_id: string | null;
   op_id: string | null;
   attempt: number;
   epoch: number;
+  claimed_at: number | null;
   lease_expires_at: number | null;
   /** 1: the site was told that the job is its own; nobody else gets it by timer. */
   bound: number;
@@ -89,7 +92,9 @@ export interface JobsTable extends Ordered {
   parent_policy: string | null;
   priority: number;
   retry_of: string | null;
+  /** JSON of src/jobs `Failure`, and of `AttemptEnd` of the latest attempt. */
   failure: string | null;
+  attempt_end: string | null;
   /** JSON of what /siteagent/v1/ keeps beside the document (parameters, limits, result …). */
   spec: string | null;
   result: string | null;
@@ -253,12 +258,22 @@ export interface OutputsTable extends Ordered {
   created_at: number;
 }
 
+/** Input files that people put on the hub. */
+export interface FilesTable {
+  name: string;
+  owner: string;
+  bytes: Uint8Array;
+  length: number;
+  sha256: string;
+  created_at: number;
+}
+
 export interface ApiTokensTable {
   id: string;
   token_hash: string;
   username: string;
   role: string;
-  note: string | null;
+  name: string | null;
   created_at: number;
   expires_at: number | null;
   revoked_at: number | null;
@@ -305,6 +320,7 @@ export interface HubDatabase {
   orders: OrdersTable;
   logs: LogsTable;
   outputs: OutputsTable;
+  files: FilesTable;
   api_tokens: ApiTokensTable;
   pids: PidsTable;
   settings: SettingsTable;

@@ -1,0 +1,163 @@
+/** The hub's settings (`hub.yaml`). The schema is the only source of defaults; durations are text. */
+import { z } from "zod";
+import { Fault } from "../common/fault.ts";
+import { parseDuration, parseSize } from "../common/units.ts";
+
+const durationSchema = z.string().transform((text, ctx) => {
+  const ms = parseDuration(text);
+  if (ms === undefined)
+    ctx.addIssue({ code: "custom", message: `'${text}' is no duration; write for example '10s' or '1h30m'` });
+  return ms ?? 0;
+});
+
+const sizeSchema = z.union([z.int().min(0), z.string()]).transform((value, ctx) => {
+  const bytes = typeof value === "number" ? value : parseSize(value);
+  if (bytes === undefined) ctx.addIssue({ code: "custom", message: `'${value}' is no size; write for example '8MiB'` });
+  return bytes ?? 0;
+});
+
+/** `{file: PATH}`, so that no secret stands in the file itself. */
+const secretFileSchema = z.strictObject({
+  file: z.string().min(1).describe("file with mode 0600 that holds the secret"),
+});
+
+const registryTime = z.iso.datetime({ offset: true }).default("2021-06-01T00:00:00Z");
+
+const workflowSchema = z.strictObject({
+  id: z.string().min(1).max(256),
+  name: z.string().optional().describe("default: the id"),
+  description: z.string().nullable().default(null),
+  created_at: registryTime,
+  capability_ids: z.array(z.string()).default([]),
+  claims: z
+    .enum(["nmdc", "exclusive"])
+    .default("nmdc")
+    .describe("who may claim: any number, or one holder with a lease"),
+});
+
+const objectTypeSchema = z.strictObject({
+  id: z.string().min(1).max(256),
+  name: z.string().optional().describe("default: the id"),
+  description: z.string().nullable().default(null),
+  created_at: registryTime,
+});
+
+const triggerSchema = z.strictObject({
+  object_type: z.string().min(1),
+  workflow: z.string().min(1),
+  created_at: registryTime,
+});
+
+/** Registries: in the hub's file, and in preset files such as `config/nmdc-preset.yaml`. */
+export const registrySchema = z.strictObject({
+  workflows: z.array(workflowSchema).default([]),
+  object_types: z.array(objectTypeSchema).default([]),
+  triggers: z.array(triggerSchema).default([]).describe("an object that gets the type makes a job of the workflow"),
+  typecodes: z.record(z.string(), z.string()).default({}).describe("class → typecode of minted ids"),
+});
+export type Registry = z.output<typeof registrySchema>;
+
+const compatSchema = z.strictObject({
+  anonymous_types: z
+    .boolean()
+    .optional()
+    .describe("PUT /objects/{id}/types without a token; default: on with the NMDC preset"),
+  anonymous_reads: z
+    .boolean()
+    .optional()
+    .describe("NMDC GET requests without a token; default: on with the NMDC preset"),
+});
+
+export const hubConfigSchema = z
+  .strictObject({
+    listen: z
+      .strictObject({
+        host: z.string().default("127.0.0.1"),
+        port: z.int().min(0).max(65_535).default(8900).describe("0 = any free port"),
+      })
+      .prefault({}),
+    url: z.url().optional().describe("how clients reach the hub, if not at the listening address (behind a proxy)"),
+    trust_proxy: z.boolean().default(false).describe("believe X-Forwarded-* of the proxy in front"),
+    store: z
+      .discriminatedUnion("kind", [
+        z.strictObject({ kind: z.literal("sqlite"), path: z.string().min(1) }),
+        z.strictObject({
+          kind: z.literal("postgres"),
+          url: z.union([z.string().min(1), secretFileSchema]),
+          pool: z.int().min(1).max(200).default(10),
+        }),
+      ])
+      .describe("sqlite: one machine, one hub process; postgres: any number of hub processes"),
+    admin: z
+      .strictObject({
+        username: z.string().min(1).default("admin"),
+        password: secretFileSchema.optional().describe("made at the first start if absent, see the log"),
+      })
+      .prefault({}),
+    compat: compatSchema.prefault({}),
+    presets: z.array(z.string()).default([]).describe("`nmdc`, or paths of registry files"),
+    ...registrySchema.shape,
+    limits: z
+      .strictObject({
+        body: sizeSchema.prefault("8MiB"),
+        requests_per_minute: z.int().min(0).default(1200).describe("per client; 0 = no limit"),
+      })
+      .prefault({}),
+    tokens: z
+      .strictObject({
+        lifetime: durationSchema.prefault("1d"),
+        rotate_keys_after: durationSchema.prefault("30d"),
+      })
+      .prefault({}),
+    triggers_sweep: durationSchema.prefault("30s").describe("how often to look for triggers that were missed"),
+    docs: z.boolean().default(true).describe("serve /docs"),
+  })
+  .describe("settings of `siteagent hub --config`");
+
+export type HubConfigInput = z.input<typeof hubConfigSchema>;
+type Parsed = z.output<typeof hubConfigSchema>;
+
+/** With presets merged in and defaults that depend on them decided. */
+export interface HubConfig extends Omit<Parsed, "compat"> {
+  readonly compat: { readonly anonymous_types: boolean; readonly anonymous_reads: boolean };
+}
+
+/** Checks and completes settings. `preset(name)` reads a preset. Throws `CONFIG` with every problem. */
+export function parseHubConfig(input: unknown, preset: (name: string) => unknown): HubConfig {
+  const parsed = hubConfigSchema.safeParse(input);
+  if (!parsed.success) throw configFault(parsed.error, "the hub's settings");
+  const config = parsed.data;
+  const merged: { -readonly [Key in keyof Registry]: Registry[Key] } = {
+    workflows: config.workflows,
+    object_types: config.object_types,
+    triggers: config.triggers,
+    typecodes: config.typecodes,
+  };
+  for (const name of config.presets) {
+    const registry = registrySchema.safeParse(preset(name));
+    if (!registry.success) throw configFault(registry.error, `preset '${name}'`);
+    merged.workflows = byId([...registry.data.workflows, ...merged.workflows]);
+    merged.object_types = byId([...registry.data.object_types, ...merged.object_types]);
+    merged.triggers = [...registry.data.triggers, ...merged.triggers];
+    merged.typecodes = { ...registry.data.typecodes, ...merged.typecodes };
+  }
+  const open = config.presets.includes("nmdc");
+  return {
+    ...config,
+    ...merged,
+    compat: {
+      anonymous_types: config.compat.anonymous_types ?? open,
+      anonymous_reads: config.compat.anonymous_reads ?? open,
+    },
+  };
+}
+
+/** The last one of an id wins, at the place of the first. */
+function byId<Row extends { readonly id: string }>(rows: readonly Row[]): Row[] {
+  return [...new Map(rows.map((row) => [row.id, row])).values()];
+}
+
+function configFault(error: z.ZodError, what: string): Fault {
+  const problems = error.issues.map((issue) => `${issue.path.map(String).join(".") || "(all)"}: ${issue.message}`);
+  return new Fault("CONFIG", `${what} cannot be used: ${problems.join("; ")}`, { details: { problems } });
+}
