@@ -1,0 +1,262 @@
+import { homedir } from "node:os";
+import { dirname, isAbsolute, join, normalize, resolve } from "node:path";
+import type { JsonObject } from "../common/json.ts";
+import { locate } from "../common/locations.ts";
+import { compileApps } from "./compile-apps.ts";
+import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { type LoadedConfig, loadConfig, parseConfig } from "./load.ts";
+import { inputSchemaOf } from "./json-schema.ts";
+import type { Registries } from "./registries.ts";
+import { defaultSlots, type SiteSettings, siteSchema } from "./site-schema.ts";
+import type { Site, SiteAgent, SiteApi, SiteHost, SiteTarget } from "./types.ts";
+import { checkUrlPrefix } from "./urls.ts";
+import { problemsOf } from "./zod-problems.ts";
+
+export interface CompileOptions {
+  /** Environment of this process; decides default directories and systemd credentials. */
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  /** Home directory for `~`. */
+  readonly home?: string | undefined;
+}
+
+/** A control socket below a longer directory would exceed the 108 bytes that a socket's address may have. */
+const maxRuntimeDirBytes = 90;
+const minPollMs = 50;
+
+/**
+ * Reads, checks and compiles a site file: the one call of the agent at start and at each reload.
+ * @throws ConfigProblems (CONFIG) with all problems, each with its place.
+ */
+export async function loadSite(path: string, registries: Registries, options: CompileOptions = {}): Promise<Site> {
+  return compileSite(await loadConfig(path, siteSchema), registries, options);
+}
+
+/** The same for text; relative paths are resolved against the directory of `file`. */
+export async function parseSite(
+  text: string,
+  file: string,
+  registries: Registries,
+  options: CompileOptions = {},
+): Promise<Site> {
+  return compileSite(parseConfig(text, resolve(file), siteSchema), registries, options);
+}
+
+export async function compileSite(
+  loaded: LoadedConfig<SiteSettings>,
+  registries: Registries,
+  options: CompileOptions = {},
+): Promise<Site> {
+  const { settings, file, report } = loaded;
+  const home = options.home ?? homedir();
+  const base = dirname(file);
+  const absolute = (path: string): string => absolutePath(path, base, home);
+  const compiling: Compiling = { loaded, settings, registries, env: options.env ?? process.env, absolute };
+  const agent = compileAgent(compiling);
+  const api = await compileApi(compiling);
+  const hosts = compileHosts(compiling, agent.stateDir);
+  const targets = compileTargets(compiling);
+  checkRemotes(compiling);
+  checkPolicy(compiling);
+  const apps = await compileApps(compiling, targets);
+  report.finish();
+  const site: Omit<Site, "file" | "digest"> = {
+    id: settings.site,
+    api,
+    agent,
+    hosts,
+    targets,
+    remotes: settings.remotes,
+    policy: settings.policy,
+    maxOutputBytes: settings.max_output,
+    hooks: { maxTimeoutMs: settings.hooks.max_timeout, maxOutputBytes: settings.hooks.max_output },
+    apps,
+    appDigests: Object.fromEntries(Object.entries(apps).map(([name, app]) => [name, fingerprint(app)])),
+  };
+  return Object.freeze({ file, digest: fingerprint(site), ...site });
+}
+
+function absolutePath(path: string, base: string, home: string): string {
+  const expanded = path === "~" ? home : path.startsWith("~/") ? join(home, path.slice(2)) : path;
+  const full = normalize(resolve(base, expanded));
+  return full.length > 1 && full.endsWith("/") ? full.slice(0, -1) : full;
+}
+
+function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent {
+  const { agent } = settings;
+  const runtimeDir = agent.runtime_dir === undefined ? locate("runtime", env) : absolute(agent.runtime_dir);
+  if (Buffer.byteLength(runtimeDir) > maxRuntimeDirBytes) {
+    loaded.report.add({
+      path: ["agent", "runtime_dir"],
+      message: `'${runtimeDir}' is too long for the directory of a socket`,
+      value: runtimeDir,
+      allowed: `at most ${maxRuntimeDirBytes} bytes`,
+    });
+  }
+  for (const [index, part] of agent.path.split(":").entries()) {
+    if (isAbsolute(part)) continue;
+    const message = `part ${index + 1} of '${agent.path}' is not absolute`;
+    loaded.report.add({
+      path: ["agent", "path"],
+      message,
+      value: agent.path,
+      allowed: "absolute directories with : between",
+    });
+  }
+  return {
+    stateDir: agent.state_dir === undefined ? resolve(locate("state", env)) : absolute(agent.state_dir),
+    runtimeDir,
+    logLevel: agent.log_level,
+    report: agent.report,
+    keepMs: agent.keep,
+    maxJobs: agent.max_jobs,
+    environment: agent.environment,
+    path: agent.path,
+    minFreeSpaceBytes: agent.min_free_space,
+    claim: agent.claim,
+  };
+}
+
+async function compileApi(compiling: Compiling): Promise<SiteApi> {
+  const { settings, absolute, loaded } = compiling;
+  const { api } = settings;
+  const url = checkApiUrl(compiling);
+  const caFile = api.ca_file === undefined ? undefined : absolute(api.ca_file);
+  if (caFile !== undefined) checkReadable(compiling, ["api", "ca_file"], caFile);
+  if (api.poll < minPollMs) {
+    loaded.report.add({
+      path: ["api", "poll"],
+      message: `'${api.poll}ms' is too short`,
+      allowed: `at least ${minPollMs}ms`,
+    });
+  }
+  if (api.timeout <= 0)
+    loaded.report.add({ path: ["api", "timeout"], message: "'0s' is no time limit", allowed: "more than 0" });
+  return {
+    url,
+    clientId: api.client_id,
+    clientSecret: await checkSecret(compiling, ["api", "client_secret"], api.client_secret),
+    dialect: api.dialect,
+    pollMs: api.poll,
+    timeoutMs: api.timeout,
+    caFile,
+  };
+}
+
+function checkApiUrl({ settings, loaded }: Compiling): string {
+  const { url: text, allow_http: allowHttp } = settings.api;
+  const path = ["api", "url"];
+  const allowed = "an address as https://api.example.org, without user, query and fragment";
+  const url = URL.parse(text);
+  if (!url || !["http:", "https:"].includes(url.protocol) || url.username || url.password || url.search || url.hash) {
+    const message = url?.password ? "the address holds a password" : `'${text}' is not the address of an API`;
+    loaded.report.add({ path, message, value: url?.password ? undefined : text, allowed });
+    return text;
+  }
+  if (url.protocol === "http:" && !allowHttp && !isLoopback(url.hostname)) {
+    const message = `'${text}' would send the client secret in clear`;
+    loaded.report.add({
+      path,
+      message,
+      value: text,
+      allowed: "https://, http:// to this machine, or api.allow_http: true",
+    });
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+function compileHosts({ settings, absolute, loaded }: Compiling, stateDir: string): Record<string, SiteHost> {
+  const hosts: Record<string, SiteHost> = {};
+  for (const [name, host] of Object.entries(settings.hosts)) {
+    if (host.ssh !== undefined) {
+      const message = "hosts reached by SSH are not available in this version";
+      loaded.report.add({
+        path: ["hosts", name, "ssh"],
+        atKey: true,
+        message,
+        allowed: "a host of this machine: {workdir: PATH}",
+      });
+    }
+    hosts[name] = {
+      name,
+      kind: "local",
+      workdir: host.workdir === undefined ? join(stateDir, "work") : absolute(host.workdir),
+    };
+  }
+  return hosts;
+}
+
+function compileTargets({ settings, registries, loaded }: Compiling): Record<string, SiteTarget> {
+  const targets: Record<string, SiteTarget> = {};
+  for (const [name, target] of Object.entries(settings.targets)) {
+    const { host, launcher, slots, cores, memory, gpus, ...rest } = target;
+    const path = ["targets", name];
+    if (!Object.hasOwn(settings.hosts, host)) {
+      const known = Object.keys(settings.hosts);
+      loaded.report.add({
+        path: [...path, "host"],
+        message: `'${host}' is not a host of this file`,
+        value: host,
+        known,
+      });
+    }
+    const kind = Object.hasOwn(registries.launchers, launcher) ? registries.launchers[launcher] : undefined;
+    if (kind) {
+      const checked = kind.settings.safeParse(rest);
+      if (!checked.success) addSettingsProblems(loaded, path, kind.settings, checked.error.issues);
+    } else {
+      const known = Object.keys(registries.launchers);
+      const message = `'${launcher}' is not a launcher of this version`;
+      loaded.report.add({ path: [...path, "launcher"], message, value: launcher, known });
+    }
+    const common = { name, host, launcher, slots: slots ?? defaultSlots(), cores, memoryBytes: memory, gpus };
+    targets[name] = { ...common, settings: rest as JsonObject };
+  }
+  return targets;
+}
+
+/** An adapter's own keys are checked by its schema; the keys of every target are known besides. */
+function addSettingsProblems(
+  loaded: LoadedConfig<SiteSettings>,
+  path: readonly PropertyKey[],
+  schema: Parameters<typeof inputSchemaOf>[0],
+  issues: Parameters<typeof problemsOf>[0],
+): void {
+  const { yaml, file, report } = loaded;
+  const common = { host: {}, launcher: {}, slots: {}, cores: {}, memory: {}, gpus: {} };
+  const own = inputSchemaOf(schema);
+  const target = { type: "object", properties: { ...common, ...own.properties } };
+  const root = { type: "object", properties: { targets: { type: "object", additionalProperties: target } } };
+  const moved = issues.map((issue) => ({ ...issue, path: [...path, ...issue.path] }));
+  for (const problem of problemsOf(moved, { file, yaml, schema: root })) report.addProblem(problem);
+}
+
+function checkRemotes({ settings, registries, loaded }: Compiling): void {
+  for (const [name, remote] of Object.entries(settings.remotes)) {
+    const path = ["remotes", name];
+    if (registries.schemes.includes(name)) {
+      loaded.report.add({
+        path,
+        atKey: true,
+        message: `'${name}' is the name of a scheme`,
+        value: name,
+        allowed: "another name",
+      });
+    }
+    const problem = checkUrlPrefix(remote.url, registries.schemes);
+    if (problem) loaded.report.add({ path: [...path, "url"], ...problem });
+  }
+}
+
+function checkPolicy({ settings, registries, loaded }: Compiling): void {
+  for (const side of ["sources", "destinations"] as const) {
+    for (const [index, text] of settings.policy[side].entries()) {
+      const problem = checkUrlPrefix(text, registries.schemes);
+      if (problem) loaded.report.add({ path: ["policy", side, index], ...problem });
+    }
+  }
+}

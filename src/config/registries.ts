@@ -1,0 +1,20 @@
+import { z } from "zod";
+
+/** What the configuration must know of a kind of launcher. */
+export interface LauncherKind {
+  /** The keys of a target that belong to this launcher; strict. */
+  readonly settings: z.ZodType;
+}
+
+/** The adapters that there are. Kinds are open strings: a site's own adapters are added before the file is compiled. */
+export interface Registries {
+  readonly launchers: Readonly<Record<string, LauncherKind>>;
+  /** URL schemes that some transfer adapter serves, without colon. */
+  readonly schemes: readonly string[];
+}
+
+/** What is built in. */
+export const builtInRegistries: Registries = {
+  launchers: { local: { settings: z.strictObject({}) } },
+  schemes: ["file", "http", "https"],
+};

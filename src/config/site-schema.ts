@@ -1,0 +1,187 @@
+/** The site file. Single source of defaults, descriptions, JSON Schema and manual. After parsing, durations are ms and sizes bytes. */
+import { availableParallelism } from "node:os";
+import { z } from "zod";
+import { duration, size } from "../common/zod-units.ts";
+import { appSchema, nameSchema, retrySchema } from "../jobs/app.ts";
+
+const pathText = (description: string) => z.string().min(1).max(4096).meta({ description });
+
+/** `x-secret` marks schema nodes whose value no message, log or page may show. */
+export const secretSchema = z
+  .union([
+    z.strictObject({ file: pathText("a file with mode 0600 or 0400, owned by the account of the agent") }),
+    z.strictObject({
+      credential: z
+        .string()
+        .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, "a name: letters, digits, _ . -")
+        .meta({ description: "a systemd credential (LoadCredential=NAME:…)" }),
+    }),
+  ])
+  .meta({ "x-secret": true, description: "where the secret lies: {file: PATH} or {credential: NAME}" });
+export type SecretInput = z.output<typeof secretSchema>;
+
+const siteName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, "a name: letters, digits, _ . -, at most 128")
+  .meta({ description: "who we are: the site_id that central knows" });
+
+const apiSchema = z
+  .strictObject({
+    url: z
+      .string()
+      .max(2048)
+      .meta({ description: "address of the central API", examples: ["https://api.example.org"] }),
+    client_id: z
+      .string()
+      .regex(/^[!-~]{1,256}$/, "printable characters without blanks")
+      .meta({ description: "id of the site's client, as central gave it" }),
+    client_secret: secretSchema,
+    dialect: z.enum(["auto", "nmdc", "hub"]).default("auto").meta({
+      description: "auto: use the hub's extensions where GET /version offers them; nmdc: plain protocol only",
+    }),
+    poll: duration().prefault("15s").meta({ description: "shortest time between two polls; the agent adds jitter" }),
+    timeout: duration().prefault("30s").meta({ description: "time limit of one call" }),
+    ca_file: pathText("certificates (PEM) trusted besides the system's").optional(),
+    allow_http: z
+      .boolean()
+      .default(false)
+      .meta({ description: "allow http:// to a host other than this machine (secrets travel in clear)" }),
+  })
+  .meta({ description: "where the central API is" });
+
+const agentSchema = z
+  .strictObject({
+    state_dir: pathText(
+      "journal and identity; default: SITEAGENT_STATE_DIR, systemd's, XDG, /var/lib/siteagent",
+    ).optional(),
+    runtime_dir: pathText("control socket; default: SITEAGENT_RUNTIME_DIR, systemd's, XDG, /run/siteagent").optional(),
+    log_level: z
+      .enum(["debug", "info", "warn", "error", "silent"])
+      .default("info")
+      .meta({ description: "least level that is logged" }),
+    report: z
+      .enum(["minimal", "full"])
+      .default("minimal")
+      .meta({ description: "what central is told; minimal: no path, host, user name or log text" }),
+    keep: duration().prefault("7d").meta({ description: "how long directories of ended jobs stay" }),
+    max_jobs: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(200)
+      .meta({ description: "jobs held at the same time, waiting ones included" }),
+    environment: z
+      .array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: letters, digits, _"))
+      .max(256)
+      .default([])
+      .meta({ description: "variables of the agent that attempts and hooks may see" }),
+    path: z
+      .string()
+      .min(1)
+      .max(4096)
+      .default("/usr/local/bin:/usr/bin:/bin")
+      .meta({ description: "PATH of attempts and hooks; absolute directories" }),
+    min_free_space: size()
+      .prefault("1GiB")
+      .meta({ description: "below it in a work directory nothing new is claimed" }),
+    claim: z.boolean().default(true).meta({ description: "false: follow what is held, claim nothing new" }),
+  })
+  .meta({ description: "the daemon itself" });
+
+const sshSchema = z
+  .strictObject({
+    host: z.string().min(1).max(255),
+    user: z.string().min(1).max(64).optional(),
+    port: z.int().min(1).max(65535).default(22),
+    key: secretSchema.optional(),
+  })
+  .meta({ description: "reach the host by SSH; not available in this version" });
+
+const hostSchema = z.strictObject({
+  workdir: pathText(
+    "directory below which all directories of jobs lie; default for a local host: <state_dir>/work",
+  ).optional(),
+  ssh: sshSchema.optional(),
+});
+
+const targetSchema = z
+  .object({
+    host: z.string().meta({ description: "a name under hosts" }),
+    launcher: z.string().meta({ description: "how attempts start; a kind of launcher, as local" }),
+    slots: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .meta({ description: "attempts at the same time; default: the number of processors" }),
+    cores: z.int().min(1).max(10_000_000).optional().meta({ description: "cores for all attempts together" }),
+    memory: size().optional().meta({ description: "memory for all attempts together" }),
+    gpus: z.int().min(0).max(100_000).optional().meta({ description: "GPUs for all attempts together" }),
+  })
+  .catchall(z.json())
+  .meta({ description: "a place to run; further keys belong to the launcher" });
+
+const urlPrefix = z
+  .string()
+  .min(1)
+  .max(4096)
+  .meta({ description: "a URL: allows its scheme, host, port and all below its path" });
+
+const policySchema = z
+  .strictObject({
+    sources: z.array(urlPrefix).max(1000).default([]).meta({ description: "where inputs may come from" }),
+    destinations: z.array(urlPrefix).max(1000).default([]).meta({ description: "where outputs may go" }),
+  })
+  .meta({ description: "what URLs of jobs are allowed; empty: none" });
+
+const hookLimits = z
+  .strictObject({
+    max_timeout: duration().prefault("1h").meta({ description: "ceiling of a hook's time limit" }),
+    max_output: size().prefault("1MiB").meta({ description: "output of a hook that is kept" }),
+  })
+  .meta({ description: "limits of hooks" });
+
+export const siteSchema = z
+  .strictObject({
+    $schema: z.string().optional(),
+    site: siteName,
+    api: apiSchema,
+    agent: agentSchema.prefault({}),
+    hosts: z
+      .record(nameSchema, hostSchema)
+      .default({ here: {} })
+      .meta({ description: "where commands run and files live" }),
+    targets: z
+      .record(nameSchema, targetSchema)
+      .default({ local: { host: "here", launcher: "local" } })
+      .meta({ description: "named places to run" }),
+    remotes: z
+      .record(
+        z
+          .string()
+          .regex(/^[a-z][a-z0-9_-]{1,31}$/, "a name: a small letter, then small letters, digits, _ or -, 2 to 32"),
+        z.strictObject({ url: urlPrefix }),
+      )
+      .default({})
+      .meta({ description: "short names for URLs, as archive:/path in from and to" }),
+    policy: policySchema.prefault({}),
+    max_output: size()
+      .prefault("1GiB")
+      .meta({ description: "ceiling of each of stdout and stderr as stored, for all apps" }),
+    hooks: hookLimits.prefault({}),
+    retry: retrySchema.optional().meta({ description: "retry policy of apps that have none of their own" }),
+    apps: z
+      .record(nameSchema, appSchema)
+      .meta({ description: "which workflows the site serves; nothing else can run" }),
+  })
+  .meta({ title: "siteagent site file", description: "What a site is, where it runs and which apps it offers." });
+
+/** The file as written. */
+export type SiteInput = z.input<typeof siteSchema>;
+/** The file with defaults; durations in ms, sizes in bytes. */
+export type SiteSettings = z.output<typeof siteSchema>;
+
+/** Slots of a target that names none. */
+export function defaultSlots(): number {
+  return availableParallelism();
+}

@@ -1,0 +1,105 @@
+import type { LogLevel } from "../common/pino.ts";
+import type { JsonObject } from "../common/json.ts";
+import type { App } from "../jobs/app.ts";
+
+/** Where a secret lies; the secret itself is in no object of the configuration. Read it with `readSecret` each time it is used. */
+export interface SecretRef {
+  /** Absolute. */
+  readonly path: string;
+  /** How the site file names it, for messages: a path or `credential NAME`. */
+  readonly label: string;
+}
+
+export interface SiteApi {
+  /** Without a slash at the end. */
+  readonly url: string;
+  readonly clientId: string;
+  readonly clientSecret: SecretRef;
+  /** `auto`: hub extensions are used when `GET /version` offers them. */
+  readonly dialect: "auto" | "nmdc" | "hub";
+  /** Shortest time between two polls. */
+  readonly pollMs: number;
+  /** Time limit of one call that is no long poll. */
+  readonly timeoutMs: number;
+  /** Absolute; certificates trusted besides the system's. */
+  readonly caFile: string | undefined;
+}
+
+export interface SiteAgent {
+  /** Absolute. */
+  readonly stateDir: string;
+  /** Absolute; holds the control socket. */
+  readonly runtimeDir: string;
+  readonly logLevel: LogLevel;
+  /** What central is told: `minimal` = no path, host, user name or log text. */
+  readonly report: "minimal" | "full";
+  /** How long directories of ended jobs stay. */
+  readonly keepMs: number;
+  /** Jobs held at the same time, staged and waiting ones included. */
+  readonly maxJobs: number;
+  /** Names of the agent's environment variables that attempts and hooks may see. */
+  readonly environment: readonly string[];
+  /** `PATH` of attempts and hooks. */
+  readonly path: string;
+  /** Below this free space in a work directory nothing new is claimed. */
+  readonly minFreeSpaceBytes: number;
+  /** False: follow what is held, claim nothing new. */
+  readonly claim: boolean;
+}
+
+export interface SiteHost {
+  readonly name: string;
+  readonly kind: "local";
+  /** Absolute. */
+  readonly workdir: string;
+}
+
+/** A named place to run: host + launcher. */
+export interface SiteTarget {
+  readonly name: string;
+  readonly host: string;
+  /** Kind in the registry of launchers. */
+  readonly launcher: string;
+  /** Attempts at the same time. */
+  readonly slots: number;
+  /** What all attempts together may use; undefined = not counted. */
+  readonly cores: number | undefined;
+  readonly memoryBytes: number | undefined;
+  readonly gpus: number | undefined;
+  /** The launcher's own settings, checked by its schema. */
+  readonly settings: JsonObject;
+}
+
+/** What URLs a site reads from and writes to. An entry allows its scheme, host, port and everything below its path. */
+export interface SitePolicy {
+  readonly sources: readonly string[];
+  readonly destinations: readonly string[];
+}
+
+/** A site file after parsing, defaults and all checks. Immutable; a job keeps the digest it started with. */
+export interface Site {
+  /** Absolute path of the file. */
+  readonly file: string;
+  /** SHA-256 of the effective settings (not of comments or layout); 64 hexadecimal digits. */
+  readonly digest: string;
+  /** Who we are. */
+  readonly id: string;
+  readonly api: SiteApi;
+  readonly agent: SiteAgent;
+  readonly hosts: Readonly<Record<string, SiteHost>>;
+  readonly targets: Readonly<Record<string, SiteTarget>>;
+  /** Short names for URLs: `archive:/x` stands for `<url>/x`. */
+  readonly remotes: Readonly<Record<string, { readonly url: string }>>;
+  readonly policy: SitePolicy;
+  /** Ceiling of each of stdout and stderr as stored; an app's own cap cannot be higher. */
+  readonly maxOutputBytes: number;
+  readonly hooks: {
+    /** Ceiling of a hook's time limit. */
+    readonly maxTimeoutMs: number;
+    /** Output of a hook that is kept. */
+    readonly maxOutputBytes: number;
+  };
+  readonly apps: Readonly<Record<string, App>>;
+  /** Digest of each app's settings; changes when that app changes. */
+  readonly appDigests: Readonly<Record<string, string>>;
+}
