@@ -50,7 +50,8 @@ async function runVitest(
   try {
     const file = join(directory, "report.json");
     const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-    const args = [tool("vitest/vitest.mjs"), "run", ...reporters, ...request.vitestArguments];
+    const colours = process.stdout.isTTY ? [] : ["--no-color"];
+    const args = [tool("vitest/vitest.mjs"), "run", ...colours, ...reporters, ...request.vitestArguments];
     const exitCode = await runStep(process.execPath, args, { env: { ...process.env, ...extra } });
     return { exitCode, report: await readReport(file) };
   } finally {
