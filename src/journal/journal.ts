@@ -1,0 +1,293 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { Worker } from "node:worker_threads";
+import { type Clock, isoTime } from "../common/clock.ts";
+import { Fault } from "../common/fault.ts";
+import type { JsonObject } from "../common/json.ts";
+import type { Logger } from "../common/logger.ts";
+import type { FromWorker, ToWorker, WorkerData, WriterStatus } from "./messages.ts";
+import type { Durability, Journal, JournalOpening, JournalRecord, StoredRecord } from "./types.ts";
+
+export interface JournalLimits {
+  /** Bytes held back for a full disk; default 8 MB. 0 = none. */
+  readonly ballastBytes?: number;
+  /** Longest wait of a `group` record for its sync; default 1 s. */
+  readonly groupSyncMs?: number;
+  /** Longest wait of a `lazy` record; default 10 s. */
+  readonly lazySyncMs?: number;
+  /** How often a full disk is looked at; default 5 s. */
+  readonly spaceCheckMs?: number;
+}
+
+export interface JournalOptions {
+  /** Made (0700) when missing. One writer: take the instance lock before. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly meta: {
+    readonly agentId: string;
+    /** Default: this machine's. */
+    readonly host?: string;
+    readonly bootId?: string;
+  };
+  readonly limits?: JournalLimits;
+}
+
+/** How long closing waits for the disk before the thread is given up. */
+const closeMs = 5_000;
+/** Not yet written bytes above which commits are refused: the disk hangs and memory must stay flat. */
+const maxQueuedBytes = 64 * 1024 * 1024;
+
+/**
+ * Opens the journal of a state directory, repairing what a crash left. Damage never refuses to start: see `repair`.
+ * @throws Fault JOURNAL when the directory cannot be used, JOURNAL_VERSION when a newer siteagent wrote it (nothing is touched)
+ */
+export async function openJournal(
+  options: JournalOptions,
+): Promise<{ readonly journal: Journal; readonly opening: JournalOpening }> {
+  const { limits = {}, meta, directory, clock } = options;
+  const data: WorkerData = {
+    directory,
+    agentId: meta.agentId,
+    host: meta.host ?? hostname(),
+    bootId: meta.bootId ?? readBootId(),
+    at: isoTime(clock.now()),
+    ballastBytes: limits.ballastBytes ?? 8 * 1024 * 1024,
+    groupSyncMs: limits.groupSyncMs ?? 1_000,
+    lazySyncMs: limits.lazySyncMs ?? 10_000,
+    spaceCheckMs: limits.spaceCheckMs ?? 5_000,
+  };
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+    workerData: data,
+    name: "journal",
+    execArgv: [],
+  });
+  const journal = new ThreadJournal(worker, options);
+  const opening = await journal.opened;
+  const { repair } = opening;
+  if (repair.kind === "salvage") options.log.error({ directory, repair }, "journal was damaged and has been salvaged");
+  else if (repair.kind === "torn-tail") options.log.info({ directory, repair }, "journal had an unfinished write");
+  return { journal, opening };
+}
+
+/** Identifies the boot of this machine; empty where the kernel does not tell. */
+export function readBootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return "";
+  }
+}
+
+interface Waiting {
+  readonly since: number;
+  readonly bytes: number;
+  readonly records: number;
+  readonly resolve: () => void;
+  readonly reject: (fault: Fault) => void;
+}
+
+class ThreadJournal implements Journal {
+  readonly opened: Promise<JournalOpening>;
+  readonly #worker: Worker;
+  readonly #options: JournalOptions;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #opening = Promise.withResolvers<JournalOpening>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #records: StoredRecord[] = [];
+  #nextId = 1;
+  #queuedBytes = 0;
+  #status: WriterStatus = { bytes: 0, records: 0, health: "ok", syncMs: { last: 0, max: 0 } };
+  #failure: Fault | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(worker: Worker, options: JournalOptions) {
+    this.#worker = worker;
+    this.#options = options;
+    this.opened = this.#opening.promise;
+    worker.on("message", (message: FromWorker) => this.#receive(message));
+    worker.on("error", (error) => this.#fail(error instanceof Error ? error.message : String(error), "thread"));
+    worker.on("exit", () => {
+      this.#fail("its thread has ended", "thread");
+      this.#ended.resolve();
+    });
+  }
+
+  get size(): Journal["size"] {
+    return { bytes: this.#status.bytes, records: this.#status.records };
+  }
+
+  get health(): Journal["health"] {
+    return this.#failure ? "failed" : this.#status.health;
+  }
+
+  /** A sync that has not come back yet counts with the time it has taken so far. */
+  get syncMs(): Journal["syncMs"] {
+    const { last, max } = this.#status.syncMs;
+    const [oldest] = this.#waiting.values();
+    const pending = oldest ? performance.now() - oldest.since : 0;
+    return { last: Math.max(last, pending), max: Math.max(max, pending) };
+  }
+
+  commit(records: readonly JournalRecord[], durability: Durability): Promise<void> {
+    if (records.length === 0) return Promise.resolve();
+    const refusal = this.#refusal() ?? this.#spaceRefusal(records, durability);
+    if (refusal) return Promise.reject(refusal);
+    const texts = records.map(({ kind, job, data }) => ({ kind, job, data: JSON.stringify(data) }));
+    const bytes = texts.reduce((sum, { data }) => sum + data.length + 100, 0);
+    const id = this.#nextId++;
+    const written = this.#wait(id, bytes, records.length);
+    this.#send({
+      type: "commit",
+      id,
+      at: isoTime(this.#options.clock.now()),
+      records: texts,
+      durability,
+      essential: isEssential(records, durability),
+    });
+    if (durability === "effect" || durability === "report") return written;
+    written.catch((error: unknown) => {
+      this.#options.log.warn(
+        { err: error, kinds: records.map(({ kind }) => kind) },
+        "journal records were not written",
+      );
+    });
+    return Promise.resolve();
+  }
+
+  compact(state: JsonObject): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal) return Promise.reject(refusal);
+    const text = JSON.stringify(state);
+    const id = this.#nextId++;
+    const written = this.#wait(id, text.length, 0);
+    this.#send({ type: "compact", id, at: isoTime(this.#options.clock.now()), state: text });
+    return written;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#failure) {
+      const id = this.#nextId++;
+      this.#wait(id, 0, 0).catch(() => {});
+      this.#send({ type: "close", id });
+    }
+    const given = Promise.withResolvers<void>();
+    const timer = setTimeout(given.resolve, closeMs);
+    await Promise.race([this.#ended.promise, given.promise]);
+    clearTimeout(timer);
+    this.#failure ??= new Fault("JOURNAL", "the journal is closed");
+    // A thread stuck in the kernel cannot be waited for; it ends with the process.
+    this.#worker.unref();
+    void this.#worker.terminate();
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #wait(id: number, bytes: number, records: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#queuedBytes += bytes;
+    this.#waiting.set(id, { since: performance.now(), bytes, records, resolve, reject });
+    return promise;
+  }
+
+  #refusal(): Fault | undefined {
+    if (this.#failure) return this.#failure;
+    if (this.#closing) return new Fault("JOURNAL", "the journal is closed");
+    if (this.#queuedBytes > maxQueuedBytes) {
+      return this.#fault("the disk of the journal does not keep up", "stalled");
+    }
+    return undefined;
+  }
+
+  #spaceRefusal(records: readonly JournalRecord[], durability: Durability): Fault | undefined {
+    if (this.#status.health !== "no-space" || isEssential(records, durability)) return undefined;
+    return this.#fault("the disk of the journal is full; only ends and acknowledgements are recorded", "no-space");
+  }
+
+  #fault(message: string, reason: string): Fault {
+    const { directory } = this.#options;
+    const hint =
+      reason === "no-space" || reason === "ENOSPC" || reason === "EDQUOT"
+        ? `free space or quota below '${directory}'`
+        : `look at the disk of '${directory}', then restart the agent: it reads the journal again`;
+    return new Fault("JOURNAL", `cannot write '${directory}': ${message}`, { hint, details: { directory, reason } });
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.type) {
+      case "records":
+        for (const record of message.records) this.#records.push(record);
+        break;
+      case "opened":
+        this.#status = message.status;
+        this.#opening.resolve({
+          snapshot: message.snapshot,
+          records: this.#records.splice(0),
+          repair: message.repair,
+        });
+        break;
+      case "open-failed": {
+        const { code, hint, details } = message;
+        const text = code === "JOURNAL" ? `cannot open the journal: ${message.message}` : message.message;
+        this.#failure = new Fault(code, text, { hint, details });
+        this.#opening.reject(this.#failure);
+        break;
+      }
+      case "done":
+        this.#status = message.status;
+        for (const id of message.ids) this.#settle(id)?.resolve();
+        break;
+      case "refused": {
+        this.#status = message.status;
+        const fault = this.#fault(message.message, message.reason);
+        for (const id of message.ids) this.#settle(id)?.reject(fault);
+        break;
+      }
+      case "failed":
+        this.#fail(message.message, message.reason);
+        break;
+      case "status":
+        this.#reportHealth(message.status);
+        this.#status = message.status;
+        break;
+      case "warning":
+        this.#options.log.error(message.data, message.message);
+        break;
+    }
+  }
+
+  #reportHealth(next: WriterStatus): void {
+    if (this.#status.health === "no-space" && next.health === "ok") {
+      this.#options.log.info({ directory: this.#options.directory }, "journal has space again");
+    }
+  }
+
+  #settle(id: number): Waiting | undefined {
+    const waiting = this.#waiting.get(id);
+    if (waiting) this.#queuedBytes -= waiting.bytes;
+    this.#waiting.delete(id);
+    return waiting;
+  }
+
+  #fail(message: string, reason: string): void {
+    if (this.#failure) return;
+    if (this.#closing && this.#waiting.size === 0) return;
+    this.#failure = this.#fault(message, reason);
+    if (!this.#closing) this.#options.log.error({ err: this.#failure }, "journal has failed, side effects stop");
+    this.#opening.reject(this.#failure);
+    for (const id of [...this.#waiting.keys()]) this.#settle(id)?.reject(this.#failure);
+  }
+}
+
+/** What is still taken when the disk is full: ends (durability `report`) and acknowledgements (kinds ending in `ack`). */
+function isEssential(records: readonly JournalRecord[], durability: Durability): boolean {
+  return durability === "report" || records.every(({ kind }) => kind === "ack" || kind.endsWith(".ack"));
+}

@@ -1,0 +1,148 @@
+import { closeSync, fdatasyncSync, ftruncateSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
+import { randomFillSync } from "node:crypto";
+import { join } from "node:path";
+import { failpoint } from "../common/failpoint.ts";
+import { encodeLine } from "./format.ts";
+import type { CommitMessage, WriterStatus } from "./messages.ts";
+import {
+  generationPath,
+  headerLine,
+  type HeaderSource,
+  listGenerations,
+  type Opened,
+  placeGeneration,
+} from "./opening.ts";
+
+/** File that holds space for a full disk. */
+export const ballastName = "ballast";
+
+/** The one writer of the journal's file; lives in the writing thread, so that its calls may block. */
+export class Writer {
+  readonly #source: HeaderSource;
+  readonly #ballastPath: string;
+  readonly #ballastBytes: number;
+  #generation: number;
+  #file: number;
+  #end: number;
+  #headerBytes: number;
+  #lastSeq: number;
+  #records: number;
+  #health: "ok" | "no-space" = "ok";
+  #lastSyncMs = 0;
+  #maxSyncMs = 0;
+
+  constructor(source: HeaderSource, opened: Opened, ballastBytes: number) {
+    this.#source = source;
+    this.#ballastPath = join(source.directory, ballastName);
+    this.#ballastBytes = ballastBytes;
+    this.#generation = opened.generation;
+    this.#file = opened.file;
+    this.#end = opened.end;
+    this.#headerBytes = opened.headerBytes;
+    this.#lastSeq = opened.lastSeq;
+    this.#records = opened.recordCount;
+  }
+
+  get status(): WriterStatus {
+    return {
+      bytes: this.#end - this.#headerBytes,
+      records: this.#records,
+      health: this.#health,
+      syncMs: { last: this.#lastSyncMs, max: this.#maxSyncMs },
+    };
+  }
+
+  /**
+   * Appends the commits, in order and each as one group, without a sync. When the call throws nothing of it is in the file.
+   */
+  async append(commits: readonly CommitMessage[]): Promise<void> {
+    let seq = this.#lastSeq;
+    const lines: Buffer[] = [];
+    for (const { records, at } of commits) {
+      let left = records.length;
+      for (const record of records) lines.push(encodeLine({ ...record, seq: ++seq, at, left: --left }));
+    }
+    const bytes = Buffer.concat(lines);
+    await failpoint("journal.before-write");
+    try {
+      for (let done = 0; done < bytes.length;) {
+        done += writeSync(this.#file, bytes, done, bytes.length - done, this.#end + done);
+      }
+    } catch (error) {
+      ftruncateSync(this.#file, this.#end);
+      throw error;
+    }
+    this.#end += bytes.length;
+    this.#lastSeq = seq;
+    this.#records += lines.length;
+    await failpoint("journal.after-write");
+  }
+
+  /** Any error of this is final for the file: the kernel may have dropped the pages, a second sync would lie. */
+  async sync(): Promise<void> {
+    await failpoint("journal.before-sync");
+    const start = performance.now();
+    fdatasyncSync(this.#file);
+    this.#lastSyncMs = performance.now() - start;
+    this.#maxSyncMs = Math.max(this.#maxSyncMs, this.#lastSyncMs);
+    await failpoint("journal.after-sync");
+  }
+
+  /** Starts the next generation with `state` (JSON text) as its snapshot; the one before stays, older ones go. */
+  async compact(state: string, at: string): Promise<void> {
+    const generation = this.#generation + 1;
+    const header = headerLine(this.#source, generation, this.#lastSeq + 1, at, state);
+    const placed = await placeGeneration(this.#source.directory, generation, header);
+    closeSync(this.#file);
+    this.#file = placed.descriptor;
+    this.#generation = generation;
+    this.#end = placed.bytes;
+    this.#headerBytes = placed.bytes;
+    this.#lastSeq++;
+    this.#records = 0;
+    await failpoint("journal.before-remove");
+    for (const old of listGenerations(this.#source.directory)) {
+      if (old < generation - 1) rmSync(generationPath(this.#source.directory, old), { force: true });
+    }
+    await failpoint("journal.after-remove");
+  }
+
+  /** Gives up the ballast, so that ends and acks can still be written. */
+  dropBallast(): void {
+    this.#health = "no-space";
+    rmSync(this.#ballastPath, { force: true });
+  }
+
+  /**
+   * Makes the ballast if it is not there and the disk has room for it twice; true when it is there afterwards. Real bytes:
+   * file systems that compress or leave holes would reserve nothing for zeros.
+   */
+  makeBallast(): boolean {
+    if (statSync(this.#ballastPath, { throwIfNoEntry: false })?.size === this.#ballastBytes) {
+      this.#health = "ok";
+      return true;
+    }
+    this.#health = "no-space";
+    const space = statfsSync(this.#source.directory);
+    if (space.bavail * space.bsize < this.#ballastBytes * 2) return false;
+    try {
+      const file = openSync(this.#ballastPath, "w", 0o600);
+      try {
+        const bytes = randomFillSync(Buffer.allocUnsafe(this.#ballastBytes));
+        for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
+        fdatasyncSync(file);
+      } finally {
+        closeSync(file);
+      }
+    } catch {
+      rmSync(this.#ballastPath, { force: true });
+      return false;
+    }
+    this.#health = "ok";
+    return true;
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}
