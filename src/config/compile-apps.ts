@@ -1,7 +1,8 @@
 import type { App, HookSpec } from "../jobs/app.ts";
+import { isReservedVariable } from "../jobs/environment.ts";
 import { checkParameters } from "../jobs/parameters.ts";
 import { checkFits, checkResources } from "../jobs/resources.ts";
-import { checkTemplate, type TemplateUse } from "../jobs/template.ts";
+import { checkCommand, checkTemplate, type TemplateUse } from "../jobs/template.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 
@@ -73,8 +74,24 @@ function checkTemplates({ loaded, settings }: Compiling, path: readonly Property
     for (const problem of checkTemplate(text, use, app, remotes))
       loaded.report.add({ ...problem, path: [...path, ...at] });
   };
+  const checkShape = (command: readonly string[], at: readonly PropertyKey[]): void => {
+    for (const { index, ...problem } of checkCommand(command))
+      loaded.report.add({ ...problem, path: [...path, ...at, index] });
+  };
   for (const [index, text] of app.command.entries()) check(text, "argument", ["command", index]);
-  for (const [name, text] of Object.entries(app.environment)) check(text, "argument", ["environment", name]);
+  checkShape(app.command, ["command"]);
+  for (const [name, text] of Object.entries(app.environment)) {
+    check(text, "argument", ["environment", name]);
+    if (!isReservedVariable(name)) continue;
+    const message = `'${name}' is set by siteagent`;
+    loaded.report.add({
+      path: [...path, "environment", name],
+      atKey: true,
+      message,
+      value: name,
+      allowed: "names without SITEAGENT_",
+    });
+  }
   for (const [name, input] of Object.entries(app.inputs)) {
     check(input.from, "source", ["inputs", name, "from"]);
     check(input.size, "expectation", ["inputs", name, "size"]);
@@ -83,6 +100,7 @@ function checkTemplates({ loaded, settings }: Compiling, path: readonly Property
   for (const [name, output] of Object.entries(app.outputs)) check(output.to, "destination", ["outputs", name, "to"]);
   for (const [name, hook] of hooksOf(app)) {
     if (!("command" in hook)) continue;
+    checkShape(hook.command, ["hooks", name, "command"]);
     for (const [index, text] of hook.command.entries()) check(text, "argument", ["hooks", name, "command", index]);
   }
 }

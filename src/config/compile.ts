@@ -2,6 +2,7 @@ import { homedir } from "node:os";
 import { dirname, isAbsolute, join, normalize, resolve } from "node:path";
 import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
+import { isNeverInherited } from "../jobs/environment.ts";
 import { compileApps } from "./compile-apps.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -102,6 +103,11 @@ function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent
       value: agent.path,
       allowed: "absolute directories with : between",
     });
+  }
+  for (const [index, name] of agent.environment.entries()) {
+    if (!isNeverInherited(name)) continue;
+    const message = `'${name}' is never handed on: it would give the agent's identity or settings to jobs`;
+    loaded.report.add({ path: ["agent", "environment", index], message, value: name, allowed: "other variables" });
   }
   return {
     stateDir: agent.state_dir === undefined ? resolve(locate("state", env)) : absolute(agent.state_dir),

@@ -30,6 +30,8 @@ export interface TemplateProblem {
   readonly value?: string | undefined;
   readonly allowed?: string | undefined;
   readonly known?: readonly string[] | undefined;
+  /** True when the job has no such value. */
+  readonly missing?: boolean;
 }
 
 type Part = { readonly literal: string } | { readonly name: string };
@@ -81,6 +83,38 @@ export function parseTemplate(text: string): {
   return { parts, problems };
 }
 
+/**
+ * What is wrong with a command as a whole: a program that a job could choose, and values inside the text of a shell or another
+ * interpreter, where they would be code. Each template by itself is checked by `checkTemplate`.
+ */
+export function checkCommand(command: readonly string[]): readonly (TemplateProblem & { readonly index: number })[] {
+  const problems: (TemplateProblem & { readonly index: number })[] = [];
+  const hasPlace = (text: string): boolean => parseTemplate(text).parts.some((part) => "name" in part);
+  let interpreter: string | undefined;
+  let codeNext = false;
+  for (const [index, text] of command.entries()) {
+    if (index === 0 && hasPlace(text)) {
+      const message = `the program ${quoted(text)} would be chosen by the job`;
+      problems.push({ index, message, value: text, allowed: "a name or path without places" });
+    }
+    if (codeNext && hasPlace(text)) {
+      const message = `${quoted(text)} puts values of the job into the text of '${interpreter}', where they are code`;
+      problems.push({
+        index,
+        message,
+        value: text,
+        allowed: `an argument of its own, as in [sh, -c, 'echo "$1"', sh, "{{x}}"]`,
+      });
+    }
+    const word = text.slice(text.lastIndexOf("/") + 1);
+    codeNext = interpreter !== undefined && /^(?:-[a-zA-Z]*[ceE]|--eval|--command)$/.test(text);
+    if (interpreters.test(word)) interpreter = word;
+  }
+  return problems;
+}
+
+const interpreters = /^(?:(?:ba|da|k|z|a|c|tc|fi)?sh|busybox|perl|ruby|node|python[\d.]*|Rscript|lua|php|ssh|su|env)$/;
+
 type Names = Pick<App, "parameters" | "inputs" | "outputs">;
 
 /** Everything wrong with a template that can be told without a job: syntax, unknown names, places where a URL cannot have one. */
@@ -119,7 +153,7 @@ function takesConfig(use: TemplateUse): boolean {
 function checkName(name: string, text: string, use: TemplateUse, app: Names): TemplateProblem | undefined {
   if (name.startsWith("config.") && takesConfig(use)) return undefined;
   const known = namesFor(use, app);
-  if (known.includes(name)) return undefined;
+  if (known.includes(name)) return mayBeMissing(name, use, app);
   const where = `at column ${text.indexOf(name, text.indexOf("{{")) + 1} of ${quoted(text)}`;
   if (name.startsWith("config.")) {
     const message = `'{{${name}}}' ${where}: ${use === "argument" ? "commands" : "destinations"} take declared parameters only`;
@@ -134,6 +168,15 @@ function checkName(name: string, text: string, use: TemplateUse, app: Names): Te
   }
   const allowed = takesConfig(use) ? [...known, "config.PATH"] : known;
   return { message: `'{{${name}}}' ${where} is unknown`, value: name, known: allowed };
+}
+
+/** A place needs a value in every job: an argument cannot be left out. */
+function mayBeMissing(name: string, use: TemplateUse, app: Names): TemplateProblem | undefined {
+  const spec = Object.hasOwn(app.parameters, name) ? app.parameters[name] : undefined;
+  if (!spec || spec.type === "secret" || takesConfig(use)) return undefined;
+  if (spec.required !== false || spec.default !== undefined) return undefined;
+  const message = `'{{${name}}}' may have no value: the parameter is not required and has no default`;
+  return { message, value: name, allowed: "a default, or required: true" };
 }
 
 /** A URL is one place alone, or names its scheme and host in plain text before the first place. */
@@ -246,7 +289,7 @@ function missing(name: string, template: string): TemplateProblem {
   const what = name.startsWith("config.")
     ? `the job's config has no text or number at '${name}'`
     : `'${name}' has no value`;
-  return { message: `${what}, which '${template}' needs`, value: name };
+  return { message: `${what}, which '${template}' needs`, value: name, missing: true };
 }
 
 function lookUp(name: string, scope: TemplateScope): string | undefined {

@@ -1,0 +1,213 @@
+/** From an app and the values of one job to the plan of an attempt: pure, no shell anywhere, nothing inherited. */
+import { join } from "node:path";
+import { Fault } from "../common/fault.ts";
+import { quoted } from "../common/nearest.ts";
+import type { Token } from "../common/token.ts";
+import type { App, ParameterValues } from "../jobs/app.ts";
+import { isNeverInherited } from "../jobs/environment.ts";
+import { coresPerNode, walltimeSeconds } from "../jobs/resources.ts";
+import { fillText, type TemplateScope } from "../jobs/template.ts";
+import type { AttemptPlan } from "./types.ts";
+
+/** Linux takes no argument or NAME=VALUE of 128 KiB or more, its NUL included. */
+export const maxStringBytes = 128 * 1024 - 1;
+/** Linux allows a quarter of the usual 8 MiB stack for all arguments and the environment; 64 KiB of it are left to recorder and starters. */
+export const maxTotalBytes = 2 * 1024 * 1024 - 64 * 1024;
+
+/** The directories of a job and of one of its attempts; all absolute. */
+export interface JobDirectories {
+  readonly job: string;
+  readonly in: string;
+  readonly work: string;
+  /** `TMPDIR`. */
+  readonly tmp: string;
+  /** Files (0600) of secret parameters, one for each name. */
+  readonly secrets: string;
+  /** Evidence of the attempt. */
+  readonly attempt: string;
+}
+
+/** `<workdir>/<job token>/…` as every part of siteagent lays it out. */
+export function directoriesOf(workdir: string, jobToken: Token, attempt: number): JobDirectories {
+  const job = join(workdir, jobToken);
+  return {
+    job,
+    in: join(job, "in"),
+    work: join(job, "work"),
+    tmp: join(job, "tmp"),
+    secrets: join(job, "secrets"),
+    attempt: join(job, "attempts", String(attempt)),
+  };
+}
+
+/** What of the site goes into every environment. */
+export interface EnvironmentSettings {
+  /** `PATH`. */
+  readonly path: string;
+  /** Names of variables in `inherited` that attempts may see. */
+  readonly environment: readonly string[];
+}
+
+export interface PlanInput {
+  readonly app: App;
+  readonly settings: EnvironmentSettings;
+  /** Values of all parameters but the secret ones (`resolveParameters`). */
+  readonly values: ParameterValues;
+  readonly jobToken: Token;
+  readonly token: Token;
+  /** 1, 2, … */
+  readonly attempt: number;
+  readonly directories: JobDirectories;
+  /** Environment of the agent; only allow-listed names are taken. */
+  readonly inherited: Readonly<Record<string, string | undefined>>;
+  readonly account: { readonly name: string; readonly home: string };
+}
+
+/**
+ * The plan of one attempt.
+ * @throws Fault PARAMETERS with all problems: missing values, values that are no argument, sizes above what Linux starts.
+ */
+export function planAttempt(input: PlanInput): AttemptPlan {
+  const { app, directories } = input;
+  const { argv, environment } = planCommand(input, app.command);
+  return {
+    token: input.token,
+    attempt: input.attempt,
+    directory: directories.attempt,
+    workDirectory: directories.work,
+    argv,
+    environment,
+    runtime: app.runtime,
+    umask: Number.parseInt(app.umask, 8),
+    limitMs: app.resources.walltime,
+    graceMs: app.grace,
+    maxOutputBytes: app.max_output,
+    resources: app.resources,
+  };
+}
+
+export interface PlannedCommand {
+  readonly argv: readonly [string, ...string[]];
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/**
+ * Argv and environment of a command of the app: its own, or a hook's. One element of `command` gives one element of argv.
+ * @throws Fault PARAMETERS as `planAttempt`.
+ */
+export function planCommand(input: PlanInput, command: readonly string[]): PlannedCommand {
+  const scope = templateScope(input);
+  const problems: string[] = [];
+  const fill = (template: string, place: string): string => {
+    const filled = fillText(template, scope);
+    if (filled.ok) return filled.text;
+    problems.push(`${place}: ${filled.problem.message}`);
+    return "";
+  };
+  const [program, ...rest] = command.map((template, index) => fill(template, `command[${index}]`));
+  if (program === undefined || program === "") problems.push(`command[0]: ${quoted(program ?? "")} is not a program`);
+  const own = Object.entries(input.app.environment).map(
+    ([name, template]) => [name, fill(template, `environment.${name}`)] as const,
+  );
+  const environment = {
+    ...basicEnvironment(input),
+    ...inheritedOf(input),
+    ...Object.fromEntries(own),
+    ...attemptEnvironment(input),
+  };
+  const argv: readonly [string, ...string[]] = [program ?? "", ...rest];
+  problems.push(...sizeProblems(argv, environment));
+  if (problems.length > 0) {
+    throw new Fault("PARAMETERS", `the command of app '${input.app.name}' cannot be built: ${problems.join("; ")}`, {
+      details: { problems },
+    });
+  }
+  return { argv, environment };
+}
+
+/** What `{{names}}` stand for in the commands of this attempt. */
+export function templateScope(input: PlanInput): TemplateScope {
+  const { app, directories } = input;
+  const inputs = Object.entries(app.inputs).map(([name, { to }]) => [name, join(directories.in, to)]);
+  const outputs = Object.entries(app.outputs).flatMap(([name, { kind, from }]) => {
+    return kind === "glob" ? [] : [[name, join(directories.work, from)]];
+  });
+  const secrets = Object.entries(app.parameters).flatMap(([name, spec]) => {
+    return spec.type === "secret" ? [[name, join(directories.secrets, name)]] : [];
+  });
+  return {
+    values: input.values,
+    token: input.jobToken,
+    attempt: input.attempt,
+    in: directories.in,
+    work: directories.work,
+    inputs: Object.fromEntries(inputs) as Record<string, string>,
+    outputs: Object.fromEntries(outputs) as Record<string, string>,
+    secrets: Object.fromEntries(secrets) as Record<string, string>,
+  };
+}
+
+function basicEnvironment({ app, settings, account, directories, inherited }: PlanInput): Record<string, string> {
+  return {
+    PATH: settings.path,
+    HOME: account.home,
+    USER: account.name,
+    LOGNAME: account.name,
+    LANG: "C.UTF-8",
+    TMPDIR: directories.tmp,
+    TZ: inherited["TZ"] || "UTC",
+    OMP_NUM_THREADS: String(app.resources.threads_per_rank),
+  };
+}
+
+/** Allow-listed variables of the agent; never those that would hand on its identity, and no proxy with a password. */
+function inheritedOf({ settings, inherited }: PlanInput): Record<string, string> {
+  const taken: Record<string, string> = {};
+  for (const name of settings.environment) {
+    const value = Object.hasOwn(inherited, name) ? inherited[name] : undefined;
+    if (value === undefined || isNeverInherited(name)) continue;
+    if (/proxy/i.test(name) && value.includes("@")) continue;
+    taken[name] = value;
+  }
+  return taken;
+}
+
+function attemptEnvironment({ app, directories, jobToken, token, attempt }: PlanInput): Record<string, string> {
+  const { resources } = app;
+  const seconds = walltimeSeconds(resources);
+  return {
+    SITEAGENT_APP: app.name,
+    SITEAGENT_WORKFLOW: app.workflow,
+    SITEAGENT_ATTEMPT: String(attempt),
+    SITEAGENT_ATTEMPT_TOKEN: token,
+    SITEAGENT_JOB_TOKEN: jobToken,
+    SITEAGENT_JOB_DIR: directories.job,
+    SITEAGENT_IN_DIR: directories.in,
+    SITEAGENT_WORK_DIR: directories.work,
+    SITEAGENT_ATTEMPT_DIR: directories.attempt,
+    SITEAGENT_NODES: String(resources.nodes),
+    SITEAGENT_RANKS_PER_NODE: String(resources.ranks_per_node),
+    SITEAGENT_THREADS_PER_RANK: String(resources.threads_per_rank),
+    SITEAGENT_CORES: String(coresPerNode(resources)),
+    SITEAGENT_GPUS: String(resources.gpus),
+    ...(resources.memory === undefined ? {} : { SITEAGENT_MEMORY_BYTES: String(resources.memory) }),
+    ...(seconds === undefined ? {} : { SITEAGENT_WALLTIME_S: String(seconds) }),
+  };
+}
+
+/** What Linux would refuse with E2BIG, said beforehand and with sizes. */
+function sizeProblems(argv: readonly string[], environment: Readonly<Record<string, string>>): readonly string[] {
+  const problems: string[] = [];
+  let total = 0;
+  const count = (text: string, place: string): void => {
+    const bytes = Buffer.byteLength(text) + 1;
+    total += bytes + 8; // and a pointer to it
+    if (bytes > maxStringBytes) problems.push(`${place} has '${bytes}' bytes; allowed: at most ${maxStringBytes}`);
+  };
+  for (const [index, text] of argv.entries()) count(text, `command[${index}]`);
+  for (const [name, value] of Object.entries(environment)) count(`${name}=${value}`, `environment.${name}`);
+  if (total > maxTotalBytes) {
+    problems.push(`arguments and environment have '${total}' bytes together; allowed: at most ${maxTotalBytes}`);
+  }
+  return problems;
+}
