@@ -1,0 +1,159 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Fault } from "../../../src/common/fault.ts";
+import type { Token } from "../../../src/common/token.ts";
+import { attemptVariables, basicVariables } from "../../../src/jobs/environment.ts";
+import {
+  directoriesOf,
+  maxStringBytes,
+  maxTotalBytes,
+  planAttempt,
+  planCommand,
+  type PlanInput,
+} from "../../../src/launchers/command.ts";
+import { appOf } from "../jobs/builders.ts";
+
+const jobToken = "jabcdefghijklmn" as Token;
+const token = "aabcdefghijklmn" as Token;
+
+const readqc = appOf(
+  {
+    workflow: "readqc-1.0.0",
+    parameters: {
+      threads: { type: "integer", default: 4 },
+      sample: { type: "string" },
+      key: { type: "secret", file: "k" },
+    },
+    inputs: { reads: { from: "{{config.url}}", to: "sub/reads.fq" } },
+    outputs: { report: { from: "out/report.json" } },
+    command: [
+      "readqc.sh",
+      "--threads",
+      "{{threads}}",
+      "--name={{sample}}",
+      "{{inputs.reads}}",
+      "{{outputs.report}}",
+      "{{key}}",
+    ],
+    environment: { SAMPLE: "{{sample}}", LD_LIBRARY_PATH: "/opt/readqc/lib" },
+    resources: { ranks_per_node: 2, threads_per_rank: 4, memory: "8GiB", walltime: "2h", gpus: 1 },
+    umask: "027",
+    grace: "5s",
+    max_output: "1MiB",
+  },
+  "readqc",
+);
+
+function inputOf(change: Partial<PlanInput> = {}): PlanInput {
+  return {
+    app: readqc,
+    settings: { path: "/usr/bin:/bin", environment: [] },
+    values: { threads: 4, sample: "s1" },
+    jobToken,
+    token,
+    attempt: 2,
+    directories: directoriesOf("/w", jobToken, 2),
+    inherited: {},
+    account: { name: "svc", home: "/home/svc" },
+    ...change,
+  };
+}
+
+describe("planAttempt", () => {
+  it("fills argv one to one and takes limits from the app", () => {
+    expect(planAttempt(inputOf())).toMatchObject({
+      token,
+      attempt: 2,
+      directory: `/w/${jobToken}/attempts/2`,
+      workDirectory: `/w/${jobToken}/work`,
+      argv: [
+        "readqc.sh",
+        "--threads",
+        "4",
+        "--name=s1",
+        `/w/${jobToken}/in/sub/reads.fq`,
+        `/w/${jobToken}/work/out/report.json`,
+        `/w/${jobToken}/secrets/key`,
+      ],
+      runtime: "plain",
+      umask: 0o027,
+      limitMs: 7_200_000,
+      graceMs: 5_000,
+      maxOutputBytes: 2 ** 20,
+    });
+  });
+
+  it("builds the environment from nothing", () => {
+    const inherited = {
+      SECRET_TOKEN: "x",
+      NODE_OPTIONS: "--inspect",
+      SSH_AUTH_SOCK: "/x",
+      LD_PRELOAD: "/x.so",
+      SITEAGENT_FAILPOINTS: "x",
+      MODULEPATH: "/modules",
+      http_proxy: "http://user:password@proxy.example.org",
+      https_proxy: "http://proxy.example.org",
+    };
+    const names = Object.keys(inherited).filter((name) => name !== "SECRET_TOKEN");
+    const { environment } = planAttempt(
+      inputOf({ inherited, settings: { path: "/usr/bin:/bin", environment: names } }),
+    );
+    const own = ["SAMPLE", "LD_LIBRARY_PATH", "LOGNAME", "MODULEPATH", "https_proxy"];
+    expect(Object.keys(environment).toSorted()).toEqual(
+      [...Object.keys(basicVariables), ...Object.keys(attemptVariables), ...own].toSorted(),
+    );
+    expect(environment).toMatchObject({
+      PATH: "/usr/bin:/bin",
+      HOME: "/home/svc",
+      USER: "svc",
+      LANG: "C.UTF-8",
+      TZ: "UTC",
+      TMPDIR: `/w/${jobToken}/tmp`,
+      OMP_NUM_THREADS: "4",
+      SAMPLE: "s1",
+      SITEAGENT_ATTEMPT: "2",
+      SITEAGENT_ATTEMPT_TOKEN: token,
+      SITEAGENT_JOB_TOKEN: jobToken,
+      SITEAGENT_CORES: "8",
+      SITEAGENT_MEMORY_BYTES: String(8 * 2 ** 30),
+      SITEAGENT_WALLTIME_S: "7200",
+    });
+  });
+
+  it("names every missing value", () => {
+    const plan = (): unknown => planAttempt(inputOf({ values: {} }));
+    expect(plan).toThrow(Fault);
+    expect(plan).toThrow(
+      /app 'readqc' .*command\[2\]: 'threads' has no value.*command\[3\]: 'sample'.*environment\.SAMPLE: 'sample'/,
+    );
+  });
+
+  it("refuses with sizes what Linux would not start", () => {
+    const long = "x".repeat(maxStringBytes);
+    expect(() => planAttempt(inputOf({ values: { threads: 4, sample: long } }))).toThrow(
+      new RegExp(
+        `command\\[3\\] has '${maxStringBytes + "--name=".length + 1}' bytes; allowed: at most ${maxStringBytes}`,
+      ),
+    );
+    const many = Array.from({ length: 4000 }, () => "y".repeat(600));
+    expect(() => planCommand(inputOf(), ["tool", ...many])).toThrow(
+      new RegExp(`have '\\d+' bytes together; allowed: at most ${maxTotalBytes}`),
+    );
+  });
+
+  it("gives one element for each element, whatever the values", () => {
+    const value = fc.string({ unit: "binary" });
+    fc.assert(
+      fc.property(value, (sample) => {
+        try {
+          const { argv } = planAttempt(inputOf({ values: { threads: 1, sample } }));
+          expect(argv).toHaveLength(readqc.command.length);
+          expect(argv[3]).toBe(`--name=${sample}`);
+        } catch (error) {
+          expect(error).toBeInstanceOf(Fault);
+          expect(sample).toMatch(/\p{Cc}|\p{Cs}/u);
+        }
+      }),
+    );
+  });
+});
