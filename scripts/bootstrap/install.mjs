@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { explainNpm } from "./explain.mjs";
 import { withLock } from "./lock.mjs";
 
@@ -73,7 +73,7 @@ async function install(root) {
 function runNpm(root) {
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error"];
   // Not minutes of silence when the registry cannot be reached, yet patience with one that stumbles.
-  args.push("--fetch-retries=3", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=8000");
+  args.push("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=8000");
   return new Promise((resolve) => {
     const npm = spawn("npm", args, { cwd: root, stdio: ["ignore", "ignore", "pipe"], env: npmEnvironment(root) });
     let told = "";
@@ -92,18 +92,42 @@ function runNpm(root) {
   });
 }
 
-/** npm keeps its cache and logs under HOME; where there is none that can be written, they go beside the project. */
+/**
+ * npm keeps its cache and logs under HOME (an npm above us has put the path in the environment); where that cannot be
+ * written, they go beside the project.
+ */
 function npmEnvironment(root) {
   const env = { ...process.env };
-  let home;
-  try {
-    home = homedir();
-    accessSync(existsSync(join(home, ".npm")) ? join(home, ".npm") : home, constants.W_OK);
-  } catch {
-    env.npm_config_cache = env.npm_config_cache ?? join(root, ".cache", "npm");
-    if (!home || !existsSync(home)) env.HOME = join(root, ".cache");
-  }
+  const home = homeDirectory();
+  const cache = env.npm_config_cache || (home && join(home, ".npm"));
+  if (!cache || !canMake(cache)) env.npm_config_cache = join(root, ".cache", "npm");
+  if (!home || !existsSync(home)) env.HOME = join(root, ".cache");
   return env;
+}
+
+function homeDirectory() {
+  try {
+    return homedir();
+  } catch {
+    return undefined; // an account without an entry, and no HOME
+  }
+}
+
+/** Makes the directory, as npm would; not by `recursive`, which never returns below /proc. */
+function canMake(directory) {
+  try {
+    makeDirectory(directory);
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function makeDirectory(path) {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeDirectory(dirname(path));
+  mkdirSync(path);
 }
 
 /** On a terminal: one line that counts. */

@@ -25,7 +25,7 @@ async function project(body: string): Promise<TemporaryDirectory> {
   return directory;
 }
 
-function start(directory: TemporaryDirectory, env: Record<string, string> = {}): Promise<Program> {
+function start(directory: TemporaryDirectory, env: Record<string, string | undefined> = {}): Promise<Program> {
   return Program.start(process.execPath, ["--input-type=module", "-e", source], {
     cwd: directory.path,
     env: { PATH: `${directory.join("bin")}:${process.env["PATH"] ?? ""}`, HOME: directory.path, ...env },
@@ -85,12 +85,16 @@ describe("ensureInstalled", () => {
     expect((await two.result(20_000)).stdout).toBe("undefined\n");
   });
 
-  it("keeps npm's cache beside the project when HOME cannot be written", async () => {
-    await using directory = await project("exit 0");
-    await using program = await start(directory, { HOME: "/nonexistent" });
-    expect((await program.result(20_000)).stdout).toBe("undefined\n");
-    expect(await runs(directory)).toEqual([directory.join(".cache", "npm")]);
-  });
+  // An npm that runs us has put its own idea of the cache in the environment.
+  it.each([{ HOME: "/proc/none" }, { HOME: "/proc/none", npm_config_cache: "/proc/none/.npm" }])(
+    "keeps npm's cache beside the project when it cannot be written: %o",
+    async (env) => {
+      await using directory = await project("exit 0");
+      await using program = await start(directory, env);
+      expect((await program.result(20_000)).stdout).toBe("undefined\n");
+      expect(await runs(directory)).toEqual([directory.join(".cache", "npm")]);
+    },
+  );
 
   it("installs again when the lock file has changed or the platform is another", async () => {
     await using directory = await project("exit 0");
