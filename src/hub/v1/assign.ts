@@ -1,0 +1,108 @@
+/** Which open jobs a site gets: by priority, fair among the workflows it offers, oldest first. */
+import type { JobRow } from "../store/tables.ts";
+import { jobRow } from "../jobs/rows.ts";
+import type { LifecycleContext } from "../jobs/lifecycle.ts";
+import { parseJob } from "../jobs/document.ts";
+import type { Tx } from "../store/types.ts";
+import { claimJob } from "./claims.ts";
+
+export interface Offer {
+  readonly workflow: string;
+  readonly slots: number;
+}
+
+/**
+ * Claims up to `limit` open jobs for the site. On PostgreSQL rows that another site is just taking are skipped, not waited for:
+ * whoever changed them wakes all waiting sites afterwards.
+ */
+export async function assignJobs(
+  ctx: LifecycleContext,
+  tx: Tx,
+  site: { readonly siteId: string; readonly actor: string },
+  offers: readonly Offer[],
+  limit: number,
+): Promise<JobRow[]> {
+  if (limit <= 0 || offers.length === 0) return [];
+  const capabilities = await capabilitiesOf(tx, site.siteId);
+  const queues = new Map<string, JobRow[]>();
+  for (const [workflow, slots] of slotsByWorkflow(offers)) {
+    const open = await openJobs(ctx, tx, workflow, site.siteId, Math.min(slots, limit));
+    const able = open.filter((job) => isAble(job, capabilities));
+    if (able.length > 0) queues.set(workflow, able);
+  }
+  const claimed: JobRow[] = [];
+  for (const job of fairOrder(queues, limit)) claimed.push(await claimJob(ctx, tx, job, site.siteId, site.actor));
+  return claimed;
+}
+
+/**
+ * Highest priority first; among equals the workflow that got the fewest so far, then the oldest job. Pure. Each queue is sorted
+ * already.
+ */
+export function fairOrder<Job extends Pick<JobRow, "priority" | "n">>(
+  queues: ReadonlyMap<string, readonly Job[]>,
+  limit: number,
+): Job[] {
+  const heads = [...queues.values()].map((jobs) => ({ jobs, taken: 0 }));
+  const order: Job[] = [];
+  while (order.length < limit) {
+    let best: { readonly queue: (typeof heads)[number]; readonly job: Job } | undefined;
+    for (const queue of heads) {
+      const job = queue.jobs[queue.taken];
+      if (job && (!best || precedes(job, queue.taken, best.job, best.queue.taken))) best = { queue, job };
+    }
+    if (!best) break;
+    best.queue.taken++;
+    order.push(best.job);
+  }
+  return order;
+}
+
+type Ranked = Pick<JobRow, "priority" | "n">;
+
+function precedes(left: Ranked, leftTaken: number, right: Ranked, rightTaken: number): boolean {
+  if (left.priority !== right.priority) return left.priority > right.priority;
+  if (leftTaken !== rightTaken) return leftTaken < rightTaken;
+  return left.n < right.n;
+}
+
+function slotsByWorkflow(offers: readonly Offer[]): Map<string, number> {
+  const slots = new Map<string, number>();
+  for (const offer of offers) slots.set(offer.workflow, (slots.get(offer.workflow) ?? 0) + offer.slots);
+  return slots;
+}
+
+async function openJobs(
+  ctx: LifecycleContext,
+  tx: Tx,
+  workflow: string,
+  siteId: string,
+  limit: number,
+): Promise<JobRow[]> {
+  const query = tx.db
+    .selectFrom("jobs")
+    .selectAll()
+    .where("workflow_id", "=", workflow)
+    .where("state", "=", "READY")
+    .where("site_id", "is", null)
+    .where("live_claims", "=", 0)
+    .where("hold", "is", null)
+    .where("ended_at", "is", null)
+    .where((where) => where.or([where("wanted_site", "is", null), where("wanted_site", "=", siteId)]))
+    .orderBy("priority", "desc")
+    .orderBy("n")
+    .limit(limit);
+  const rows = await (ctx.store.kind === "postgres" ? query.forUpdate().skipLocked() : query).execute();
+  return rows.map((row) => jobRow(row));
+}
+
+async function capabilitiesOf(tx: Tx, siteId: string): Promise<ReadonlySet<string>> {
+  const row = await tx.db.selectFrom("sites").select("doc").where("id", "=", siteId).executeTakeFirst();
+  if (!row) return new Set();
+  const { capability_ids } = JSON.parse(row.doc) as { capability_ids?: readonly string[] };
+  return new Set(capability_ids);
+}
+
+function isAble(job: JobRow, capabilities: ReadonlySet<string>): boolean {
+  return (parseJob(job).workflow.capability_ids ?? []).every((id) => capabilities.has(id));
+}

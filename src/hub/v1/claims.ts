@@ -1,0 +1,244 @@
+/**
+ * One holder per job: claim, lease, hand-back. Every claim is an NMDC operation too, so that NMDC readers see it. Whoever
+ * changes a job here has locked it first.
+ */
+import type { JsonObject } from "../../common/json.ts";
+import type { JobState } from "../../jobs/states.ts";
+import { isAllowed } from "../../jobs/transitions.ts";
+import { newId } from "../ids.ts";
+import { type JobClaim, type JobDocument, parseJob, parseOperation } from "../jobs/document.ts";
+import { changeJob, type LifecycleContext, lockJob, observeJob, writeClaims } from "../jobs/lifecycle.ts";
+import { appendEvents } from "../store/events.ts";
+import type { JobRow } from "../store/tables.ts";
+import type { Queries, Tx } from "../store/types.ts";
+
+/** How long an assignment that was not acknowledged keeps the job from others, milliseconds. */
+export const leaseMs = 90_000;
+const operationLifeMs = 30 * 86_400_000;
+const operationModel = "nmdc_runtime.api.models.job.JobOperationMetadata";
+
+/** Nobody holds it and nothing keeps it from starting. Also claims of the NMDC dialect count as holders. */
+export function isClaimable(job: JobRow, siteId: string): boolean {
+  return (
+    job.state === "READY" &&
+    job.site_id === null &&
+    job.live_claims === 0 &&
+    job.hold === null &&
+    (job.wanted_site === null || job.wanted_site === siteId)
+  );
+}
+
+/** Hands a claimable, locked job to a site: next epoch, new operation, entry in `claims`, lease. */
+export async function claimJob(
+  ctx: LifecycleContext,
+  tx: Tx,
+  job: JobRow,
+  siteId: string,
+  actor: string,
+): Promise<JobRow> {
+  const now = ctx.clock.now();
+  const opId = newId();
+  const document = parseJob(job);
+  await insertOperation(tx, opId, job, document, siteId, now);
+  const claims = [...(document.claims ?? []), { op_id: opId, site_id: siteId }];
+  const written = await writeClaims(tx, job, withStoredDate(document, job), claims);
+  return changeJob(ctx, tx, written.row, {
+    phase: "claimed",
+    actor,
+    columns: {
+      site_id: siteId,
+      op_id: opId,
+      epoch: job.epoch + 1,
+      claimed_at: now,
+      lease_expires_at: now + leaseMs,
+      bound: 0,
+      report_seq: 0,
+    },
+    data: { op_id: opId, epoch: job.epoch + 1 },
+  });
+}
+
+/** Where a job may be handed back: nothing of it runs. */
+export function isReleasable(state: JobState): boolean {
+  return state === "READY" || isAllowed(state, "READY");
+}
+
+/** Takes a locked job from its holder: the operation is closed as an NMDC release and a closing PATCH would, the epoch fences late writers. */
+export async function unclaimJob(
+  ctx: LifecycleContext,
+  tx: Tx,
+  job: JobRow,
+  why: { readonly code: string; readonly reason: string; readonly actor: string },
+): Promise<JobRow> {
+  const document = parseJob(job);
+  const claims = (document.claims ?? []).map((claim): JobClaim => {
+    return claim.op_id === job.op_id ? { ...claim, done: true, cancelled: true } : claim;
+  });
+  const written = await writeClaims(tx, job, document, claims);
+  if (job.op_id !== null) {
+    await closeOperation(tx, job.op_id, { code: why.code, message: why.reason }, { cancelled: true, done: true });
+  }
+  await tx.db
+    .updateTable("orders")
+    .set({ acknowledged_at: ctx.clock.now() })
+    .where("job_id", "=", job.id)
+    .where("acknowledged_at", "is", null)
+    .execute();
+  const released = await observeJob(ctx, tx, written.row, {
+    state: "READY",
+    phase: "none",
+    hold: null,
+    actor: why.actor,
+    columns: {
+      site_id: null,
+      op_id: null,
+      claimed_at: null,
+      lease_expires_at: null,
+      bound: 0,
+      report_seq: 0,
+      epoch: job.epoch + 1,
+    },
+    data: { released: why.reason, code: why.code },
+  });
+  const cancelling = job.hold !== null && (JSON.parse(job.hold) as { kind?: string }).kind === "cancelling";
+  if (!cancelling) return released;
+  return changeJob(ctx, tx, released, { state: "CANCELLED", actor: why.actor });
+}
+
+/** Sets `done` and result of an operation, and adds to its metadata. */
+export async function closeOperation(tx: Tx, opId: string, result: unknown, metadata: JsonObject): Promise<void> {
+  await writeOperation(tx, opId, (doc) => ({ ...doc, done: true, result, metadata: { ...doc.metadata, ...metadata } }));
+}
+
+/** Read, change, write of one operation; the job's lock keeps others of ours away. */
+export async function writeOperation(
+  tx: Tx,
+  opId: string,
+  change: (doc: ReturnType<typeof parseOperation>) => ReturnType<typeof parseOperation>,
+): Promise<void> {
+  const row = await tx.db.selectFrom("operations").select("doc").where("id", "=", opId).executeTakeFirst();
+  if (!row) return;
+  const doc = change(parseOperation(row));
+  await tx.db
+    .updateTable("operations")
+    .set({ doc: JSON.stringify(doc), done: doc.done ? 1 : 0, cancelled: doc.metadata["cancelled"] === true ? 1 : 0 })
+    .where("id", "=", opId)
+    .execute();
+}
+
+/**
+ * Gives back all jobs whose unbound claim ran out: nobody started them, because nothing is started without an acknowledged
+ * report. Called before every look for work and by a sweep.
+ */
+export async function releaseExpired(ctx: LifecycleContext): Promise<number> {
+  const due = await expiredIds(ctx.store.db, ctx.clock.now());
+  let released = 0;
+  for (const id of due) {
+    released += await ctx.store.transaction(async (tx) => {
+      const job = await lockJob(tx, ctx.store.kind, id);
+      const now = ctx.clock.now();
+      if (!job || job.bound === 1 || job.lease_expires_at === null || job.lease_expires_at > now) return 0;
+      const reason = `site '${job.site_id ?? "?"}' did not confirm the claim in time`;
+      await unclaimJob(ctx, tx, job, { code: "LEASE_EXPIRED", reason, actor: "hub" });
+      return 1;
+    });
+  }
+  return released;
+}
+
+async function expiredIds(db: Queries, now: number): Promise<string[]> {
+  const rows = await db
+    .selectFrom("jobs")
+    .select("id")
+    .where("lease_expires_at", "is not", null)
+    .where("lease_expires_at", "<=", now)
+    .where("bound", "=", 0)
+    .where("ended_at", "is", null)
+    .orderBy("id")
+    .limit(200)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
+/** Tells event readers what a job was asked to do. */
+export async function orderEvent(
+  ctx: LifecycleContext,
+  tx: Tx,
+  job: JobRow,
+  order: {
+    readonly kind: string;
+    readonly id: string;
+    readonly actor: string;
+    readonly reason: string;
+    readonly result: string;
+  },
+): Promise<void> {
+  const { actor, ...data } = order;
+  await appendEvents(tx, ctx.store.kind, [
+    {
+      type: "job.order",
+      at: ctx.clock.now(),
+      jobId: job.id,
+      workflowId: job.workflow_id,
+      siteId: job.site_id,
+      owner: job.owner,
+      actor,
+      data,
+    },
+  ]);
+}
+
+/** Text of a trigger-made job's `created_at` turns into a date at the first claim, as on the NMDC Runtime. */
+function withStoredDate(document: JobDocument, job: JobRow): JobDocument {
+  return typeof document.created_at === "string" ? { ...document, created_at: { $date: job.created_at } } : document;
+}
+
+async function insertOperation(
+  tx: Tx,
+  opId: string,
+  job: JobRow,
+  document: JobDocument,
+  siteId: string,
+  now: number,
+): Promise<void> {
+  const { workflow } = document;
+  const doc = {
+    id: opId,
+    done: false,
+    expire_time: { $date: now + operationLifeMs },
+    result: null,
+    metadata: {
+      model: operationModel,
+      cancelled: null,
+      job: {
+        workflow: {
+          name: workflow.name ?? null,
+          description: workflow.description ?? null,
+          capability_ids: workflow.capability_ids ?? null,
+          id: workflow.id,
+          created_at: workflow.created_at ?? null,
+        },
+        name: null,
+        description: null,
+        id: job.id,
+        created_at: null,
+        config: document.config,
+        claims: [],
+      },
+      site_id: siteId,
+    },
+  };
+  await tx.db
+    .insertInto("operations")
+    .values({
+      id: opId,
+      doc: JSON.stringify(doc),
+      job_id: job.id,
+      site_id: siteId,
+      done: 0,
+      cancelled: 0,
+      created_at: now,
+      expire_at: now + operationLifeMs,
+    })
+    .execute();
+}

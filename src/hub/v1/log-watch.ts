@@ -1,0 +1,33 @@
+/** Who watches a log makes the site that writes it send faster. Noted in the store: the reader may sit at another hub. */
+import type { Queries } from "../store/types.ts";
+
+const watchedMs = 1_000;
+const unwatchedMs = 5_000;
+/** A reader counts for this long after its last request. */
+const lastsMs = 30_000;
+const noteEveryMs = 10_000;
+
+const noted = new Map<string, number>();
+
+/** Notes that somebody reads a log of this site. At most one write per site and ten seconds. */
+export async function noteLogReader(db: Queries, siteId: string, now: number): Promise<void> {
+  const last = noted.get(siteId);
+  if (last !== undefined && now - last < noteEveryMs) return;
+  noted.set(siteId, now);
+  const value = String(now);
+  await db
+    .insertInto("settings")
+    .values({ name: nameOf(siteId), value })
+    .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
+    .execute();
+}
+
+/** Milliseconds between two log chunks that a site should keep. */
+export async function logIntervalMs(db: Queries, siteId: string, now: number): Promise<number> {
+  const row = await db.selectFrom("settings").select("value").where("name", "=", nameOf(siteId)).executeTakeFirst();
+  return row && Number(row.value) > now - lastsMs ? watchedMs : unwatchedMs;
+}
+
+function nameOf(siteId: string): string {
+  return `log-reader:${siteId}`;
+}

@@ -1,0 +1,62 @@
+/** What a job delivered: one row per path, with the bytes where the hub keeps a copy. */
+import { isoTime } from "../../common/clock.ts";
+import type { OutputFile } from "../../wire/common.ts";
+import type { LifecycleContext } from "../jobs/lifecycle.ts";
+import { appendEvents } from "../store/events.ts";
+import type { JobRow } from "../store/tables.ts";
+import type { Queries, Tx } from "../store/types.ts";
+
+/** Outputs belong to the job, whichever attempt made them. */
+export const jobWide = 0;
+
+/** Writes the manifest; `stored` is what the hub has, not what the site says. */
+export async function storeManifest(
+  ctx: LifecycleContext,
+  tx: Tx,
+  job: JobRow,
+  outputs: readonly OutputFile[],
+  actor: string,
+): Promise<void> {
+  const now = ctx.clock.now();
+  const kept = new Map((await readManifest(tx.db, job.id)).map((entry) => [entry.path, entry]));
+  for (const output of outputs) {
+    const before = kept.get(output.path);
+    const stored = before?.stored === true && before.sha256 === output.sha256;
+    await putEntry(tx, job.id, { ...output, stored }, now);
+  }
+  await appendEvents(tx, ctx.store.kind, [
+    {
+      type: "job.outputs",
+      at: now,
+      jobId: job.id,
+      workflowId: job.workflow_id,
+      siteId: job.site_id,
+      owner: job.owner,
+      actor,
+      data: { count: outputs.length, bytes: outputs.reduce((sum, output) => sum + output.bytes, 0), at: isoTime(now) },
+    },
+  ]);
+}
+
+export async function readManifest(db: Queries, jobId: string): Promise<OutputFile[]> {
+  const rows = await db.selectFrom("outputs").select("data").where("job_id", "=", jobId).orderBy("n").execute();
+  return rows.map((row) => JSON.parse(row.data) as OutputFile);
+}
+
+/** One entry; `content` replaces the stored bytes, without it they stay. */
+export async function putEntry(
+  tx: Tx,
+  jobId: string,
+  entry: OutputFile,
+  now: number,
+  content?: Uint8Array,
+): Promise<void> {
+  const data = JSON.stringify(entry);
+  await tx.db
+    .insertInto("outputs")
+    .values({ job_id: jobId, attempt: jobWide, name: entry.path, data, content: content ?? null, created_at: now })
+    .onConflict((conflict) =>
+      conflict.columns(["job_id", "attempt", "name"]).doUpdateSet(content === undefined ? { data } : { data, content }),
+    )
+    .execute();
+}

@@ -1,0 +1,204 @@
+/** State reports of the holder: each applied once, in order, fenced by epoch; an end is final. */
+import { asFault, isFault } from "../../common/fault.ts";
+import type { JsonObject } from "../../common/json.ts";
+import type { Failure, JobState } from "../../jobs/states.ts";
+import { isFinal, transitions } from "../../jobs/transitions.ts";
+import { statusOf } from "../../jobs/status.ts";
+import type { Report, ReportResult } from "../../wire/agent-api.ts";
+import type { HubContext } from "../context.ts";
+import { jobRow } from "../jobs/rows.ts";
+import { observeJob, parsedHold } from "../jobs/lifecycle.ts";
+import type { JobRow } from "../store/tables.ts";
+import type { Tx } from "../store/types.ts";
+import { writeOperation } from "./claims.ts";
+import { storeManifest } from "./manifest.ts";
+import type { Site } from "./synchronize.ts";
+
+type Outcome = Pick<ReportResult, "outcome" | "expected_seq" | "detail">;
+
+/**
+ * Applies reports in their order, in one transaction; one result per report. When that fails for another reason than the database
+ * being away, each job is tried alone, so that one bad report does not keep back the others.
+ */
+export async function applyReports(ctx: HubContext, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {
+  try {
+    return await ctx.store.transaction((tx) => applyAll(ctx, tx, site, reports));
+  } catch (error) {
+    if (isFault(error, "STORE")) throw error;
+    ctx.log.error({ err: error, site: site.siteId }, "a batch of reports could not be applied; trying job by job");
+  }
+  const results = new Map<Report, ReportResult>();
+  for (const group of byJob(reports)) {
+    try {
+      const some = await ctx.store.transaction((tx) => applyAll(ctx, tx, site, group));
+      for (const [index, report] of group.entries()) {
+        const result = some[index];
+        if (result) results.set(report, result);
+      }
+    } catch (error) {
+      if (isFault(error, "STORE")) throw error;
+      const detail = asFault(error).message;
+      for (const report of group) results.set(report, { ...keyOf(report), outcome: "refused", detail });
+    }
+  }
+  return reports.flatMap((report) => results.get(report) ?? []);
+}
+
+async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {
+  const rows = await lockAll(ctx, tx, [...new Set(reports.map((report) => report.job))]);
+  const results: ReportResult[] = [];
+  for (const report of reports) {
+    const row = rows.get(report.job);
+    const refusal = row ? refusalOf(row, site.siteId, report) : { outcome: "unknown-job" as const };
+    if (refusal || !row) {
+      results.push({ ...keyOf(report), ...(refusal ?? { outcome: "unknown-job" }) });
+      continue;
+    }
+    rows.set(report.job, await applyOne(ctx, tx, site, row, report));
+    results.push({ ...keyOf(report), outcome: "applied" });
+  }
+  return results;
+}
+
+/** All rows at once, in the order of their ids: two batches never wait for each other in a circle. */
+async function lockAll(ctx: HubContext, tx: Tx, ids: readonly string[]): Promise<Map<string, JobRow>> {
+  const rows = new Map<string, JobRow>();
+  const sorted = ids.toSorted();
+  for (let start = 0; start < sorted.length; start += 400) {
+    const query = tx.db
+      .selectFrom("jobs")
+      .selectAll()
+      .where("id", "in", sorted.slice(start, start + 400))
+      .orderBy("id");
+    const found = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).execute();
+    for (const row of found) rows.set(row.id, jobRow(row));
+  }
+  return rows;
+}
+
+/** Why a report is not applied; undefined when it is. */
+function refusalOf(row: JobRow, siteId: string, report: Report): Outcome | undefined {
+  if (row.site_id !== siteId || row.epoch !== report.epoch) {
+    return {
+      outcome: "fenced",
+      detail: `epoch ${row.epoch} is held by ${row.site_id === null ? "nobody" : `'${row.site_id}'`}`,
+    };
+  }
+  if (report.seq <= row.report_seq) return { outcome: "duplicate" };
+  if (report.seq > row.report_seq + 1) return { outcome: "gap", expected_seq: row.report_seq + 1 };
+  const detail = contradiction(row, report);
+  return detail === undefined ? undefined : { outcome: "refused", detail };
+}
+
+function contradiction(row: JobRow, report: Report): string | undefined {
+  const from = row.state as JobState;
+  if (isFinal(from)) return `the job ended as ${from}`;
+  if (report.op_id !== row.op_id) return `operation '${report.op_id}' is not that of this claim`;
+  if (report.attempt < row.attempt) return `attempt ${report.attempt} is over; now ${row.attempt}`;
+  if (report.done && !isFinal(report.state)) return `'done' needs a final state, not ${report.state}`;
+  if (!isReachable(from, report.state)) return `a job in state '${from}' cannot go to '${report.state}'`;
+  return undefined;
+}
+
+/** True when the table has a way: a holder may leave out steps that it never had time to report. */
+export function isReachable(from: JobState, to: JobState): boolean {
+  if (from === to) return true;
+  if (isFinal(from)) return false;
+  if (to === "FAILED" || to === "CANCELLED") return true;
+  const seen = new Set<JobState>([from]);
+  const queue: JobState[] = [from];
+  for (let state = queue.shift(); state !== undefined; state = queue.shift()) {
+    for (const next of transitions[state]) {
+      if (next === to) return true;
+      if (!seen.has(next)) {
+        seen.add(next);
+        queue.push(next);
+      }
+    }
+  }
+  return false;
+}
+
+async function applyOne(ctx: HubContext, tx: Tx, site: Site, row: JobRow, report: Report): Promise<JobRow> {
+  const final = isFinal(report.state);
+  const cancelling = parsedHold(row)?.kind === "cancelling" ? parsedHold(row) : undefined;
+  const hold = report.hold ?? (final ? undefined : cancelling) ?? null;
+  const result = final ? resultOf(report) : undefined;
+  if (report.outputs !== undefined) await storeManifest(ctx, tx, row, report.outputs, site.actor);
+  await noteInOperation(tx, row, report, result);
+  if (final) await settleOrders(ctx, tx, row.id);
+  return observeJob(ctx, tx, row, {
+    state: report.state,
+    phase: report.phase,
+    hold,
+    actor: site.actor,
+    at: Math.min(Date.parse(report.at), ctx.clock.now()),
+    ...(report.failure === undefined ? {} : { failure: report.failure as Failure }),
+    columns: {
+      bound: 1,
+      lease_expires_at: null,
+      report_seq: report.seq,
+      attempt: report.attempt,
+      ...(report.end === undefined ? {} : { attempt_end: JSON.stringify(report.end) }),
+      ...(result === undefined ? {} : { result: JSON.stringify(result) }),
+    },
+    data: eventData(report),
+  });
+}
+
+function eventData(report: Report): JsonObject {
+  return {
+    reported_at: report.at,
+    ...(report.message === undefined ? {} : { message: report.message }),
+    ...(report.end === undefined ? {} : { end: { ...report.end } as JsonObject }),
+    ...(report.data === undefined ? {} : { data: report.data as JsonObject }),
+  };
+}
+
+/** What NMDC readers see: the metadata rule of design and, at the end, the result. */
+async function noteInOperation(tx: Tx, row: JobRow, report: Report, result: JsonObject | undefined): Promise<void> {
+  if (row.op_id === null) return;
+  const siteagent = {
+    state: report.state,
+    status: statusOf(report.state, report.phase, report.hold),
+    attempt: report.attempt,
+    seq: report.seq,
+    at: report.at,
+  };
+  await writeOperation(tx, row.op_id, (doc) => ({
+    ...doc,
+    ...(result === undefined ? {} : { done: true, result }),
+    metadata: { ...doc.metadata, siteagent },
+  }));
+}
+
+function resultOf(report: Report): JsonObject {
+  if (report.state === "JOB_FINISHED") return { outputs: (report.outputs ?? []).map((output) => ({ ...output })) };
+  const { failure, end } = report;
+  return {
+    code: failure?.code ?? (report.state === "CANCELLED" ? "CANCELLED" : "FAILED"),
+    message: failure?.message ?? report.message ?? (report.state === "CANCELLED" ? "ended by order" : "the job failed"),
+    details: {
+      exit_code: failure?.exit_code ?? end?.exit_code ?? null,
+      signal: failure?.signal ?? end?.signal ?? null,
+      cause: end?.cause ?? null,
+    },
+  };
+}
+
+async function settleOrders(ctx: HubContext, tx: Tx, jobId: string): Promise<void> {
+  await tx.db
+    .updateTable("orders")
+    .set({ acknowledged_at: ctx.clock.now(), data: JSON.stringify({ result: "ended" }) })
+    .where("job_id", "=", jobId)
+    .where("acknowledged_at", "is", null)
+    .execute();
+}
+
+function byJob(reports: readonly Report[]): Report[][] {
+  return [...Map.groupBy(reports, (report) => report.job).values()];
+}
+
+function keyOf(report: Report): Pick<ReportResult, "job" | "epoch" | "seq"> {
+  return { job: report.job, epoch: report.epoch, seq: report.seq };
+}

@@ -1,0 +1,90 @@
+/** A site's agent process: the newest instance has the session, older ones are told so. */
+import { isoTime } from "../../common/clock.ts";
+import type { syncRequestSchema } from "../../wire/agent-api.ts";
+import type { z } from "zod";
+import type { LifecycleContext } from "../jobs/lifecycle.ts";
+import { appendEvents } from "../store/events.ts";
+import type { SiteRow } from "../store/tables.ts";
+import type { Tx } from "../store/types.ts";
+
+export type SyncBody = z.output<typeof syncRequestSchema>;
+
+/** What a site said last, as the sites page shows it. */
+export interface SiteInfo {
+  readonly version: string;
+  readonly state: string;
+  readonly held: number;
+  readonly workflows: readonly string[];
+  readonly health: SyncBody["health"];
+  readonly agent_id: string;
+}
+
+export interface Session {
+  readonly epoch: number;
+  readonly current: boolean;
+  /** This call opened it. */
+  readonly opened: boolean;
+}
+
+const workflowsKept = 1000;
+
+/** Decides whose session it is and notes that the site lives. The site row is locked: two instances cannot both win. */
+export async function enterSession(
+  ctx: LifecycleContext,
+  tx: Tx,
+  site: { readonly siteId: string; readonly actor: string },
+  body: SyncBody,
+): Promise<Session> {
+  const query = tx.db.selectFrom("sites").selectAll().where("id", "=", site.siteId);
+  const row = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
+  if (!row) return { epoch: 1, current: false, opened: false };
+  const session = judge(row, body);
+  if (!session.current) return session;
+  const info = infoOf(row, body, session.opened);
+  await tx.db
+    .updateTable("sites")
+    .set({
+      session_epoch: session.epoch,
+      instance_id: body.instance_id,
+      last_seen_at: ctx.clock.now(),
+      info: JSON.stringify(info),
+    })
+    .where("id", "=", site.siteId)
+    .execute();
+  if (session.opened || infoState(row) !== body.state) await tell(ctx, tx, site, body, session);
+  return session;
+}
+
+function judge(row: SiteRow, body: SyncBody): Session {
+  const same = row.instance_id === body.instance_id;
+  if (same) return { epoch: row.session_epoch, current: true, opened: false };
+  if (body.session_epoch === undefined) return { epoch: row.session_epoch + 1, current: true, opened: true };
+  return { epoch: body.session_epoch, current: false, opened: false };
+}
+
+function infoOf(row: SiteRow, body: SyncBody, opened: boolean): SiteInfo {
+  const known = opened ? [] : (parseInfo(row)?.workflows ?? []);
+  const workflows = [...new Set([...known, ...body.free.map((offer) => offer.workflow)])].toSorted();
+  const { version, state, health, agent_id } = body;
+  return { version, state, health, agent_id, held: body.held.length, workflows: workflows.slice(0, workflowsKept) };
+}
+
+export function parseInfo(row: Pick<SiteRow, "info">): SiteInfo | undefined {
+  return row.info === null ? undefined : (JSON.parse(row.info) as SiteInfo);
+}
+
+function infoState(row: SiteRow): string | undefined {
+  return parseInfo(row)?.state;
+}
+
+async function tell(
+  ctx: LifecycleContext,
+  tx: Tx,
+  site: { readonly siteId: string; readonly actor: string },
+  body: SyncBody,
+  session: Session,
+): Promise<void> {
+  const at = ctx.clock.now();
+  const data = { state: body.state, version: body.version, session_epoch: session.epoch, at: isoTime(at) };
+  await appendEvents(tx, ctx.store.kind, [{ type: "site.sync", at, siteId: site.siteId, actor: site.actor, data }]);
+}
