@@ -30,7 +30,7 @@ async function main(): Promise<number> {
     process.stderr.write(`npm test: TEST_REQUIRE names what is not available here:\n${reasons.join("\n")}\n`);
     return 1;
   }
-  await refreshBuild();
+  if (await refreshBuild()) process.stderr.write("npm test: dist was older than src and is built again\n");
   const { exitCode, report } = await runVitest(request, { SITEAGENT_TEST_ENGINES: JSON.stringify(probes) });
   const summary = summarize(report, { exitCode, filtered: request.filtered, root: repository });
   process.stdout.write(formatSummary(summary, probes));

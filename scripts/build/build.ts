@@ -2,20 +2,19 @@ import { cp, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { captureStep, repository, tool } from "../lib/run.ts";
 
-const source = join(repository, "src");
-const target = join(repository, "dist");
-
 /**
  * Compiles `src` to `dist` and copies what is not TypeScript (shell, SQL, pages). The old `dist` stays until the new one
  * is whole, because `bin/siteagent` runs what lies there. Throws with the compiler's words.
  */
-export async function build(): Promise<{ files: number; assets: number }> {
-  const cache = join(repository, ".cache");
+export async function build(root = repository): Promise<{ files: number; assets: number }> {
+  const source = join(root, "src");
+  const target = join(root, "dist");
+  const cache = join(root, ".cache");
   const fresh = join(cache, `dist-${process.pid}`);
   await mkdir(cache, { recursive: true });
   await rm(fresh, { recursive: true, force: true });
   try {
-    const args = [tool("typescript/bin/tsc"), "-p", join(repository, "tsconfig.build.json"), "--outDir", fresh];
+    const args = [tool("typescript/bin/tsc"), "-p", join(root, "tsconfig.build.json"), "--outDir", fresh];
     const compiled = await captureStep(process.execPath, args);
     if (compiled.code !== 0) throw new Error(`tsc ended with ${compiled.code}\n${compiled.output}`);
     const assets = (await filesUnder(source)).filter((path) => !/\.[cm]?ts$/.test(path));
@@ -30,14 +29,15 @@ export async function build(): Promise<{ files: number; assets: number }> {
   }
 }
 
-/** Builds again when there is a `dist` that is older than `src`: tests that start `bin/siteagent` must not run old code. */
-export async function refreshBuild(): Promise<void> {
-  const built = await modified(join(target, "main.js"));
-  if (built === undefined) return;
+/** Builds again when there is a `dist` that is older than `src`: tests that start `bin/siteagent` must not run old code. True when it did. */
+export async function refreshBuild(root = repository): Promise<boolean> {
+  const built = await modified(join(root, "dist", "main.js"));
+  if (built === undefined) return false;
+  const source = join(root, "src");
   const times = await Promise.all((await filesUnder(source)).map((path) => modified(join(source, path))));
-  if (times.every((time) => time === undefined || time <= built)) return;
-  process.stderr.write("npm test: dist is older than src; building again\n");
-  await build();
+  if (times.every((time) => time === undefined || time <= built)) return false;
+  await build(root);
+  return true;
 }
 
 /** Paths of all files, relative to `directory`. */
