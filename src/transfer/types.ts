@@ -33,8 +33,13 @@ export interface ManifestEntry {
   readonly url: string;
   readonly bytes: number;
   readonly sha256: string;
-  /** How the far side was verified: `digest` (read back or computed there), `size` (only size could be compared), `local`. */
-  readonly verified: "digest" | "size" | "local";
+  /**
+   * How it was verified: `digest` (against a promised digest, or read back or computed there), `size` (only size could be
+   * compared), `local` (both ends are on this machine), `accepted` (the far side acknowledged the whole and tells no more).
+   */
+  readonly verified: "digest" | "size" | "local" | "accepted";
+  /** Modification time of the local file (whole milliseconds) when it was verified; a hint that it is still the same. */
+  readonly mtimeMs?: number | undefined;
 }
 
 export interface Progress {
@@ -99,10 +104,18 @@ export interface TransferAdapter extends Adapter {
     readonly write: boolean;
     readonly digest: boolean;
   };
-  /** The files that `url` stands for. Throws TRANSFER_REFUSED when there is nothing. */
+  /** The files that `url` stands for. Throws TRANSFER_REFUSED with `details.missing` = true when there is nothing. */
   list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]>;
-  /** Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER (source changed). */
+  /**
+   * Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER with `details.source_changed` = true;
+   * noticed at the opening or, where it changes meanwhile, by the end of the iteration.
+   */
   read(url: string, file: RemoteFile, offset: number, context: CallContext): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * The absolute path of a source that lies on this machine, checked against the policy with its symbolic links resolved;
+   * lets the engine link instead of copy.
+   */
+  localPath?(url: string, file: RemoteFile, context: CallContext): Promise<string>;
   /** Writes a whole file under a partial name and renames it where the protocol can; returns when it is complete there. */
   write(
     url: string,

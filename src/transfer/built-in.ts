@@ -1,0 +1,9 @@
+import { createLocalTransfer } from "./local/index.ts";
+import type { TransferPolicy } from "./policy.ts";
+import type { TransferAdapter } from "./types.ts";
+
+/** Makes an adapter; nothing runs before its first verb. */
+export type TransferFactory = (options: { readonly policy: TransferPolicy }) => TransferAdapter;
+
+/** The adapters that come with siteagent, by the name of their folder. */
+export const builtInTransfers = { local: createLocalTransfer } as const satisfies Record<string, TransferFactory>;

@@ -1,0 +1,190 @@
+import { mkdir, readdir, rm } from "node:fs/promises";
+import PQueue from "p-queue";
+import type { CallContext } from "../common/context.ts";
+import { failpoint } from "../common/failpoint.ts";
+import { Fault, errnoOf, isFault } from "../common/fault.ts";
+import type { Token } from "../common/token.ts";
+import { throwIfStopped, transferFault } from "./errors.ts";
+import { isPartialName, openDirectoryBelow } from "./paths.ts";
+import { byPath, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
+import type { TransferPolicy } from "./policy.ts";
+import { ProgressMeter } from "./progress.ts";
+import type { TransferRegistry } from "./registry.ts";
+import { defaultRetry, type RetryOptions } from "./retry.ts";
+import { planStageIn } from "./stage-in.ts";
+import { planStageOut } from "./stage-out.ts";
+import type { ManifestEntry, TransferEngine, TransferOutcome, TransferRequest } from "./types.ts";
+
+export interface TransferEngineOptions {
+  readonly policy: TransferPolicy;
+  /** Disposed of with the engine. */
+  readonly registry: TransferRegistry;
+  /** Files moved at the same time per remote host, over all jobs; 1 … 64, default 4. */
+  readonly filesPerHost?: number;
+  readonly retry?: Partial<RetryOptions>;
+}
+
+/** The engine that all adapters share. One per agent: the limit per host holds over all its jobs. */
+export function createTransferEngine(options: TransferEngineOptions): TransferEngine {
+  return new Engine(options);
+}
+
+/** Files waiting in a queue beyond those moving; keeps a million small files from becoming a million promises. */
+const mostWaiting = 64;
+
+class Engine implements TransferEngine {
+  readonly #policy: TransferPolicy;
+  readonly #registry: TransferRegistry;
+  readonly #filesPerHost: number;
+  readonly #retry: RetryOptions;
+  /** One per remote host while something moves there. Never p-queue's `timeout` or `signal`: they free the slot while the task runs. */
+  readonly #queues = new Map<string, PQueue>();
+
+  constructor(options: TransferEngineOptions) {
+    this.#policy = options.policy;
+    this.#registry = options.registry;
+    this.#filesPerHost = options.filesPerHost ?? 4;
+    this.#retry = { ...defaultRetry, ...options.retry };
+  }
+
+  async run(request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
+    throwIfStopped(context.signal);
+    try {
+      const input: PlanInput = {
+        request,
+        context,
+        deps: { policy: this.#policy, registry: this.#registry, retry: this.#retry },
+        within: (host, call) => this.#queue(host).add(call),
+      };
+      if (request.direction === "in") await mkdir(request.root, { recursive: true });
+      const plan = request.direction === "in" ? await planStageIn(input) : await planStageOut(input);
+      return await this.#moveAll(plan, request, context);
+    } catch (error) {
+      throwIfStopped(context.signal);
+      throw transferFault(error, `${request.direction === "in" ? "stage-in" : "stage-out"} of '${request.token}'`);
+    } finally {
+      this.#dropIdleQueues();
+    }
+  }
+
+  async clean(token: Token, root: string, context: CallContext): Promise<void> {
+    await failpoint("transfer.before-clean");
+    try {
+      await cleanDirectory(token, root, [], context);
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw transferFault(error, `partial files of '${token}'`);
+    }
+    await failpoint("transfer.after-clean");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#queues.values()].map((queue) => queue.onIdle()));
+    await this.#registry[Symbol.asyncDispose]();
+  }
+
+  /** Moves all planned files; the first fault stops the others, and all have ended when this returns or throws. */
+  async #moveAll(plan: TransferPlan, request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
+    const run = new Run(plan, request, context);
+    const moving = new Set<Promise<void>>();
+    for (const file of plan.files) {
+      if (run.stopped) break;
+      const queue = this.#queue(file.host);
+      const moved = queue.add(() => run.move(file)).finally(() => moving.delete(moved));
+      moving.add(moved);
+      if (queue.size >= mostWaiting) await queue.onSizeLessThan(mostWaiting);
+    }
+    await Promise.all(moving);
+    return run.outcome(plan.missing);
+  }
+
+  #queue(host: string): PQueue {
+    const present = this.#queues.get(host);
+    if (present) return present;
+    const queue = new PQueue({ concurrency: this.#filesPerHost });
+    this.#queues.set(host, queue);
+    return queue;
+  }
+
+  #dropIdleQueues(): void {
+    for (const [host, queue] of this.#queues) {
+      if (queue.size === 0 && queue.pending === 0) this.#queues.delete(host);
+    }
+  }
+}
+
+/** What one call of `run` has done so far. */
+class Run {
+  readonly #request: TransferRequest;
+  readonly #outer: AbortSignal;
+  readonly #failed = new AbortController();
+  readonly #context: CallContext;
+  readonly #meter: ProgressMeter;
+  readonly #manifest: ManifestEntry[];
+  #movedBytes = 0;
+  #fault: unknown;
+
+  constructor(plan: TransferPlan, request: TransferRequest, context: CallContext) {
+    this.#request = request;
+    this.#outer = context.signal;
+    this.#context = { ...context, signal: AbortSignal.any([context.signal, this.#failed.signal]) };
+    this.#meter = new ProgressMeter(request.onProgress, context.clock, plan.files);
+    this.#manifest = [...plan.done];
+  }
+
+  get stopped(): boolean {
+    return this.#context.signal.aborted;
+  }
+
+  /** Never rejects: the first fault is kept and stops the rest. */
+  async move(file: PlannedFile): Promise<void> {
+    if (this.stopped) return;
+    try {
+      const { entry, movedBytes } = await file.move(this.#context, (bytes) => this.#meter.moved(file, bytes));
+      await failpoint("transfer.before-record");
+      await this.#request.onFile(entry);
+      await failpoint("transfer.after-record");
+      this.#manifest.push(entry);
+      this.#movedBytes += movedBytes;
+      this.#meter.finished(file);
+      this.#context.log.debug({ item: entry.item, path: entry.path, bytes: entry.bytes }, "file moved and verified");
+    } catch (error) {
+      if (this.#fault === undefined) this.#fault = error;
+      this.#failed.abort(new Fault("CANCELLED", "another file of the same transfer failed"));
+    }
+  }
+
+  outcome(missing: readonly string[]): TransferOutcome {
+    throwIfStopped(this.#outer);
+    if (this.#fault !== undefined) throw this.#fault;
+    return { manifest: this.#manifest.toSorted(byPath), missing, movedBytes: this.#movedBytes };
+  }
+}
+
+/** Removes the partial files of `token` in and below one directory, following no link. */
+async function cleanDirectory(
+  token: Token,
+  root: string,
+  segments: readonly string[],
+  context: CallContext,
+): Promise<void> {
+  throwIfStopped(context.signal);
+  await using directory = await openDirectoryBelow(root, segments, { create: false, field: "directory" });
+  for (const entry of await readdir(directory.at("."), { withFileTypes: true })) {
+    if (isPartialName(entry.name, token)) await rm(directory.at(entry.name), { force: true, recursive: true });
+    else if (entry.isDirectory()) await cleanBelow(token, root, [...segments, entry.name], context);
+  }
+}
+
+/** A directory that went away or became a link meanwhile holds nothing of ours. */
+async function cleanBelow(
+  token: Token,
+  root: string,
+  segments: readonly string[],
+  context: CallContext,
+): Promise<void> {
+  try {
+    await cleanDirectory(token, root, segments, context);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT" && !isFault(error, "UNSAFE_PATH")) throw error;
+  }
+}

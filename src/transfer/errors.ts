@@ -1,0 +1,81 @@
+import { Fault, errnoOf, isFault } from "../common/fault.ts";
+
+const fullErrnos = new Set(["ENOSPC", "EDQUOT"]);
+const refusedErrnos = new Set([
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "ENAMETOOLONG",
+  "EISDIR",
+  "ENOTDIR",
+  "EFBIG",
+  "EEXIST",
+  "ENOTEMPTY",
+]);
+
+/**
+ * The fault for whatever went wrong while `what` (a file) was moved. System errors get a type here: nothing there or not
+ * allowed → TRANSFER_REFUSED, a full disk and everything that may pass → TRANSFER (`details.errno`).
+ */
+export function transferFault(error: unknown, what: string): Fault {
+  if (error instanceof Fault) return error;
+  const errno = errnoOf(error);
+  const reason = error instanceof Error ? error.message : String(error);
+  const details = errno === undefined ? {} : { errno };
+  if (errno === "ENOENT") return missingSource(what, error);
+  if (errno !== undefined && fullErrnos.has(errno)) {
+    return new Fault(
+      "TRANSFER",
+      `${what} could not be written: ${errno === "EDQUOT" ? "the quota is used up" : "no space left on the device"}`,
+      {
+        hint: "free space there; the transfer is tried again later",
+        details,
+        cause: error,
+      },
+    );
+  }
+  if (errno !== undefined && refusedErrnos.has(errno)) {
+    return new Fault("TRANSFER_REFUSED", `${what} cannot be moved: ${reason}`, { details, cause: error });
+  }
+  return new Fault("TRANSFER", `${what} could not be moved: ${reason}`, { details, cause: error });
+}
+
+export function missingSource(what: string, cause?: unknown): Fault {
+  return new Fault("TRANSFER_REFUSED", `${what} does not exist`, {
+    details: { missing: true },
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** True when the fault says that there is nothing at the source; an optional item may then be left out. */
+export function isMissing(error: unknown): boolean {
+  return isFault(error, "TRANSFER_REFUSED") && error.details?.["missing"] === true;
+}
+
+export function sourceChanged(what: string): Fault {
+  return new Fault("TRANSFER", `${what} changed while it was copied`, { details: { source_changed: true } });
+}
+
+export function isSourceChanged(error: unknown): boolean {
+  return isFault(error, "TRANSFER") && error.details?.["source_changed"] === true;
+}
+
+/** True for a full disk or quota: trying again at once is useless, and what was written is in the way. */
+export function isFull(error: unknown): boolean {
+  const errno = isFault(error) ? error.details?.["errno"] : undefined;
+  return typeof errno === "string" && fullErrnos.has(errno);
+}
+
+export function digestMismatch(what: string, expected: string, actual: string): Fault {
+  return new Fault("DIGEST_MISMATCH", `${what} has sha256 '${actual}', promised was '${expected}'`, {
+    hint: "the source is not what was promised, or something on the way altered it",
+    details: { expected, actual },
+  });
+}
+
+/** Throws CANCELLED when the signal is aborted. */
+export function throwIfStopped(signal: AbortSignal): void {
+  if (!signal.aborted) return;
+  if (signal.reason instanceof Fault) throw signal.reason;
+  throw new Fault("CANCELLED", "the transfer was stopped", { cause: signal.reason });
+}

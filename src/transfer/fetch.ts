@@ -1,0 +1,252 @@
+import { link, lstat, rename, rm, symlink } from "node:fs/promises";
+import type { CallContext } from "../common/context.ts";
+import { failpoint } from "../common/failpoint.ts";
+import { Fault, errnoOf, isFault } from "../common/fault.ts";
+import { digestMismatch, isFull, isSourceChanged, sourceChanged, throwIfStopped, transferFault } from "./errors.ts";
+import { digestOf, Landing } from "./landing.ts";
+import {
+  openDirectoryBelow,
+  type OpenDirectory,
+  openRegular,
+  partialName,
+  partSuffix,
+  relativeSegments,
+  unsafe,
+} from "./paths.ts";
+import { type ByteReport, checkSize, type MovedFile, type PlanInput, type PlannedFile, tooLarge } from "./plan.ts";
+import { withRetries } from "./retry.ts";
+import { splitPattern } from "./tree.ts";
+import type { ManifestEntry, RemoteFile, TransferAdapter, TransferItem } from "./types.ts";
+import { readUrl, shownUrl, urlBelow } from "./urls.ts";
+
+/** One input with its verdicts taken. */
+export interface Source {
+  readonly item: TransferItem;
+  readonly what: string;
+  /** Canonical URL as the policy gave it. */
+  readonly url: string;
+  readonly adapter: TransferAdapter;
+  readonly host: string;
+  /** Components of the target; none for the root itself. */
+  readonly target: readonly string[];
+}
+
+/** Puts the item's name before a fault's message. */
+export function named(error: unknown, what: string): unknown {
+  if (!isFault(error) || error.message.startsWith(what)) return error;
+  return new Fault(error.code, `${what}: ${error.message}`, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(error.details === undefined ? {} : { details: error.details }),
+    cause: error,
+  });
+}
+
+/** One file of an input: fetched, verified and given its final name. */
+export class FetchedFile implements PlannedFile {
+  readonly path: string;
+  readonly #source: Source;
+  readonly #input: PlanInput;
+  #remote: RemoteFile;
+
+  constructor(source: Source, remote: RemoteFile, input: PlanInput) {
+    this.#source = source;
+    this.#remote = remote;
+    this.#input = input;
+    this.path = [...source.target, ...(remote.path === "" ? [] : [remote.path])].join("/");
+  }
+
+  get item(): TransferItem {
+    return this.#source.item;
+  }
+
+  get host(): string {
+    return this.#source.host;
+  }
+
+  get bytes(): number | undefined {
+    return this.#remote.bytes;
+  }
+
+  async move(context: CallContext, report: ByteReport): Promise<MovedFile> {
+    try {
+      return await withRetries(`${this.#source.what} (${this.path})`, context, this.#input.deps.retry, async (last) => {
+        if (isSourceChanged(last)) await this.#relist(context);
+        return this.#attempt(context, report);
+      });
+    } catch (error) {
+      throw named(error, this.#source.what);
+    }
+  }
+
+  /** The source is another one now: its size and version must be asked for again. */
+  async #relist(context: CallContext): Promise<void> {
+    const { adapter, url, item } = this.#source;
+    const files = await adapter.list(url, item.kind, context);
+    const same = files.find((file) => file.path === this.#remote.path);
+    if (same) this.#remote = same;
+  }
+
+  async #attempt(context: CallContext, report: ByteReport): Promise<MovedFile> {
+    const segments = relativeSegments(this.path, `${this.#source.what}: target`);
+    const field = `${this.#source.what}: target`;
+    await using directory = await openDirectoryBelow(this.#input.request.root, segments.slice(0, -1), {
+      create: true,
+      field,
+    });
+    const name = segments.at(-1) ?? "";
+    await refuseDirectory(directory, name, this.path, field);
+    const present = await this.#alreadyThere(directory, name, context);
+    if (present) return present;
+    if (this.item.mode === "link" && this.#source.adapter.localPath) return await this.#link(directory, name, context);
+    return await this.#copy(directory, name, context, report);
+  }
+
+  /** A file that an earlier run completed but could not record any more; only a promised digest can tell. */
+  async #alreadyThere(directory: OpenDirectory, name: string, context: CallContext): Promise<MovedFile | undefined> {
+    const promised = this.#promised();
+    if (promised === undefined) return undefined;
+    try {
+      await using handle = await openRegular(directory.at(name), this.path, this.#source.what);
+      const { size, mtimeMs } = await handle.stat();
+      if (this.bytes !== undefined && size !== this.bytes) return undefined;
+      const { bytes, sha256 } = await digestOf(handle, context.signal);
+      if (sha256 !== promised) return undefined;
+      return { entry: this.#entry(bytes, sha256, mtimeMs), movedBytes: 0 };
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT" || isFault(error, "UNSAFE_PATH")) return undefined;
+      throw error;
+    }
+  }
+
+  async #copy(directory: OpenDirectory, name: string, context: CallContext, report: ByteReport): Promise<MovedFile> {
+    const { adapter, url } = this.#source;
+    const remote = this.#remote;
+    const resumable = adapter.capabilities.resume && (remote.version ?? this.#promised()) !== undefined;
+    await using landing = await Landing.open(directory, this.#partName(), {
+      resume: resumable,
+      longestBytes: remote.bytes ?? Infinity,
+      signal: context.signal,
+    });
+    const start = landing.bytes;
+    try {
+      report(start);
+      for await (const chunk of await adapter.read(url, remote, start, context)) {
+        throwIfStopped(context.signal);
+        this.#checkRoom(landing.bytes + chunk.byteLength);
+        await landing.append(chunk);
+        report(chunk.byteLength);
+      }
+      this.#checkWhole(landing.bytes, landing.digest());
+      const mtimeMs = await landing.commit(name);
+      return { entry: this.#entry(landing.bytes, landing.digest(), mtimeMs), movedBytes: landing.bytes - start };
+    } catch (error) {
+      report(-landing.bytes);
+      const fault = transferFault(error, this.path);
+      const useless = fault.row.retry !== "soon" || fault.code === "DIGEST_MISMATCH" || isSourceChanged(fault);
+      if (!context.signal.aborted && (useless || !resumable || isFull(fault))) await landing.discard();
+      throw error;
+    }
+  }
+
+  #checkRoom(bytes: number): void {
+    const { maxBytes } = this.item;
+    const what = `${this.#source.what} (${this.path})`;
+    if (maxBytes !== undefined && bytes > maxBytes) throw tooLarge(what, maxBytes);
+    if (this.#remote.bytes !== undefined && bytes > this.#remote.bytes) throw sourceChanged(what);
+  }
+
+  #checkWhole(bytes: number, sha256: string): void {
+    const what = `${this.#source.what} (${this.path})`;
+    if (this.#remote.bytes !== undefined && bytes < this.#remote.bytes) {
+      throw new Fault("TRANSFER", `${what} ended after ${bytes} of ${this.#remote.bytes} bytes`);
+    }
+    checkSize(what, this.item.expectedSize, bytes);
+    const promised = this.#promised();
+    if (promised !== undefined && promised !== sha256) throw digestMismatch(what, promised, sha256);
+  }
+
+  /**
+   * A hard link; across file systems a symbolic link to the real path. Content and size are verified as for a copy. A job can
+   * alter a linked source, therefore `link` is a choice of the app.
+   */
+  async #link(directory: OpenDirectory, name: string, context: CallContext): Promise<MovedFile> {
+    const { adapter, url, what } = this.#source;
+    const real = (await adapter.localPath?.(url, this.#remote, context)) ?? "";
+    await using source = await openRegular(real, shownUrl(url), what);
+    const before = await source.stat();
+    const { bytes, sha256 } = await digestOf(source, context.signal);
+    const after = await source.stat();
+    if (before.mtimeMs !== after.mtimeMs || bytes !== after.size) throw sourceChanged(what);
+    this.#checkRoom(bytes);
+    this.#checkWhole(bytes, sha256);
+    const part = directory.at(this.#partName());
+    await rm(part, { force: true });
+    await linkOrSymlink(real, part);
+    const made = await lstat(part);
+    if (!made.isSymbolicLink() && made.ino !== after.ino) throw sourceChanged(what);
+    await failpoint("transfer.before-rename");
+    await rename(part, directory.at(name));
+    await failpoint("transfer.after-rename");
+    await rm(part, { force: true }); // renaming a link onto another link of the same file does nothing
+    await directory.sync();
+    return { entry: this.#entry(bytes, sha256, after.mtimeMs), movedBytes: 0 };
+  }
+
+  #promised(): string | undefined {
+    return this.item.expectedSha256 ?? this.#remote.sha256;
+  }
+
+  /** The same for the same version of the source only, so that parts of two versions never meet. */
+  #partName(): string {
+    const { version, bytes } = this.#remote;
+    const source = shownUrl(this.#source.url);
+    return partialName(
+      this.#input.request.token,
+      partSuffix(this.path, source, version ?? "", String(bytes ?? ""), this.#promised() ?? ""),
+    );
+  }
+
+  #entry(bytes: number, sha256: string, mtimeMs: number): ManifestEntry {
+    const { item, adapter, url } = this.#source;
+    const sized = this.#remote.bytes === undefined ? "accepted" : "size";
+    const verified = this.#promised() !== undefined ? "digest" : adapter.localPath ? "local" : sized;
+    return {
+      item: item.name,
+      path: this.path,
+      url: fileUrl(url, item, this.#remote.path),
+      bytes,
+      sha256,
+      verified,
+      mtimeMs: Math.trunc(mtimeMs),
+    };
+  }
+}
+
+/** URL of one file of an item, without query: it is kept and shown. */
+export function fileUrl(url: string, item: TransferItem, path: string): string {
+  const bare = url.replace(/\?.*$/s, "");
+  if (item.kind !== "glob") return urlBelow(bare, path);
+  const reading = readUrl(bare);
+  if (!reading.ok) return bare;
+  const { base } = splitPattern(reading.url.segments);
+  return urlBelow(bare.slice(0, bare.indexOf("/", reading.url.scheme.length + 3) + 1), [...base, path].join("/"));
+}
+
+async function refuseDirectory(directory: OpenDirectory, name: string, shown: string, field: string): Promise<void> {
+  try {
+    if ((await lstat(directory.at(name))).isDirectory()) throw unsafe(field, shown, "a directory has that name");
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+}
+
+async function linkOrSymlink(real: string, part: string): Promise<void> {
+  await failpoint("transfer.before-link");
+  try {
+    await link(real, part);
+  } catch (error) {
+    if (!["EXDEV", "EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP"].includes(errnoOf(error) ?? "")) throw error;
+    await symlink(real, part);
+  }
+  await failpoint("transfer.after-link");
+}
