@@ -1,4 +1,4 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { type App, appSchema } from "../../../src/jobs/app.ts";
 
 /** An app as the site file would give it. */
