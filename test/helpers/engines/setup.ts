@@ -2,6 +2,7 @@
  * Runs in the process of vitest itself, before and after all test files: looks for the engines (unless `npm test` has
  * done so) and keeps the one PostgreSQL cluster, started when the first test asks for a database.
  */
+import { rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -21,6 +22,8 @@ declare module "vitest" {
 /** Set by scripts/test.ts: what it found. */
 const foundVariable = "SITEAGENT_TEST_ENGINES";
 
+const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const found = process.env[foundVariable];
   project.provide("engines", found === undefined ? await probeEngines() : (JSON.parse(found) as EngineProbes));
@@ -37,7 +40,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
     );
   });
   await listen(server, socket);
+  const interrupted = (signal: NodeJS.Signals): void => {
+    rmSync(directory, { recursive: true, force: true });
+    process.kill(process.pid, signal); // "once" is over: it ends us; the server ends with us
+  };
+  for (const signal of endSignals) process.once(signal, interrupted);
   return async () => {
+    for (const signal of endSignals) process.off(signal, interrupted);
     server.close();
     try {
       await (await cluster)?.[Symbol.asyncDispose]();
