@@ -1,0 +1,300 @@
+import { watch } from "node:fs";
+import { access, constants } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { Handle, Probe } from "../../common/adapter.ts";
+import { systemClock } from "../../common/clock.ts";
+import type { CallContext } from "../../common/context.ts";
+import { Fault } from "../../common/fault.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import type { Token } from "../../common/token.ts";
+import { type AttemptName, statusOf } from "../../runner/attempt-status.ts";
+import { readEvidence } from "../../runner/evidence.ts";
+import { identitySchema, type StartAnswer, type StartRequest } from "../../runner/protocol.ts";
+import { longestSocketPath } from "../../runner/pty-command.ts";
+import type {
+  AttemptPlan,
+  AttemptRef,
+  AttemptStatus,
+  Launcher,
+  LauncherCapabilities,
+  LaunchResult,
+  StopResult,
+} from "../types.ts";
+import { refuse, refusalOf } from "./check-plan.ts";
+import { RunnerClient } from "./runner-client.ts";
+import { type RunnerStart, startRunner } from "./start-runner.ts";
+
+export interface LocalLauncherOptions {
+  /** The recorders' copies, the runner's log. */
+  readonly stateDirectory: string;
+  /** Where the runner's socket and lock lie; must be on a local file system. Default: the state directory. */
+  readonly runtimeDirectory?: string;
+  /** The Node 24 that runs the runner; default: ours. */
+  readonly nodePath?: string;
+  /** Strongest tier that may be used; `auto` takes the strongest that a trial shows to work. */
+  readonly containment?: RunnerStart["containment"];
+  /** A runner without attempts and clients ends after this. */
+  readonly idleMs?: number;
+  /** Soft limit of open files of attempts. */
+  readonly openFiles?: number;
+  /** Is node-pty there? Default: looked up when first needed. */
+  readonly pty?: boolean;
+  /** For tests of other versions: what we speak and what a runner started by us speaks. */
+  readonly versions?: { readonly client?: readonly number[]; readonly runner?: readonly number[] };
+}
+
+const handleDataSchema = z.object({ recorder: identitySchema.optional(), job: identitySchema.optional() });
+/** How long a runner's silence about a living attempt is believed before its evidence is read again. */
+const vouchedMs = 15_000;
+
+interface Known {
+  /** Monotonic time of the last look at the evidence. */
+  readonly lookedAt: number;
+  readonly status: AttemptStatus;
+}
+
+/** Starts attempts on this machine through the runner and follows them by their evidence. */
+export function createLocalLauncher(options: LocalLauncherOptions): Launcher {
+  return new LocalLauncher(options);
+}
+
+class LocalLauncher implements Launcher {
+  readonly kind = "local";
+  readonly #client: RunnerClient;
+  readonly #listeners = new Set<(token: Token) => void>();
+  /** Attempts whose end the connected runner will report. */
+  readonly #vouched = new Set<string>();
+  readonly #known = new Map<string, Known>();
+  readonly #watchers = new Map<string, { close(): void }>();
+  #pty: boolean;
+
+  constructor(options: LocalLauncherOptions) {
+    this.#pty = options.pty ?? ptyThere();
+    const socketPath = join(options.runtimeDirectory ?? options.stateDirectory, "runner.sock");
+    if (socketPath.length > longestSocketPath) {
+      throw new Fault("CONFIG", `the runner's socket '${socketPath}' has more than ${longestSocketPath} characters`, {
+        hint: "set a shorter runtime directory (SITEAGENT_RUNTIME_DIR)",
+      });
+    }
+    this.#client = new RunnerClient({
+      socketPath,
+      clock: systemClock,
+      start: () =>
+        startRunner({
+          nodePath: options.nodePath ?? process.execPath,
+          socketPath,
+          stateDirectory: options.stateDirectory,
+          containment: options.containment ?? "auto",
+          idleMs: options.idleMs ?? 60_000,
+          openFiles: options.openFiles ?? 1024,
+          versions: options.versions?.runner,
+        }),
+      onChange: (token) => this.#changed(token),
+      onLost: () => this.#lostRunner(),
+      versions: options.versions?.client,
+    });
+  }
+
+  /** The tier is the connected runner's; before the first connection the weakest. */
+  get capabilities(): LauncherCapabilities {
+    return {
+      runtimes: this.#pty ? ["plain", "pty"] : ["plain"],
+      tier: this.#client.welcome?.tier ?? "group",
+      attach: this.#pty,
+    };
+  }
+
+  async probe(context: CallContext): Promise<Probe> {
+    for (const program of ["/usr/bin/flock", "/usr/bin/setsid"]) {
+      if (!(await executable(program))) {
+        return { ok: false, reason: `'${program}' is missing`, hint: "apt-get install util-linux" };
+      }
+    }
+    try {
+      const welcome = await this.#client.connect();
+      context.log.debug({ welcome }, "runner answers");
+      return { ok: true, version: `runner protocol ${welcome.version}`, notes: [`tier ${welcome.tier}`] };
+    } catch (error) {
+      return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  async launch(plans: readonly AttemptPlan[], _context: CallContext): Promise<readonly LaunchResult[]> {
+    const refusals = await Promise.all(plans.map((plan) => refusalOf(plan, this.#pty)));
+    const open = plans.filter((_, index) => refusals[index] === undefined);
+    await failpoint("launcher.before-launch");
+    const answers = new Map<AttemptPlan, LaunchResult>();
+    if (open.length > 0) {
+      const results = await this.#client.launch(open.map(requestOf));
+      for (const [index, plan] of open.entries()) {
+        const answer = results[index] ?? { state: "unknown", message: "no answer" };
+        answers.set(plan, this.#launched(plan, answer));
+      }
+    }
+    await failpoint("launcher.after-launch");
+    return plans.map((plan, index) => refusals[index] ?? answers.get(plan) ?? { state: "unknown", why: "no answer" });
+  }
+
+  #launched(plan: AttemptPlan, answer: StartAnswer): LaunchResult {
+    switch (answer.state) {
+      case "started": {
+        this.#vouched.add(plan.token);
+        const { recorder, job } = answer;
+        return { state: "accepted", handle: makeHandle({ recorder, job }) };
+      }
+      case "existing":
+        return { state: "accepted", handle: makeHandle({}) };
+      case "refused":
+        return refuse("launch", answer.message, answer.exitCode);
+      case "failed":
+        return refuse("infrastructure", answer.message);
+      case "busy":
+        return { state: "busy", reason: answer.message };
+      case "unknown":
+        return { state: "unknown", why: answer.message };
+    }
+  }
+
+  async find(refs: readonly AttemptRef[], _context: CallContext): Promise<readonly (Handle | undefined)[]> {
+    return Promise.all(
+      refs.map(async (ref) => {
+        const evidence = await readEvidence(ref.directory);
+        const nothing = evidence.guardAtMs === undefined && !evidence.recorder && !evidence.job && !evidence.rc;
+        if (nothing && evidence.directory === "present" && ref.handle === undefined) return undefined;
+        const recorder = typeof evidence.recorder === "object" ? evidence.recorder : undefined;
+        const job = typeof evidence.job === "object" ? evidence.job : undefined;
+        return recorder || !ref.handle ? makeHandle({ recorder, job }) : ref.handle;
+      }),
+    );
+  }
+
+  async statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]> {
+    // Without a runner everything still works from evidence; with one, only what changed is read.
+    if (!this.#client.welcome) await this.#client.connect(false).then(this.#adopt.bind(this), () => {});
+    return Promise.all(refs.map((ref) => this.#status(ref, context)));
+  }
+
+  async stop(
+    refs: readonly AttemptRef[],
+    how: { readonly graceMs: number; readonly reason: string },
+    _context: CallContext,
+  ): Promise<readonly StopResult[]> {
+    for (const ref of refs) this.#known.delete(ref.token);
+    await failpoint("launcher.before-stop");
+    const results = await this.#client.stop(refs.map(nameOf), how);
+    await failpoint("launcher.after-stop");
+    return results;
+  }
+
+  watch(onChange: (token: Token) => void): Disposable {
+    this.#listeners.add(onChange);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#client.close();
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+    return Promise.resolve();
+  }
+
+  async #status(ref: AttemptRef, context: CallContext): Promise<AttemptStatus> {
+    const known = this.#known.get(ref.token);
+    const now = systemClock.monotonic();
+    if (known && this.#believed(ref.token, known, now)) return known.status;
+    let status: AttemptStatus;
+    try {
+      status = await statusOf(nameOf(ref), context.clock.now());
+    } catch (error) {
+      return { state: "unknown", why: "unreachable", raw: error instanceof Error ? error.message : String(error) };
+    }
+    this.#known.set(ref.token, { lookedAt: now, status });
+    if (status.state === "running" && !this.#vouched.has(ref.token)) this.#watchDirectory(ref);
+    else this.#unwatch(ref.token);
+    return status;
+  }
+
+  #believed(token: string, known: Known, now: number): boolean {
+    if (known.status.state === "ended") return known.status.remaining.length === 0;
+    return known.status.state === "running" && this.#vouched.has(token) && now - known.lookedAt < vouchedMs;
+  }
+
+  #changed(token: string): void {
+    this.#known.delete(token);
+    this.#vouched.delete(token);
+    for (const listener of this.#listeners) listener(token as Token);
+  }
+
+  #adopt(welcome: { readonly live: readonly string[] }): void {
+    for (const token of welcome.live) this.#vouched.add(token);
+  }
+
+  #lostRunner(): void {
+    this.#vouched.clear();
+    // Their ends are seen by nobody now: look soon.
+    for (const token of this.#known.keys()) for (const listener of this.#listeners) listener(token as Token);
+  }
+
+  /** An attempt that no runner vouches for: a new file in its directory may be its exit record. */
+  #watchDirectory(ref: AttemptRef): void {
+    if (this.#watchers.has(ref.token)) return;
+    try {
+      const watcher = watch(ref.directory, { persistent: false }, (_event, name) => {
+        if (name === "rc" || name === "gone") this.#changed(ref.token);
+      });
+      watcher.on("error", () => this.#unwatch(ref.token));
+      this.#watchers.set(ref.token, watcher);
+    } catch {
+      // no watches left, or the directory is gone: statuses looks anyway
+    }
+  }
+
+  #unwatch(token: string): void {
+    this.#watchers.get(token)?.close();
+    this.#watchers.delete(token);
+  }
+}
+
+function requestOf(plan: AttemptPlan): StartRequest {
+  return {
+    token: plan.token,
+    directory: plan.directory,
+    workDirectory: plan.workDirectory,
+    argv: [...plan.argv],
+    environment: { ...plan.environment },
+    runtime: plan.runtime,
+    umask: plan.umask,
+    ...(plan.limitMs === undefined ? {} : { limitMs: plan.limitMs }),
+    graceMs: plan.graceMs,
+    maxOutputBytes: plan.maxOutputBytes,
+  };
+}
+
+function makeHandle(data: z.output<typeof handleDataSchema>): Handle {
+  // The round trip drops what is undefined: a handle is plain JSON.
+  return { adapter: "local", version: 1, data: JSON.parse(JSON.stringify(handleDataSchema.parse(data))) };
+}
+
+function nameOf(ref: AttemptRef): AttemptName {
+  const data = handleDataSchema.safeParse(ref.handle?.data ?? {});
+  return { token: ref.token, directory: ref.directory, ...(data.success ? data.data : {}) };
+}
+
+async function executable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function ptyThere(): boolean {
+  try {
+    import.meta.resolve("node-pty");
+    return true;
+  } catch {
+    return false;
+  }
+}

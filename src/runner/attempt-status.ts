@@ -1,0 +1,151 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { isoTime } from "../common/clock.ts";
+import { errnoOf } from "../common/fault.ts";
+import type { AttemptEnd } from "../jobs/states.ts";
+import type { AttemptStatus, ProofTier } from "../launchers/types.ts";
+import { endFromRecord, type Evidence, type ExitRecord, readEvidence, startGraceMs } from "./evidence.ts";
+import { type ProcessIdentity, verdictOf } from "./identity.ts";
+import { membersOf, readStat } from "./processes.ts";
+
+/** An attempt as its evidence names it; `recorder` and `job` from its handle, for when the directory was deleted. */
+export interface AttemptName {
+  readonly token: string;
+  readonly directory: string;
+  readonly recorder?: ProcessIdentity | undefined;
+  readonly job?: ProcessIdentity | undefined;
+}
+
+/** What the directory and the process table say about an attempt, without asking anybody. */
+export async function statusOf(name: AttemptName, nowMs: number): Promise<AttemptStatus> {
+  const evidence = await readEvidence(name.directory);
+  if (isRecord(evidence.rc)) return endedStatus(name, evidence, evidence.rc);
+  const known = identitiesOf(name, evidence);
+  if (known.recorder === undefined) return unidentified(name, evidence, nowMs);
+  const recorder = verdictOf(known.recorder);
+  if (recorder === "uncertain") return { state: "unknown", why: "unreachable", raw: elsewhere(known.recorder) };
+  if (recorder === "same") return known.job ? running(known.job) : { state: "unknown", why: "starting" };
+  // Between the look at rc and the look at its writer it may have written it.
+  const again = await readEvidence(name.directory);
+  if (isRecord(again.rc)) return endedStatus(name, again, again.rc);
+  if (recorder === "rebooted") {
+    const end = lost("node", "the machine was restarted while the attempt ran", known.recorder);
+    return { state: "ended", end, remaining: [], tier: tierOf(evidence) };
+  }
+  return withoutRecorder(name, evidence, nowMs);
+}
+
+/** The processes of an attempt that live now, without its recorder, and the tier in which that is known. */
+export function remainingOf(
+  name: AttemptName,
+  evidence: Evidence,
+): { readonly pids: readonly number[]; readonly tier: ProofTier } {
+  if (evidence.cgroup !== undefined) {
+    const pids = cgroupPids(evidence.cgroup);
+    return { pids, tier: "cgroup" };
+  }
+  const { recorder, job } = identitiesOf(name, evidence);
+  const recorderAlive = recorder !== undefined && verdictOf(recorder) === "same";
+  const perl = isIdentity(evidence.recorder) && evidence.recorder.mode === "perl";
+  const pids = membersOf({
+    token: name.token,
+    recorder: recorderAlive && perl ? recorder : undefined,
+    job,
+    jobAlive: job !== undefined && verdictOf(job) === "same",
+  }).map((stat) => stat.pid);
+  return { pids, tier: recorderAlive && perl ? "subreaper" : "group" };
+}
+
+/** The identities of recorder and job, from evidence, else from the handle. */
+export function identitiesOf(
+  name: AttemptName,
+  evidence: Evidence,
+): { readonly recorder: ProcessIdentity | undefined; readonly job: ProcessIdentity | undefined } {
+  return {
+    recorder: isIdentity(evidence.recorder) ? evidence.recorder : name.recorder,
+    job: isIdentity(evidence.job) ? evidence.job : name.job,
+  };
+}
+
+/** All processes in a control group; none when it is gone. */
+export function cgroupPids(directory: string): readonly number[] {
+  try {
+    const own = readFileSync(join(directory, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
+    const below = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    return [...own, ...below.flatMap((entry) => cgroupPids(join(directory, entry.name)))];
+  } catch (error) {
+    if (["ENOENT", "ENODEV"].includes(errnoOf(error) ?? "")) return [];
+    throw error;
+  }
+}
+
+function isRecord(rc: Evidence["rc"]): rc is ExitRecord {
+  return rc !== undefined && rc !== "damaged";
+}
+
+function isIdentity<Identity>(identity: Identity | "damaged" | undefined): identity is Identity {
+  return identity !== undefined && identity !== "damaged";
+}
+
+function tierOf(evidence: Evidence): ProofTier {
+  if (evidence.cgroup !== undefined) return "cgroup";
+  return isIdentity(evidence.recorder) && evidence.recorder.mode === "perl" ? "subreaper" : "group";
+}
+
+function endedStatus(name: AttemptName, evidence: Evidence, rc: ExitRecord): AttemptStatus {
+  const { recorder, job } = identitiesOf(name, evidence);
+  const end = endFromRecord(rc, job?.atMs ?? recorder?.atMs);
+  if (rc.kind === "launch") return { state: "ended", end, remaining: [], tier: "never-started" };
+  const rebooted = recorder !== undefined && verdictOf(recorder) === "rebooted";
+  if (rc.alone || evidence.gone || rebooted) return { state: "ended", end, remaining: [], tier: tierOf(evidence) };
+  const { pids, tier } = remainingOf(name, evidence);
+  return { state: "ended", end, remaining: pids, tier };
+}
+
+function unidentified(name: AttemptName, evidence: Evidence, nowMs: number): AttemptStatus {
+  if (evidence.recorder === "damaged") return { state: "unknown", why: "unrecognised", raw: "recorder: damaged" };
+  if (evidence.directory === "present") {
+    if (evidence.guardAtMs === undefined) return { state: "absent" };
+    if (nowMs - evidence.guardAtMs < startGraceMs) return { state: "unknown", why: "starting" };
+  }
+  const { pids, tier } = remainingOf(name, evidence);
+  if (pids.length > 0) return { state: "running", since: isoTime(evidence.guardAtMs ?? nowMs) };
+  if (evidence.directory === "present") return { state: "absent" };
+  const end = lost("status-lost", `the attempt directory '${name.directory}' is missing`, undefined);
+  return { state: "ended", end: { ...end, evidence: "missing" }, remaining: [], tier };
+}
+
+/** The recorder is dead and left no exit record. */
+function withoutRecorder(name: AttemptName, evidence: Evidence, nowMs: number): AttemptStatus {
+  const { recorder, job } = identitiesOf(name, evidence);
+  if (job === undefined) {
+    if (nowMs - (evidence.guardAtMs ?? 0) < startGraceMs) return { state: "unknown", why: "starting" };
+    // The job's identity is written before its first instruction: without it nothing ran.
+    if (evidence.directory === "present" && evidence.job === undefined) return { state: "absent" };
+  }
+  const verdict = job === undefined ? "gone" : verdictOf(job);
+  if (verdict === "same" && job) return running(job);
+  if (verdict === "uncertain" && job) return { state: "unknown", why: "unreachable", raw: elsewhere(job) };
+  const { pids, tier } = remainingOf(name, evidence);
+  const end = lost("status-lost", "the attempt is gone and its recorder was killed: no exit record", job ?? recorder);
+  return { state: "ended", end, remaining: pids, tier: tier === "cgroup" ? tier : "group" };
+}
+
+function running(job: ProcessIdentity): AttemptStatus {
+  const state = readStat(job.pid)?.state;
+  return { state: "running", since: isoTime(job.atMs), ...(state === "T" || state === "t" ? { suspended: true } : {}) };
+}
+
+function lost(cause: AttemptEnd["cause"], message: string, began: ProcessIdentity | undefined): AttemptEnd {
+  return {
+    cause,
+    evidence: "identity",
+    message,
+    ...(began ? { started_at: isoTime(began.atMs) } : {}),
+    ended_at: isoTime(Date.now()),
+  };
+}
+
+function elsewhere(identity: ProcessIdentity): string {
+  return `pid ${identity.pid} of machine ${identity.machineId}, pid namespace ${identity.pidNamespace} cannot be seen from here`;
+}

@@ -1,0 +1,156 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import PQueue from "p-queue";
+import { errnoOf } from "../common/fault.ts";
+import { failpoint } from "../common/failpoint.ts";
+import type { Logger } from "../common/logger.ts";
+import { type CgroupBase, makeCgroup, removeCgroup } from "./cgroups.ts";
+import { identityOf, type ProcessIdentity } from "./identity.ts";
+import { writePlan } from "./plan-files.ts";
+import { lineReader, type StartAnswer, type StartRequest } from "./protocol.ts";
+import { ptyCommand } from "./pty-command.ts";
+import type { Recorder } from "./recorders.ts";
+
+export interface AttemptsOptions {
+  readonly recorder: Recorder;
+  readonly cgroups: CgroupBase | undefined;
+  /** Soft limit of open files of attempts. */
+  readonly openFiles: number;
+  /** Directory for sockets of terminals whose attempt directory has too long a path. */
+  readonly socketDirectory: string;
+  readonly log: Logger;
+  readonly onChange: (token: string) => void;
+}
+
+/** Errors of spawn that say "too much at the moment". */
+const momentary = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM"]);
+/** A recorder that has said nothing by then: its evidence must be asked. */
+const startTimeoutMs = 30_000;
+const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
+
+/** Starts recorders, each in its own session, and tells when one has something new. Holds only what lives. */
+export class Attempts {
+  readonly #options: AttemptsOptions;
+  readonly #queue = new PQueue({ concurrency: 32 });
+  readonly #starting = new Map<string, Promise<StartAnswer>>();
+  readonly #live = new Map<string, string>();
+
+  constructor(options: AttemptsOptions) {
+    this.#options = options;
+  }
+
+  /** Tokens of the recorders that we started and that live. */
+  get live(): readonly string[] {
+    return [...this.#live.keys()];
+  }
+
+  get busy(): boolean {
+    return this.#live.size > 0 || this.#starting.size > 0;
+  }
+
+  /** Starts an attempt, or joins the start that is under way; a token that was started before is not started again. */
+  async start(request: StartRequest): Promise<StartAnswer> {
+    const { token, directory } = request;
+    if (this.#live.has(token)) return { state: "existing" };
+    const underWay = this.#starting.get(token);
+    if (underWay) {
+      await underWay;
+      return { state: "existing" };
+    }
+    if (["started", "recorder", "job", "rc"].some((name) => existsSync(join(directory, name)))) {
+      return { state: "existing" };
+    }
+    const start = this.#queue.add(() => this.#start(request));
+    this.#starting.set(token, start);
+    try {
+      return await start;
+    } finally {
+      this.#starting.delete(token);
+    }
+  }
+
+  async #start(request: StartRequest): Promise<StartAnswer> {
+    const { recorder, cgroups } = this.#options;
+    let cgroup: string | undefined;
+    try {
+      cgroup = cgroups && makeCgroup(cgroups, request.token);
+      if (cgroup) writeFileSync(join(request.directory, "cgroup"), `${cgroup}\n`, { mode: 0o600 });
+      const command = request.runtime === "pty" ? ptyCommand(request, this.#options.socketDirectory) : request;
+      writePlan(
+        { ...request, ...command, limitMs: request.limitMs, cgroup, openFiles: this.#options.openFiles },
+        recorder.form,
+      );
+    } catch (error) {
+      if (cgroup) removeCgroup(cgroup);
+      return { state: "failed", message: error instanceof Error ? error.message : String(error) };
+    }
+    await failpoint("runner.before-spawn");
+    const answer = await this.#spawn(request);
+    await failpoint("runner.after-spawn");
+    if (answer.state === "busy") rmSync(join(request.directory, recorder.form === "perl" ? "plan" : "plan.sh"));
+    return answer;
+  }
+
+  async #spawn({ token, directory }: StartRequest): Promise<StartAnswer> {
+    const [program, ...args] = this.#options.recorder.command;
+    let child: ChildProcess;
+    try {
+      child = spawn(program, [...args, directory], {
+        detached: true,
+        stdio: ["ignore", "pipe", "ignore"],
+        env: environment,
+        cwd: "/",
+      });
+    } catch (error) {
+      return spawnRefused(error);
+    }
+    const { promise, resolve } = Promise.withResolvers<StartAnswer>();
+    this.#live.set(token, directory);
+    const timer = setTimeout(() => resolve({ state: "unknown", message: "the recorder says nothing" }), startTimeoutMs);
+    const recorder = child.pid === undefined ? undefined : identityOf(child.pid);
+    const onLine = lineReader((line) => {
+      resolve(answerOf(line, recorder));
+      if (line === "ended") this.#options.onChange(token);
+    });
+    child.stdout?.setEncoding("utf8").on("data", onLine);
+    child.stdout?.on("error", () => {});
+    child.once("error", (error) => {
+      this.#live.delete(token);
+      resolve(spawnRefused(error));
+    });
+    child.once("exit", (code, signal) => {
+      this.#live.delete(token);
+      this.#options.log.debug({ attempt: token, code, signal }, "recorder ended");
+      this.#options.onChange(token);
+    });
+    // What it said before its end comes before "close".
+    child.once("close", () => resolve({ state: "unknown", message: "the recorder ended without a word" }));
+    const answer = await promise;
+    clearTimeout(timer);
+    return answer;
+  }
+}
+
+function answerOf(line: string, recorder: ProcessIdentity | undefined): StartAnswer {
+  const [word, ...rest] = line.split(" ");
+  switch (word) {
+    case "started": {
+      const job = identityOf(Number(rest[0]));
+      return { state: "started", ...(recorder ? { recorder } : {}), ...(job ? { job } : {}) };
+    }
+    case "guard":
+      return { state: "existing" };
+    case "refused":
+      return { state: "refused", exitCode: Number(rest[0]), message: rest.slice(1).join(" ") };
+    case "error":
+      return { state: "failed", message: rest.join(" ") };
+    default:
+      return { state: "unknown", message: `the recorder said '${line}'` };
+  }
+}
+
+function spawnRefused(error: unknown): StartAnswer {
+  const message = error instanceof Error ? error.message : String(error);
+  return { state: momentary.has(errnoOf(error) ?? "") ? "busy" : "failed", message };
+}

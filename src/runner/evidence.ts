@@ -1,0 +1,135 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { isoTime } from "../common/clock.ts";
+import { errnoOf } from "../common/fault.ts";
+import type { AttemptEnd, EndCause } from "../jobs/states.ts";
+import { signalName } from "./signals.ts";
+import { parseIdentity, type ProcessIdentity } from "./identity.ts";
+
+/** How long after the start guard the identity may be missing; then it counts as never started. */
+export const startGraceMs = 30_000;
+
+/** The exit record, `rc`. */
+export interface ExitRecord {
+  /** `exit` and `signal` are exact; `code` is what a shell saw (128+n may be a signal); `launch`: it never ran. */
+  readonly kind: "exit" | "signal" | "code" | "launch";
+  readonly value: number;
+  readonly atMs: number;
+  /** What was ordered before it ended. */
+  readonly marker: "timeout" | "stop" | undefined;
+  /** The recorder had no child left at that moment: nothing of the attempt lives. */
+  readonly alone: boolean;
+  readonly maxRssBytes: number | undefined;
+  readonly cpuSeconds: number | undefined;
+  readonly message: string | undefined;
+}
+
+/** Everything that an attempt's directory says. File times are hints, these are evidence. */
+export interface Evidence {
+  readonly directory: "present" | "missing";
+  /** Wall time at which the start guard was made; undefined = there is no guard. */
+  readonly guardAtMs: number | undefined;
+  readonly recorder: (ProcessIdentity & { readonly mode: string | undefined }) | "damaged" | undefined;
+  readonly job: ProcessIdentity | "damaged" | undefined;
+  readonly rc: ExitRecord | "damaged" | undefined;
+  /** Written by a subreaper that had no child left. */
+  readonly gone: boolean;
+  readonly timeout: boolean;
+  readonly stop: boolean;
+  /** The attempt's own control group. */
+  readonly cgroup: string | undefined;
+}
+
+/** Reads an attempt's directory. Throws only what is no answer (an unreadable or hanging file system). */
+export async function readEvidence(directory: string): Promise<Evidence> {
+  const rc = await readText(directory, "rc");
+  const [guardAtMs, recorder, job, gone, timeout, stop, cgroup] = await Promise.all([
+    modifiedMs(join(directory, "started")),
+    readText(directory, "recorder"),
+    readText(directory, "job"),
+    rc === undefined ? undefined : readText(directory, "gone"),
+    readText(directory, "timeout"),
+    readText(directory, "stop"),
+    readText(directory, "cgroup"),
+  ]);
+  const nothing = guardAtMs === undefined && rc === undefined && recorder === undefined;
+  const missing = nothing && (await modifiedMs(directory)) === undefined;
+  return {
+    directory: missing ? "missing" : "present",
+    guardAtMs,
+    recorder: recorder === undefined ? undefined : (parseIdentity(recorder) ?? "damaged"),
+    job: job === undefined ? undefined : (parseIdentity(job) ?? "damaged"),
+    rc: rc === undefined ? undefined : (parseExitRecord(rc) ?? "damaged"),
+    gone: gone !== undefined,
+    timeout: timeout !== undefined,
+    stop: stop !== undefined,
+    cgroup: cgroup?.trim() || undefined,
+  };
+}
+
+/** `CODE` on the first line for people; `1 KIND VALUE WALLMS MARKER ALONE RSS CPU [message]` on the second. Undefined when damaged. */
+export function parseExitRecord(text: string): ExitRecord | undefined {
+  const match =
+    /^\d{1,3}\n1 (exit|signal|code|launch) (\d{1,3}) (\d{1,15}) (-|timeout|stop) ([01]) (\d+) ([\d.]+)(?: (.*))?\n?$/s.exec(
+      text,
+    );
+  if (!match) return undefined;
+  const [, kind, value, atMs, marker, alone, rss, cpu, message] = match;
+  return {
+    kind: kind as ExitRecord["kind"],
+    value: Number(value),
+    atMs: Number(atMs),
+    marker: marker === "-" ? undefined : (marker as "timeout" | "stop"),
+    alone: alone === "1",
+    maxRssBytes: Number(rss) || undefined,
+    cpuSeconds: Number(cpu) || undefined,
+    message: message?.trim() || undefined,
+  };
+}
+
+/** The end that an exit record proves. */
+export function endFromRecord(rc: ExitRecord, startedAtMs: number | undefined): AttemptEnd {
+  const times = {
+    ...(startedAtMs === undefined || rc.kind === "launch" ? {} : { started_at: isoTime(startedAtMs) }),
+    ended_at: isoTime(rc.atMs),
+  };
+  const usage =
+    rc.maxRssBytes === undefined && rc.cpuSeconds === undefined
+      ? {}
+      : { usage: { max_rss_bytes: rc.maxRssBytes, cpu_seconds: rc.cpuSeconds } };
+  const how = rc.kind === "signal" ? { signal: signalName(rc.value) } : { exit_code: rc.value };
+  const message = rc.message ?? describe(rc);
+  return { cause: causeOf(rc), ...how, evidence: "rc", ...(message ? { message } : {}), ...times, ...usage };
+}
+
+function causeOf(rc: ExitRecord): EndCause {
+  if (rc.marker === "timeout") return "timeout";
+  if (rc.marker === "stop") return "cancelled";
+  if (rc.kind === "launch") return "launch";
+  return rc.kind === "signal" ? "signal" : "exit";
+}
+
+function describe(rc: ExitRecord): string | undefined {
+  if (rc.kind !== "code" || rc.value <= 128) return undefined;
+  return `exit code ${rc.value}; it may stand for ${signalName(rc.value - 128)}: this machine's recorder cannot tell`;
+}
+
+async function readText(directory: string, name: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(directory, name), "utf8");
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
+}
+
+async function modifiedMs(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).mtimeMs;
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,76 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Fault } from "../common/fault.ts";
+
+/** What a recorder is told. Everything is data: nothing of it is ever read as shell text. */
+export interface RecorderPlan {
+  readonly token: string;
+  readonly directory: string;
+  readonly workDirectory: string;
+  readonly argv: readonly [string, ...string[]];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly umask: number;
+  readonly limitMs: number | undefined;
+  readonly graceMs: number;
+  /** Cap of each of out and err; 0 = none. */
+  readonly maxOutputBytes: number;
+  /** Directory of the attempt's own control group; undefined = none. */
+  readonly cgroup: string | undefined;
+  /** Soft limit of open files. */
+  readonly openFiles: number;
+}
+
+/** The plan as recorder.pl reads it: fields separated by NUL, which no argument or variable can hold. */
+export function perlPlan(plan: RecorderPlan): string {
+  const environment = Object.entries(plan.environment).map(([name, value]) => `${name}=${value}`);
+  return [
+    "siteagent-plan 1",
+    plan.token,
+    plan.limitMs === undefined ? "" : String(plan.limitMs),
+    String(plan.graceMs),
+    plan.umask.toString(8),
+    plan.workDirectory,
+    String(plan.maxOutputBytes),
+    plan.cgroup ?? "",
+    String(plan.openFiles),
+    String(environment.length),
+    ...environment,
+    ...plan.argv,
+  ].join("\0");
+}
+
+/** The plan as recorder.sh reads it: assignments with every value quoted, and one function that becomes the command. */
+export function shellPlan(plan: RecorderPlan): string {
+  const command = [...Object.entries(plan.environment).map(([name, value]) => `${name}=${value}`), ...plan.argv].map(
+    quote,
+  );
+  return [
+    `format='siteagent-plan 1'`,
+    `token=${quote(plan.token)}`,
+    `limit_s=${plan.limitMs === undefined ? "" : Math.max(1, Math.ceil(plan.limitMs / 1000))}`,
+    `grace_s=${(plan.graceMs / 1000).toFixed(3)}`,
+    `mask=${plan.umask.toString(8).padStart(4, "0")}`,
+    `cwd=${quote(plan.workDirectory)}`,
+    `cap=${plan.maxOutputBytes > 0 ? plan.maxOutputBytes : ""}`,
+    `cgroup=${quote(plan.cgroup ?? "")}`,
+    `nofile=${plan.openFiles}`,
+    `run() { exec setsid env -i ${command.join(" ")}; }`,
+    "",
+  ].join("\n");
+}
+
+/** Writes the plan into the attempt's directory, for both recorders' sake as 0600. Synchronous: the runner starts many in a row. */
+export function writePlan(plan: RecorderPlan, form: "perl" | "sh"): void {
+  const [name, text] = form === "perl" ? ["plan", perlPlan(plan)] : ["plan.sh", shellPlan(plan)];
+  try {
+    writeFileSync(join(plan.directory, name), text, { mode: 0o600 });
+  } catch (error) {
+    throw new Fault("LAUNCH", `cannot write '${name}' into the attempt directory '${plan.directory}'`, {
+      cause: error,
+    });
+  }
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,161 @@
+#!/bin/sh
+# siteagent recorder, portable form: first process and witness of one attempt. Usage: sh recorder.sh DIRECTORY
+# DIRECTORY and the path of this file are absolute. Needs a POSIX shell, coreutils and setsid. recorder.pl is the stronger form (true subreaper, exact cause of death) with the same evidence.
+# Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, out.dropped, err.dropped, rc.
+# Says on stdout, for a runner that may be gone: guard | started PID | error … | ended.
+PATH=${SITEAGENT_RECORDER_PATH:-/usr/local/bin:/usr/bin:/bin}
+LC_ALL=C
+export PATH LC_ALL
+
+wall() { date +%s000; }
+
+# start ticks of a process, read without any program; the name in field 2 may hold anything, also line ends
+ticks() {
+  line=
+  while IFS= read -r part || [ -n "$part" ]; do line="$line$part "; done 2>/dev/null <"/proc/$1/stat" || return 1
+  [ -n "$line" ] || return 1
+  set -- ${line##*) }
+  [ "$1" != Z ] && [ "$1" != X ] || return 1
+  shift 19
+  echo "$1"
+}
+
+# format, pid, start ticks, boot, pid namespace, machine, wall ms
+identity() {
+  read -r boot </proc/sys/kernel/random/boot_id || boot=-
+  machine=-
+  [ ! -r /etc/machine-id ] || read -r machine </etc/machine-id
+  space=$(readlink /proc/self/ns/pid) || space=[-]
+  space=${space#*[}
+  echo "1 $1 $(ticks "$1") $boot ${space%]} ${machine:--} $(wall)"
+}
+
+# durable replace; waits while the disk is full, as long as the directory is there
+put() {
+  until printf '%s\n' "$2" >"$d/$1.tmp" && sync "$d/$1.tmp" && mv -f "$d/$1.tmp" "$d/$1" && sync "$d"; do
+    [ -d "$d" ] && [ "$3" = patient ] || return 1
+    sleep 5
+  done 2>/dev/null
+}
+
+mark() { printf '%s\n' "$2" >"$d/$1.tmp" && mv -f "$d/$1.tmp" "$d/$1"; }
+
+fail() { echo "error $1"; exit 70; }
+
+# ---- the witness
+record() {
+  umask 077
+  cd /
+  . "$d/plan.sh" || fail 'cannot read the plan'
+  [ "$format" = 'siteagent-plan 1' ] || fail "unknown plan '$format'"
+  if ! mkdir "$d/started" 2>/dev/null; then
+    [ -d "$d/started" ] || fail 'cannot make the start guard'
+    echo guard
+    exit 125
+  fi
+  for name in recorder job rc; do [ ! -e "$d/$name" ] || { echo guard; exit 125; }; done
+  put recorder "$(identity $$) sh" once || fail 'cannot write evidence'
+  trap '' HUP INT QUIT TERM PIPE USR1 USR2 TSTP TTIN TTOU ALRM
+  (
+    trap - HUP INT QUIT TERM PIPE USR1 USR2 TSTP TTIN TTOU ALRM
+    read -r me rest </proc/self/stat
+    exec </dev/null >>"$d/out" 2>>"$d/err" || exit 126
+    [ -z "$cgroup" ] || echo 0 >"$cgroup/cgroup.procs" || exit 126
+    # Its identity is on disk before its first instruction.
+    printf '%s\n' "$(identity "$me")" >"$d/job.tmp" && mv -f "$d/job.tmp" "$d/job" || exit 126
+    ulimit -S -c 0
+    ulimit -S -n "$nofile" 2>/dev/null
+    read -r oom </proc/self/oom_score_adj
+    [ "$oom" -ge 500 ] || echo 500 >/proc/self/oom_score_adj
+    cd "$cwd" || exit 126
+    umask "$mask"
+    run
+  ) &
+  job=$!
+  helper=
+  if [ -n "$limit_s$cap" ]; then
+    setsid sh "$0" --watch "$d" "$job" >/dev/null 2>&1 </dev/null &
+    helper=$!
+  fi
+  echo "started $job"
+  wait "$job"
+  code=$?
+  # Its group may not exist yet: then its pid. Both are ours until we wait for it.
+  [ -z "$helper" ] || kill -KILL -"$helper" 2>/dev/null || kill -KILL "$helper" 2>/dev/null
+  marker=-
+  [ ! -e "$d/stop" ] || marker=stop
+  [ ! -e "$d/timeout" ] || marker=timeout
+  [ "$marker" != timeout ] || kill -KILL -"$job" 2>/dev/null
+  [ "$marker" != timeout ] || [ -z "$cgroup" ] || echo 1 >"$cgroup/cgroup.kill"
+  [ -z "$cap" ] || { trim out; trim err; }
+  put rc "$code
+1 code $code $(wall) $marker 0 0 0" patient
+  [ -z "$cgroup" ] || rmdir "$cgroup" 2>/dev/null
+  echo ended
+}
+
+# ---- limit and output cap, in a process of its own
+watch() {
+  . "$d/plan.sh"
+  now=$(uptime_s)
+  end=
+  [ -z "$limit_s" ] || end=$((now + limit_s))
+  pause=1
+  while :; do
+    left=3600
+    [ -z "$end" ] || left=$((end - $(uptime_s)))
+    [ "$left" -gt 0 ] || break
+    [ -z "$cap" ] || { trim out; trim err; }
+    [ "$left" -lt "$pause" ] || left=$pause
+    sleep "$left"
+    [ "$pause" -ge 10 ] || pause=$((pause + 1))
+  done
+  [ ! -e "$d/rc" ] || exit 0
+  before=$(ticks "$job") || exit 0
+  mark timeout "$(wall)"
+  signal TERM
+  signal CONT
+  sleep "$grace_s"
+  [ -z "$cgroup" ] || echo 1 >"$cgroup/cgroup.kill"
+  signal KILL
+}
+
+uptime_s() { read -r up rest </proc/uptime; echo "${up%.*}"; }
+
+# only to the process that was there before
+signal() {
+  [ "$(ticks "$job")" = "$before" ] || return 0
+  kill -"$1" -"$job" 2>/dev/null || kill -"$1" "$job" 2>/dev/null
+}
+
+# Beyond the cap the middle is taken out of the file; head and a rolling tail stay, offsets stay true.
+trim() {
+  size=$(stat -c %s "$d/$1" 2>/dev/null) || return 0
+  head=65536
+  [ "$cap" -ge 262144 ] || head=$((cap / 4))
+  from=$head
+  hole=0
+  [ ! -r "$d/$1.dropped" ] || read -r rest hole <"$d/$1.dropped"
+  kept=$size
+  [ "$hole" -eq 0 ] || { kept=$((head + size - hole)); from=$hole; }
+  [ "$kept" -gt "$cap" ] || return 0
+  to=$((size - (cap - head) / 2))
+  if ! fallocate -p -o "$from" -l $((to - from)) "$d/$1" 2>/dev/null; then
+    truncate -s "$head" "$d/$1"
+    to=$size
+  fi
+  mark "$1.dropped" "$head $to"
+}
+
+main() {
+  if [ "$1" = --watch ]; then
+    d=$2
+    job=$3
+    watch
+  else
+    d=$1
+    record
+  fi
+  exit 0
+}
+main "$@"
