@@ -19,6 +19,28 @@ export interface Finished {
 /** How long output may still arrive after the exit when a grandchild holds the pipe. */
 const drainMs = 2_000;
 
+/** Children that would outlive this process when it is interrupted. */
+const alive = new Set<ChildProcess>();
+
+function endAll(): void {
+  for (const child of alive) child.kill("SIGKILL");
+}
+
+let watched = false;
+
+/** From the first program on: whoever interrupts the tests ends their programs too. */
+function watchInterrupts(): void {
+  if (watched) return;
+  watched = true;
+  process.on("exit", endAll);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => {
+      endAll();
+      process.kill(process.pid, signal); // "once" is over: it ends us
+    });
+  }
+}
+
 /**
  * A real child process with its output, ended with its scope (`await using`). `signal` and `stop` reach this process
  * alone, not what it started.
@@ -41,6 +63,8 @@ export class Program implements AsyncDisposable {
     child.stdout?.setEncoding("utf8").on("data", (text: string) => this.#take("stdout", text));
     child.stderr?.setEncoding("utf8").on("data", (text: string) => this.#take("stderr", text));
     child.stdin?.on("error", () => {}); // it may end before it has read all
+    watchInterrupts();
+    alive.add(child);
     this.finished = this.#follow();
   }
 
@@ -158,6 +182,7 @@ export class Program implements AsyncDisposable {
     const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
       this.#child.once("exit", (...end) => resolve(end));
     });
+    alive.delete(this.#child);
     const timer = setTimeout(() => closed.resolve(), drainMs);
     await closed.promise;
     clearTimeout(timer);
