@@ -16,10 +16,10 @@ export const templateSchema = z.string().max(4096);
 
 const parameterCommon = {
   description: z.string().optional(),
-  /** Where the value comes from in the job: a dotted path below `config` (default: `config.<name>`, then `parameters.<name>`). */
+  /** Where the value comes from in the job: a dotted path below `config` or `object` (default: `config.<name>`, then `parameters.<name>`). */
   from: z
     .string()
-    .regex(/^config(\.[A-Za-z0-9_-]+)+$/, "a path below config, as config.sample")
+    .regex(/^(config|object)(\.[A-Za-z0-9_-]+)+$/, "a path below config or object, as config.sample or object.name")
     .optional(),
   required: z.boolean().optional().meta({ description: "default: true without `default`" }),
 };

@@ -9,6 +9,8 @@ import { reservedNames, textFlaw, valueAt } from "./template.ts";
 export interface JobValues {
   readonly config?: JsonValue | undefined;
   readonly parameters?: JsonValue | undefined;
+  /** The object that triggered the job: id, name, url, size, sha256. */
+  readonly object?: JsonValue | undefined;
 }
 
 export interface ParameterProblem {
@@ -44,7 +46,7 @@ export function resolveParameters(
   const values: Record<string, ParameterValue> = {};
   for (const [name, spec] of Object.entries(app.parameters)) {
     if (spec.type === "secret") continue;
-    const found = pick(name, spec, job.config, given, changed, problems);
+    const found = pick(name, spec, job, given, changed, problems);
     if (found === undefined) continue;
     const checked = checkValue(spec, found.value);
     if ("value" in checked) values[name] = checked.value;
@@ -101,7 +103,7 @@ function givenParameters(
 function pick(
   name: string,
   spec: Spec,
-  config: JsonValue | undefined,
+  job: JobValues,
   given: JsonObject,
   changed: JsonObject,
   problems: ParameterProblem[],
@@ -109,7 +111,8 @@ function pick(
   const from = spec.from ?? `config.${name}`;
   const changedValue = ownValue(changed, name);
   if (changedValue !== undefined) return { path: `hook.${name}`, value: changedValue };
-  const configured = valueAt(config, from.split(".").slice(1)) ?? undefined;
+  const [root, ...path] = from.split(".");
+  const configured = valueAt(root === "object" ? job.object : job.config, path) ?? undefined;
   const named = ownValue(given, name);
   if (configured !== undefined && named !== undefined && JSON.stringify(configured) !== JSON.stringify(named)) {
     const message = `${quoted(named)} differs from ${quoted(configured)} at '${from}'; allowed: one of them, or the same value`;

@@ -20,10 +20,23 @@ export const templateNames = {
   attempt: { uses: ["argument", "destination"], meaning: "number of the attempt: 1, 2, …" },
   token: { uses: ["argument", "source", "destination"], meaning: "the job's token on this site, 15 characters" },
   "config.PATH": { uses: ["source", "expectation"], meaning: "a value of the job's config, as config.reads.url" },
+  "object.PATH": {
+    uses: ["source", "expectation"],
+    meaning: "of the object that triggered the job: object.url, object.name, object.size, object.sha256, object.id",
+  },
 } as const satisfies Record<string, { uses: readonly TemplateUse[]; meaning: string }>;
 
 /** Names that no parameter can have. */
-export const reservedNames: readonly string[] = ["in", "work", "attempt", "token", "inputs", "outputs", "config"];
+export const reservedNames: readonly string[] = [
+  "in",
+  "work",
+  "attempt",
+  "token",
+  "inputs",
+  "outputs",
+  "config",
+  "object",
+];
 
 export interface TemplateProblem {
   readonly message: string;
@@ -151,7 +164,7 @@ function takesConfig(use: TemplateUse): boolean {
 }
 
 function checkName(name: string, text: string, use: TemplateUse, app: Names): TemplateProblem | undefined {
-  if (name.startsWith("config.") && takesConfig(use)) return undefined;
+  if (/^(?:config|object)\./.test(name) && takesConfig(use)) return undefined;
   const known = namesFor(use, app);
   if (known.includes(name)) return mayBeMissing(name, use, app);
   const where = `at column ${text.indexOf(name, text.indexOf("{{")) + 1} of ${quoted(text)}`;
@@ -217,6 +230,8 @@ export interface TemplateScope {
   readonly values: Readonly<Record<string, ParameterValue>>;
   /** The job's `config`. */
   readonly config?: JsonValue | undefined;
+  /** The object that triggered the job: id, name, url, size, sha256. */
+  readonly object?: JsonValue | undefined;
   readonly token?: string | undefined;
   readonly attempt?: number | undefined;
   /** Absolute. */
@@ -297,6 +312,7 @@ function lookUp(name: string, scope: TemplateScope): string | undefined {
   const inner = rest.join(".");
   if (rest.length > 0) {
     if (head === "config") return scalarText(valueAt(scope.config, rest));
+    if (head === "object") return scalarText(valueAt(scope.object, rest));
     if (head === "inputs") return own(scope.inputs, inner);
     return head === "outputs" ? own(scope.outputs, inner) : undefined;
   }

@@ -1,0 +1,371 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { readFile, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { isoTime } from "../common/clock.ts";
+import { asFault, errnoOf, type Fault, isFault } from "../common/fault.ts";
+import { durableReplace } from "../common/files.ts";
+import { formatSize } from "../common/units.ts";
+import { acquireInstanceLock } from "../journal/instance-lock.ts";
+import { openJournal, readBootId } from "../journal/journal.ts";
+import { isFinal } from "../jobs/transitions.ts";
+import { controlSocketName, type StatusView } from "../wire/control-api.ts";
+import { type ControlActions, openControlSocket } from "./control-server.ts";
+import { AgentCore } from "./core.ts";
+import type { AgentDeps } from "./deps.ts";
+import { JobDriver } from "./driver.ts";
+import { Ledger } from "./ledger.ts";
+import { runLogShipper } from "./log-shipper.ts";
+import { ModeSwitch } from "./mode.ts";
+import { runOutbox } from "./outbox.ts";
+import { Problems } from "./problems.ts";
+import { record } from "./records.ts";
+import { Reloader } from "./reload.ts";
+import { runRetention } from "./retention.ts";
+import { statusView } from "./status-view.ts";
+import { claimOne, fence, runSyncLoop } from "./sync-loop.ts";
+
+export interface AgentOptions {
+  /** Follows and reports, claims nothing (`run --no-claim`). */
+  readonly noClaim?: boolean;
+  /** Set by `drain --exit` and QUIT: end with this once drained. */
+  readonly watchConfig?: boolean;
+}
+
+/** Why the agent ended; the caller maps it to an exit code. */
+export type AgentEnd =
+  | { readonly kind: "stopped" }
+  | { readonly kind: "drained" }
+  | { readonly kind: "failed"; readonly fault: Fault };
+
+/** What is known of the connection to central, for status. */
+interface Contact {
+  reachable: boolean;
+  since: string;
+  lastError: string | undefined;
+  lastSyncAt: string | undefined;
+  nextSyncAt: string | undefined;
+}
+
+/**
+ * The daemon. Start-up in the order that loses nothing: configuration, locks, journal, control socket, drivers for all held jobs
+ * (adoption), open claims, reports; only then new claims. Stopping leaves attempts running; the next process adopts them.
+ */
+export class Agent implements AsyncDisposable {
+  readonly #deps: AgentDeps;
+  readonly #options: AgentOptions;
+  readonly #stop = new AbortController();
+  readonly #end = Promise.withResolvers<AgentEnd>();
+  readonly #resources = new AsyncDisposableStack();
+  readonly #drivers = new Map<string, JobDriver>();
+  readonly #loops: Promise<void>[] = [];
+  readonly #startedAt: string;
+  #core: AgentCore | undefined;
+  #mode: ModeSwitch | undefined;
+  #exitWhenDrained = false;
+  #contact: Contact;
+  #freeSpaceProblem: string | undefined;
+
+  constructor(deps: AgentDeps, options: AgentOptions = {}) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#startedAt = isoTime(deps.clock.now());
+    this.#contact = {
+      reachable: false,
+      since: this.#startedAt,
+      lastError: undefined,
+      lastSyncAt: undefined,
+      nextSyncAt: undefined,
+    };
+  }
+
+  /** Resolves when the agent has ended, by itself or by `stop`. */
+  get ended(): Promise<AgentEnd> {
+    return this.#end.promise;
+  }
+
+  /** @throws Fault CONFIG, ALREADY_RUNNING, JOURNAL, JOURNAL_VERSION: nothing was touched. */
+  async start(): Promise<void> {
+    const { clock, log } = this.#deps;
+    const parts = await this.#deps.loadParts();
+    const { stateDir, runtimeDir } = parts.site.agent;
+    const lock = this.#resources.use(
+      await acquireInstanceLock({ stateDirectory: stateDir, runtimeDirectory: runtimeDir, clock, log }),
+    );
+    const agentId = await identity(stateDir);
+    const { journal, opening } = await openJournal({
+      directory: join(stateDir, "journal"),
+      clock,
+      log,
+      meta: { agentId },
+    });
+    const ledger = Ledger.open(journal, opening);
+    this.#resources.defer(() => ledger.close());
+    const problems = new Problems(clock);
+    if (opening.repair.kind === "salvage") {
+      problems.set(
+        "salvage",
+        `the journal was damaged: ${opening.repair.message ?? "some records are lost"}`,
+        `compare the jobs below with the hub; the damaged file is kept at ${opening.repair.keptAside ?? "the journal directory"}`,
+      );
+    }
+    const core = new AgentCore({
+      ledger,
+      clock,
+      log,
+      central: this.#deps.central,
+      problems,
+      stopping: this.#stop.signal,
+      parts,
+      hubOutputs: this.#deps.hubOutputs,
+      onFatal: (fault) => this.#fail(fault),
+    });
+    this.#core = core;
+    this.#deps.hubOutputs.connect((token) => core.jobs.find((job) => job.token === token));
+    this.#resources.defer(() => core.close());
+    this.#mode = new ModeSwitch(core);
+    const onLost = (): void => this.#fail(asFault(lock.lost.reason, "ALREADY_RUNNING"));
+    lock.lost.addEventListener("abort", onLost, { once: true });
+    await ledger.commit(
+      [
+        record("agent.start", {
+          instance_id: lock.instanceId,
+          version: this.#deps.version,
+          boot_id: readBootId(),
+          pid: process.pid,
+          host: hostname(),
+        }),
+      ],
+      "effect",
+    );
+    const reloader = new Reloader(core, this.#deps.loadParts, this.#startedAt);
+    if (this.#options.watchConfig !== false) this.#resources.use(reloader.watch());
+    this.#resources.use(await openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, reloader)));
+    this.#mode.enter("reconciling");
+    this.#run(core, { agentId, instanceId: lock.instanceId });
+  }
+
+  /** Ends the agent and leaves attempts running. Idempotent. */
+  async stop(end: AgentEnd = { kind: "stopped" }): Promise<void> {
+    if (!this.#stop.signal.aborted) {
+      this.#mode?.enter("stopping");
+      this.#stop.abort();
+      await Promise.allSettled([...this.#loops, ...[...this.#drivers.values()].map((driver) => driver.done)]);
+      await this.#resources.disposeAsync();
+      this.#end.resolve(end);
+    }
+    await this.ended;
+  }
+
+  /** Reads the site file again (HUP). @throws Fault CONFIG; the old one stays. */
+  async reload(): Promise<void> {
+    await this.#reloadNow();
+  }
+  #reloadNow: () => Promise<void> = async () => {};
+
+  /** Takes nothing more; with `exit` ends with `drained` once nothing is held (QUIT). */
+  async drain(request: { readonly reason: string; readonly by: string; readonly exit: boolean }): Promise<void> {
+    this.#exitWhenDrained ||= request.exit;
+    await this.#mode?.set("draining", request);
+  }
+
+  async status(): Promise<StatusView | undefined> {
+    return this.#core && this.#mode && this.#view ? await this.#view() : undefined;
+  }
+  #view: (() => Promise<StatusView>) | undefined;
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #run(core: AgentCore, ids: { readonly agentId: string; readonly instanceId: string }): void {
+    for (const job of core.jobs) if (!isFinal(job.state)) this.#drive(core, job.id);
+    this.#loop(core, "outbox", () =>
+      runOutbox(
+        {
+          ledger: core.ledger,
+          central: core.central,
+          work: core.outboxWork,
+          changed: core.changed,
+          onFenced: async (job, reason) => {
+            await fence(core, job, reason);
+            this.#drivers.get(job)?.interrupt();
+          },
+          onContact: (fault) => this.#contacted(core, fault),
+        },
+        core.context(core.log.child({ component: "outbox" })),
+      ),
+    );
+    this.#loop(core, "retention", () => runRetention(core));
+    this.#loop(core, "logs", () => runLogShipper(core));
+    this.#loop(core, "room", () => this.#watchRoom(core));
+    this.#loop(core, "drain", () => this.#watchDrain(core));
+    this.#loop(core, "sync", async () => {
+      await this.#resolveClaims(core);
+      this.#mode?.enter("up");
+      await runSyncLoop(core, {
+        ...ids,
+        version: this.#deps.version,
+        mode: () => this.#mode?.current ?? "starting",
+        refusal: () => this.#refusal(core),
+        onTaken: (job) => this.#drive(core, job),
+        onChanged: (job) => this.#drivers.get(job)?.interrupt(),
+        onContact: (fault) => this.#contacted(core, fault),
+        onRound: ({ at, nextAt }) => {
+          this.#contact = { ...this.#contact, lastSyncAt: at, nextSyncAt: nextAt };
+        },
+      });
+    });
+  }
+
+  #drive(core: AgentCore, id: string): void {
+    const job = core.ledger.book.jobs.get(id);
+    if (this.#drivers.has(id) || !job || isFinal(job.state)) return;
+    const driver = new JobDriver(core, id);
+    this.#drivers.set(id, driver);
+    void driver.done.then(() => {
+      this.#drivers.delete(id);
+      // A slot is free: ask for the next job now, not at the next interval.
+      core.syncWork.notify();
+      core.changed.notify();
+    });
+  }
+
+  /** Claims that were about to be sent when the last process ended: find out what became of them before anything new is claimed. */
+  async #resolveClaims(core: AgentCore): Promise<void> {
+    while (core.ledger.book.claiming.size > 0 && !core.stopping.aborted) {
+      try {
+        for (const job of core.ledger.book.claiming.keys())
+          await claimOne(core, { onTaken: (id) => this.#drive(core, id) }, job);
+      } catch (error) {
+        const fault = asFault(error);
+        if (core.stopping.aborted) return;
+        if (fault.code === "JOURNAL") throw fault;
+        this.#contacted(core, fault);
+        await core.clock.sleep(5_000, core.stopping);
+      }
+    }
+  }
+
+  #refusal(core: AgentCore): string | undefined {
+    if (this.#options.noClaim) return "started with --no-claim";
+    if (!core.parts.site.agent.claim) return "agent.claim is false in the site file";
+    if (core.ledger.journal.health !== "ok") return `the journal is not well: ${core.ledger.journal.health}`;
+    return this.#freeSpaceProblem;
+  }
+
+  async #watchRoom(core: AgentCore): Promise<void> {
+    while (!core.stopping.aborted) {
+      this.#freeSpaceProblem = undefined;
+      const least = core.parts.site.agent.minFreeSpaceBytes;
+      for (const directory of new Set([
+        core.parts.site.agent.stateDir,
+        ...[...core.parts.hosts.values()].map((host) => host.workdir),
+      ])) {
+        const free = await freeBytes(directory);
+        if (free !== undefined && free < least)
+          this.#freeSpaceProblem = `'${directory}' has ${formatSize(free)} free, less than agent.min_free_space (${formatSize(least)})`;
+      }
+      if (this.#freeSpaceProblem)
+        core.problems.set("space", this.#freeSpaceProblem, "free some space; claims begin again by themselves");
+      else core.problems.clear("space");
+      if (core.ledger.journal.health === "no-space")
+        core.problems.set(
+          "journal",
+          "the disk of the journal is full: only ends and acknowledgements are written",
+          "free some space",
+        );
+      else core.problems.clear("journal");
+      await core.clock.sleep(30_000, core.stopping);
+    }
+  }
+
+  async #watchDrain(core: AgentCore): Promise<void> {
+    while (!core.stopping.aborted) {
+      const changed = core.changed.next(core.stopping);
+      if (this.#exitWhenDrained && this.#mode?.current === "drained" && core.ledger.book.outbox.size === 0) {
+        void this.stop({ kind: "drained" });
+        return;
+      }
+      await changed;
+    }
+  }
+
+  #contacted(core: AgentCore, fault: Fault | undefined): void {
+    const reachable = fault === undefined || !isFault(fault, "UNREACHABLE", "UNAUTHENTICATED", "FORBIDDEN");
+    const since = reachable === this.#contact.reachable ? this.#contact.since : isoTime(core.clock.now());
+    this.#contact = { ...this.#contact, reachable, since, lastError: fault?.message };
+    if (reachable) core.problems.clear("api");
+    else
+      core.problems.set(
+        "api",
+        `central does not answer: ${fault?.message ?? ""}`,
+        fault?.hint ?? "running jobs go on; reports are kept and sent when it returns",
+      );
+  }
+
+  #actions(core: AgentCore, reloader: Reloader): ControlActions {
+    const mode = this.#mode;
+    const status = async (): Promise<StatusView> =>
+      statusView({
+        core,
+        mode: this.#mode,
+        reloader,
+        contact: this.#contact,
+        startedAt: this.#startedAt,
+        version: this.#deps.version,
+        log: this.#deps.recentLog(),
+      });
+    this.#reloadNow = () => reloader.reload();
+    this.#view = status;
+    return {
+      core,
+      status,
+      pause: async (request) => await mode?.set("paused", request),
+      resume: async (by) => {
+        this.#exitWhenDrained = false;
+        await mode?.set("running", { reason: "", by });
+      },
+      drain: (request) => this.drain(request),
+      reload: () => reloader.reload(),
+      nudge: (job) => this.#drivers.get(job)?.interrupt(),
+    };
+  }
+
+  #loop(core: AgentCore, name: string, run: () => Promise<void>): void {
+    this.#loops.push(
+      run().catch((error: unknown) => {
+        if (!core.stopping.aborted) this.#fail(asFault(error));
+        core.log.debug({ loop: name }, "loop ended");
+      }),
+    );
+  }
+
+  #fail(fault: Fault): void {
+    this.#deps.log.error({ err: fault }, "the agent ends; attempts go on and are adopted by the next start");
+    void this.stop({ kind: "failed", fault });
+  }
+}
+
+/** Stable for a state directory; made at the first start. */
+async function identity(stateDir: string): Promise<string> {
+  const path = join(stateDir, "agent-id");
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+  const made = randomUUID();
+  await durableReplace(path, `${made}\n`);
+  return made;
+}
+
+async function freeBytes(directory: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch {
+    // Not made yet: the first job makes it.
+    return undefined;
+  }
+}

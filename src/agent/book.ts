@@ -1,0 +1,148 @@
+import type { JsonObject } from "../common/json.ts";
+import type { Order, Report } from "../wire/agent-api.ts";
+import type { JobSpec } from "../wire/agent-api.ts";
+import type { HeldJob } from "./held-job.ts";
+import type { AgentRecord, ModeChange, RecordKinds } from "./records.ts";
+
+export interface OutboxEntry {
+  readonly report: Report;
+  /** Set when the API refused it for good: kept for a person to look at. */
+  readonly parked?: string | undefined;
+}
+
+export interface OrderEntry {
+  readonly order: Order;
+  readonly result?: RecordKinds["order.answered"]["result"] | undefined;
+}
+
+/**
+ * What the agent knows: the fold of its journal, nothing else. `apply` is the only way in which it changes, in memory as
+ * on replay, so both are the same by construction (invariant I10).
+ */
+export class Book {
+  readonly jobs = new Map<string, HeldJob>();
+  /** Claims that were about to be sent. */
+  readonly claiming = new Map<string, JobSpec>();
+  /** Reports not acknowledged, per job in order. */
+  readonly outbox = new Map<string, OutboxEntry[]>();
+  readonly orders = new Map<string, OrderEntry>();
+  mode: ModeChange | undefined;
+  sessionEpoch: number | undefined;
+
+  apply(entry: AgentRecord): void {
+    const id = entry.job ?? "";
+    switch (entry.kind) {
+      case "agent.start":
+        return;
+      case "agent.mode":
+        this.mode = entry.data;
+        return;
+      case "agent.session":
+        this.sessionEpoch = entry.data.epoch;
+        return;
+      case "claim.intent":
+        this.claiming.set(id, entry.data.spec);
+        return;
+      case "claim.void":
+        this.claiming.delete(id);
+        return;
+      case "job.held":
+        this.claiming.delete(id);
+        this.jobs.set(id, entry.data.job);
+        return;
+      case "job.change":
+        this.#change(id, entry.data.patch);
+        return;
+      case "job.file":
+        this.#addFile(id, entry.data);
+        return;
+      case "job.forgotten":
+        this.jobs.delete(id);
+        this.outbox.delete(id);
+        return;
+      case "out.put":
+        this.outbox.set(id, [...(this.outbox.get(id) ?? []), { report: entry.data.report }]);
+        return;
+      case "out.ack":
+        this.#acknowledge(id, entry.data);
+        return;
+      case "order.received":
+        if (!this.orders.has(entry.data.order.id)) this.orders.set(entry.data.order.id, { order: entry.data.order });
+        return;
+      case "order.answered": {
+        const known = this.orders.get(entry.data.id);
+        if (known) this.orders.set(entry.data.id, { ...known, result: entry.data.result });
+        return;
+      }
+      case "order.closed":
+        this.orders.delete(entry.data.id);
+        return;
+    }
+  }
+
+  /** For compaction: everything, as one JSON object. */
+  snapshot(): JsonObject {
+    const state = {
+      jobs: [...this.jobs.values()],
+      claiming: [...this.claiming],
+      outbox: [...this.outbox],
+      orders: [...this.orders.values()],
+      mode: this.mode ?? null,
+      session_epoch: this.sessionEpoch ?? null,
+    };
+    return JSON.parse(JSON.stringify(state)) as JsonObject;
+  }
+
+  static fromSnapshot(state: JsonObject): Book {
+    const book = new Book();
+    const data = state as unknown as {
+      jobs: HeldJob[];
+      claiming: [string, JobSpec][];
+      outbox: [string, OutboxEntry[]][];
+      orders: OrderEntry[];
+      mode: ModeChange | null;
+      session_epoch: number | null;
+    };
+    for (const job of data.jobs) book.jobs.set(job.id, job);
+    for (const [id, spec] of data.claiming) book.claiming.set(id, spec);
+    for (const [id, entries] of data.outbox) book.outbox.set(id, entries);
+    for (const entry of data.orders) book.orders.set(entry.order.id, entry);
+    book.mode = data.mode ?? undefined;
+    book.sessionEpoch = data.session_epoch ?? undefined;
+    return book;
+  }
+
+  #change(id: string, patch: RecordKinds["job.change"]["patch"]): void {
+    const job = this.jobs.get(id);
+    if (!job) return;
+    const next: Record<string, unknown> = { ...job };
+    for (const [key, value] of Object.entries(patch)) {
+      if (value === null || value === undefined) delete next[key];
+      else next[key] = value;
+    }
+    this.jobs.set(id, next as unknown as HeldJob);
+  }
+
+  #addFile(id: string, { direction, entry }: RecordKinds["job.file"]): void {
+    const job = this.jobs.get(id);
+    if (!job) return;
+    const key = direction === "in" ? "manifest_in" : "manifest_out";
+    const others = job[key].filter((known) => known.item !== entry.item || known.path !== entry.path);
+    this.jobs.set(id, { ...job, [key]: [...others, entry] });
+  }
+
+  #acknowledge(id: string, ack: RecordKinds["out.ack"]): void {
+    const entries = this.outbox.get(id);
+    if (!entries) return;
+    const rest =
+      ack.outcome === "parked"
+        ? entries.map((entry) => (entry.report.seq === ack.seq ? { ...entry, parked: ack.outcome } : entry))
+        : entries.filter((entry) => entry.report.epoch !== ack.epoch || entry.report.seq > ack.seq);
+    if (rest.length === 0) this.outbox.delete(id);
+    else this.outbox.set(id, rest);
+    const job = this.jobs.get(id);
+    if (job && !job.bound && job.epoch === ack.epoch && (ack.outcome === "applied" || ack.outcome === "duplicate")) {
+      this.jobs.set(id, { ...job, bound: true });
+    }
+  }
+}

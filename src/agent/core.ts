@@ -1,0 +1,134 @@
+import type { Central } from "../central/types.ts";
+import type { Clock } from "../common/clock.ts";
+import type { CallContext } from "../common/context.ts";
+import type { Fault } from "../common/fault.ts";
+import type { Logger } from "../common/logger.ts";
+import type { Host } from "../hosts/types.ts";
+import type { AttemptPlan, Launcher, LaunchResult } from "../launchers/types.ts";
+import type { Token } from "../common/token.ts";
+import type { Progress } from "../transfer/types.ts";
+import type { SiteParts } from "./deps.ts";
+import { Follower } from "./follower.ts";
+import type { HubOutputs } from "./hub-outputs.ts";
+import { LaunchBatch } from "./launch-batch.ts";
+import type { HeldJob } from "./held-job.ts";
+import type { Ledger } from "./ledger.ts";
+import { KeyedMutex } from "./mutex.ts";
+import { Notifier } from "./notifier.ts";
+import type { Problems } from "./problems.ts";
+import { SlotGate } from "./slot-gate.ts";
+import type { TransitionDeps } from "./transition.ts";
+
+/** What all loops of one agent share. Owned by Agent (agent.ts). */
+export class AgentCore implements TransitionDeps {
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly central: Central;
+  readonly outboxWork = new Notifier();
+  readonly changed = new Notifier();
+  readonly jobLock = new KeyedMutex();
+  /** Wakes the sync loop before its time. */
+  readonly syncWork = new Notifier();
+  readonly problems: Problems;
+  readonly gate: SlotGate;
+  readonly hubOutputs: HubOutputs;
+  /** Attempts planned by this process and not handed over yet: nobody can have launched them before. */
+  readonly fresh = new Set<Token>();
+  /** Latest progress of a transfer, per job; lost at restart. */
+  readonly progress = new Map<string, Progress>();
+  /** Aborts when the agent stops; attempts go on. */
+  readonly stopping: AbortSignal;
+  /** Ends the process in an orderly way: the journal cannot be written. */
+  readonly onFatal: (fault: Fault) => void;
+  parts: SiteParts;
+  /** Launchers and hosts that a reload removed while jobs still need them (fault H11). */
+  readonly #retired: SiteParts[] = [];
+  readonly #followers = new Map<Launcher, Follower>();
+  readonly #batches = new Map<Launcher, LaunchBatch>();
+
+  constructor(options: {
+    ledger: Ledger;
+    clock: Clock;
+    log: Logger;
+    central: Central;
+    problems: Problems;
+    stopping: AbortSignal;
+    parts: SiteParts;
+    hubOutputs: HubOutputs;
+    onFatal: (fault: Fault) => void;
+  }) {
+    this.ledger = options.ledger;
+    this.clock = options.clock;
+    this.log = options.log;
+    this.central = options.central;
+    this.problems = options.problems;
+    this.stopping = options.stopping;
+    this.parts = options.parts;
+    this.onFatal = options.onFatal;
+    this.gate = new SlotGate(this);
+    this.hubOutputs = options.hubOutputs;
+  }
+
+  context(log: Logger = this.log, signal: AbortSignal = this.stopping): CallContext {
+    return { signal, log, clock: this.clock };
+  }
+
+  /** The launcher of a target, also of one that is no longer in the site file; undefined when this process never knew it. */
+  launcher(target: string): Launcher | undefined {
+    for (const parts of [this.parts, ...this.#retired.toReversed()]) {
+      const launcher = parts.launchers.get(target);
+      if (launcher) return launcher;
+    }
+    return undefined;
+  }
+
+  /** The host of a target, likewise. */
+  host(target: string): Host | undefined {
+    for (const parts of [this.parts, ...this.#retired.toReversed()]) {
+      const name = parts.site.targets[target]?.host;
+      const host = name === undefined ? undefined : parts.hosts.get(name);
+      if (host) return host;
+    }
+    return undefined;
+  }
+
+  follower(launcher: Launcher): Follower {
+    const known = this.#followers.get(launcher);
+    if (known) return known;
+    const made = new Follower(
+      launcher,
+      this.context(this.log.child({ component: "follower", launcher: launcher.kind })),
+    );
+    this.#followers.set(launcher, made);
+    return made;
+  }
+
+  /** Hands plans over, all that come in the same moment in one call of the launcher. */
+  async launch(launcher: Launcher, plan: AttemptPlan, context: CallContext): Promise<LaunchResult> {
+    let batch = this.#batches.get(launcher);
+    if (!batch) {
+      batch = new LaunchBatch(launcher);
+      this.#batches.set(launcher, batch);
+    }
+    return await batch.launch(plan, context);
+  }
+
+  /** Takes a new configuration; jobs keep the app they were claimed with. */
+  replaceParts(next: SiteParts): void {
+    this.#retired.push(this.parts);
+    this.parts = next;
+    this.changed.notify();
+    this.syncWork.notify();
+  }
+
+  get jobs(): readonly HeldJob[] {
+    return [...this.ledger.book.jobs.values()];
+  }
+
+  /** After `stopping` aborted. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#followers.values()].map((follower) => follower.closed()));
+    for (const parts of [this.parts, ...this.#retired]) await parts[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,30 @@
+import type { Clock } from "../common/clock.ts";
+import type { Logger } from "../common/logger.ts";
+import type { Central } from "../central/types.ts";
+import type { Site } from "../config/types.ts";
+import type { Host } from "../hosts/types.ts";
+import type { Launcher } from "../launchers/types.ts";
+import type { HubOutputs } from "./hub-outputs.ts";
+import type { TransferEngine } from "../transfer/types.ts";
+
+/** What the daemon is built from; src/compose.ts makes it for one site configuration. */
+export interface SiteParts extends AsyncDisposable {
+  readonly site: Site;
+  readonly hosts: ReadonlyMap<string, Host>;
+  /** By target name. */
+  readonly launchers: ReadonlyMap<string, Launcher>;
+  readonly transfers: TransferEngine;
+}
+
+export interface AgentDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly version: string;
+  readonly central: Central;
+  /** Reads the site file and builds the parts; called at start and at each reload. Throws Fault CONFIG and changes nothing then. */
+  readonly loadParts: () => Promise<SiteParts>;
+  /** Where outputs without destination go; also part of the transfer registry. */
+  readonly hubOutputs: HubOutputs;
+  /** The last log lines, for status. */
+  readonly recentLog: () => readonly string[];
+}

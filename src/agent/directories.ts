@@ -1,0 +1,51 @@
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join } from "node:path";
+import { Fault } from "../common/fault.ts";
+import { durableReplace, syncDirectory } from "../common/files.ts";
+import { isToken, type Token } from "../common/token.ts";
+import { directoriesOf, type JobDirectories } from "../launchers/command.ts";
+import type { HeldJob } from "./held-job.ts";
+
+/** The directories of a job and of one attempt (default: the current one). Names are tokens and numbers: ids never enter a path. */
+export function jobDirectories(job: HeldJob, attempt: number = job.attempt): JobDirectories {
+  return directoriesOf(dirname(job.directory), job.token, attempt);
+}
+
+/** Makes the job's directories (0700) with a marker that says whose they are; repeatable. */
+export async function makeDirectories(job: HeldJob): Promise<void> {
+  const { in: inputs, work, tmp, secrets, attempt } = jobDirectories(job);
+  await mkdir(dirname(job.directory), { recursive: true, mode: 0o700 });
+  for (const path of [job.directory, inputs, work, tmp, secrets, dirname(attempt)]) {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  }
+  const marker = {
+    job: job.id,
+    op_id: job.op_id,
+    workflow: job.spec.workflow,
+    app: job.app.name,
+    claimed_at: job.claimed_at,
+  };
+  await durableReplace(join(job.directory, "job.json"), `${JSON.stringify(marker, null, 2)}\n`);
+  await syncDirectory(dirname(job.directory));
+}
+
+/** For apps with `restart: clean`: the next attempt finds an empty work/. */
+export async function emptyDirectory(path: string): Promise<void> {
+  for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
+}
+
+/**
+ * Removes a job's directory and nothing else: the path must end in a token.
+ * @throws Fault UNSAFE_PATH otherwise.
+ */
+export async function removeDirectory(root: string): Promise<void> {
+  if (!isAbsolute(root) || !isToken(basename(root))) {
+    throw new Fault("UNSAFE_PATH", `refused to remove '${root}': its last part is no token`);
+  }
+  await rm(root, { recursive: true, force: true });
+}
+
+/** Where a new job's directories will lie. */
+export function jobDirectory(workdir: string, token: Token): string {
+  return directoriesOf(workdir, token, 0).job;
+}

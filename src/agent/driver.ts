@@ -1,0 +1,142 @@
+import { isoTime } from "../common/clock.ts";
+import type { CallContext } from "../common/context.ts";
+import { asFault, type Fault } from "../common/fault.ts";
+import { backoffMs } from "../common/retry.ts";
+import { nextStep, type Step } from "../jobs/decide.ts";
+import type { Failure } from "../jobs/states.ts";
+import type { AgentCore } from "./core.ts";
+import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
+import { followFenced, handBack } from "./steps/leave.ts";
+import { steps } from "./steps/table.ts";
+import { heldJob, transition } from "./transition.ts";
+
+/** What a step gets. `signal` aborts when the step must stop early: the agent stops, or the job was cancelled, fenced or held. */
+export interface JobWork {
+  readonly core: AgentCore;
+  readonly id: string;
+  readonly signal: AbortSignal;
+  readonly context: CallContext;
+  job(): HeldJob;
+}
+
+/** How many failed tries a step has before the job fails; a launcher that cannot be reached is waited for. */
+const stepTries: Partial<Record<Step, number>> = {
+  stage_in: 8,
+  stage_out: 12,
+  archive: 4,
+  preprocess: 3,
+  postprocess: 3,
+  handle_error: 3,
+  handle_timeout: 3,
+};
+const blockedBackoff = { baseMs: 5_000, capMs: 600_000 };
+
+/**
+ * Moves one held job through its lifecycle: step after step as `nextStep` says, each repeatable, until the job is over, handed
+ * back or fenced, or the agent stops. There is one driver per job and it is the only one to change it, orders excepted.
+ */
+export class JobDriver {
+  readonly id: string;
+  readonly done: Promise<void>;
+  readonly #core: AgentCore;
+  #current = new AbortController();
+
+  constructor(core: AgentCore, id: string) {
+    this.#core = core;
+    this.id = id;
+    this.done = this.#run();
+  }
+
+  /** Something changed that the current step does not know: let it stop early and look again. */
+  interrupt(): void {
+    this.#current.abort();
+  }
+
+  async #run(): Promise<void> {
+    const core = this.#core;
+    const log = core.log.child({ jobId: this.id });
+    try {
+      while (!core.stopping.aborted) {
+        this.#current = new AbortController();
+        const signal = AbortSignal.any([core.stopping, this.#current.signal]);
+        const work: JobWork = {
+          core,
+          id: this.id,
+          signal,
+          context: core.context(log, signal),
+          job: () => heldJob(core.ledger, this.id),
+        };
+        if (!(await this.#advance(work))) return;
+      }
+    } catch (error) {
+      core.onFatal(asFault(error));
+    }
+  }
+
+  /** One step. False when there is nothing left to do for this job. */
+  async #advance(work: JobWork): Promise<boolean> {
+    const job = work.job();
+    if (job.fenced !== undefined) return await followFenced(work);
+    if (job.releasing !== undefined) return await handBack(work);
+    const step = nextStep(job);
+    if (step === "none") return false;
+    if (!job.bound || (job.hold?.kind === "paused" && !hasLiveAttempt(job) && step !== "stop")) {
+      // Before central has acknowledged that the job is ours nothing may start; a paused job waits for its order.
+      await work.core.changed.next(work.signal);
+      return true;
+    }
+    try {
+      await waitOutHold(work, job);
+      if (!work.signal.aborted) await steps[step](work);
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code === "JOURNAL") throw fault;
+      if (!work.signal.aborted) await this.#stepFailed(work, step, fault);
+    }
+    return true;
+  }
+
+  async #stepFailed(work: JobWork, step: Step, fault: Fault): Promise<void> {
+    const { core, id } = work;
+    const tries = work.job().step_tries + 1;
+    work.context.log.info({ err: fault, step, tries }, "a step failed");
+    const limit = stepTries[step];
+    if (fault.row.retry === "never" || (limit !== undefined && tries >= limit)) {
+      if (step === "archive") {
+        // The verdict stands whatever happens to the archive; say that it is incomplete.
+        await transition(core, id, { type: "archived" }, { message: `outputs were not archived: ${fault.message}` });
+        return;
+      }
+      await transition(core, id, { type: "fail", failure: failureOfStep(step, fault) }, { message: fault.message });
+      return;
+    }
+    const waitMs = backoffMs(blockedBackoff, tries);
+    const now = core.clock.now();
+    const hold = {
+      kind: "blocked",
+      reason: fault.message.slice(0, 900),
+      since: work.job().hold?.since ?? isoTime(now),
+      tries,
+      next_try_at: isoTime(now + waitMs),
+    } as const;
+    await transition(core, id, { type: "hold", hold }, { patch: { step_tries: tries } });
+  }
+}
+
+/** A blocked job waits for its next try; then the hold goes away with the step's first success or is replaced by its next failure. */
+async function waitOutHold(work: JobWork, job: HeldJob): Promise<void> {
+  if (job.hold?.kind !== "blocked") return;
+  const due = job.hold.next_try_at === undefined ? 0 : Date.parse(job.hold.next_try_at) - work.core.clock.now();
+  if (due > 0) await work.core.clock.sleep(Math.min(due, blockedBackoff.capMs), work.signal);
+  if (!work.signal.aborted) await transition(work.core, work.id, { type: "unhold" });
+}
+
+function failureOfStep(step: Step, fault: Fault): Failure {
+  const userFaults = ["POLICY", "UNSAFE_PATH", "PARAMETERS", "TRANSFER_REFUSED", "DIGEST_MISMATCH", "TOO_LARGE"];
+  return {
+    code: step === "stage_in" || step === "stage_out" ? `${step.toUpperCase()}_${fault.code}` : fault.code,
+    category: userFaults.includes(fault.code) ? "user" : fault.code === "DEFECT" ? "service" : "site",
+    message: fault.message.slice(0, 2000),
+    ...(fault.hint === undefined ? {} : { hint: fault.hint.slice(0, 2000) }),
+  };
+}

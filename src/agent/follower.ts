@@ -1,0 +1,110 @@
+import type { CallContext } from "../common/context.ts";
+import { asFault } from "../common/fault.ts";
+import type { Token } from "../common/token.ts";
+import type { AttemptRef, AttemptStatus, Launcher } from "../launchers/types.ts";
+import { Notifier } from "./notifier.ts";
+
+const shortestMs = 250;
+const longestMs = 10_000;
+
+interface Followed {
+  readonly ref: AttemptRef;
+  status: AttemptStatus | undefined;
+  readonly news: Notifier;
+}
+
+/**
+ * One query per launcher for all attempts that somebody follows, whatever their number (invariant 9). Hints of the launcher's
+ * watch make it look at once; otherwise it looks every 0.25 s … 10 s, the longer the calmer. When nothing is followed nothing runs.
+ */
+export class Follower {
+  readonly #launcher: Launcher;
+  readonly #followed = new Map<Token, Followed>();
+  readonly #wake = new Notifier();
+  readonly #watch: Disposable;
+  readonly #done: Promise<void>;
+  #hinted = true;
+
+  constructor(launcher: Launcher, context: CallContext) {
+    this.#launcher = launcher;
+    this.#watch = launcher.watch(() => {
+      this.#hinted = true;
+      this.#wake.notify();
+    });
+    this.#done = this.#run(context);
+  }
+
+  /** Resolves with the next status for which `wanted` is true; throws nothing, ends with `undefined` when `signal` aborts. */
+  async wait(
+    ref: AttemptRef,
+    wanted: (status: AttemptStatus) => boolean,
+    signal: AbortSignal,
+  ): Promise<AttemptStatus | undefined> {
+    const followed: Followed = this.#followed.get(ref.token) ?? { ref, status: undefined, news: new Notifier() };
+    if (!this.#followed.has(ref.token)) {
+      this.#followed.set(ref.token, followed);
+      this.#hinted = true;
+      this.#wake.notify();
+    }
+    try {
+      while (!signal.aborted) {
+        const next = followed.news.next(signal);
+        if (followed.status !== undefined && wanted(followed.status)) return followed.status;
+        await next;
+      }
+      return undefined;
+    } finally {
+      if (this.#followed.get(ref.token) === followed) this.#followed.delete(ref.token);
+    }
+  }
+
+  /** Ends with the context's signal; call after aborting it. */
+  async closed(): Promise<void> {
+    this.#watch[Symbol.dispose]();
+    this.#wake.notify();
+    await this.#done;
+  }
+
+  async #run(context: CallContext): Promise<void> {
+    let pauseMs = shortestMs;
+    while (!context.signal.aborted) {
+      const woken = this.#wake.next(context.signal);
+      if (this.#followed.size === 0) {
+        await woken;
+        continue;
+      }
+      const hinted = this.#hinted;
+      this.#hinted = false;
+      const changed = await this.#look(context);
+      pauseMs = hinted || changed ? shortestMs : Math.min(pauseMs * 2, longestMs);
+      if (this.#hinted) continue;
+      const cut = new AbortController();
+      await Promise.race([woken, context.clock.sleep(pauseMs, AbortSignal.any([cut.signal, context.signal]))]);
+      cut.abort();
+    }
+  }
+
+  async #look(context: CallContext): Promise<boolean> {
+    const asked = [...this.#followed.values()];
+    try {
+      const statuses = await this.#launcher.statuses(
+        asked.map((followed) => followed.ref),
+        context,
+      );
+      let changed = false;
+      for (const [index, followed] of asked.entries()) {
+        const status = statuses[index];
+        if (status === undefined) continue;
+        if (status.state !== followed.status?.state) changed = true;
+        followed.status = status;
+        followed.news.notify();
+      }
+      return changed;
+    } catch (error) {
+      // Could not ask: nothing is known, nothing changes (invariant 2).
+      if (!context.signal.aborted)
+        context.log.warn({ err: asFault(error), followed: asked.length }, "the launcher could not be asked");
+      return false;
+    }
+  }
+}

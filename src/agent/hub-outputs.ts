@@ -1,0 +1,91 @@
+import { stat } from "node:fs/promises";
+import type { Central } from "../central/types.ts";
+import { isFault, Fault } from "../common/fault.ts";
+import type { CallContext } from "../common/context.ts";
+import { isToken } from "../common/token.ts";
+import type { Probe } from "../common/adapter.ts";
+import type { RemoteFile, TransferAdapter } from "../transfer/types.ts";
+import type { HeldJob } from "./held-job.ts";
+
+/** Scheme of outputs that the app gives no destination: `siteagent://hub/<job token>/<output>[/path]`. */
+export const hubScheme = "siteagent";
+
+/**
+ * Uploads outputs to the hub through the central client. What the hub does not take (a plain NMDC Runtime, a file above its cap)
+ * stays in the job's work directory: that is no failure, and `wasKept` tells it apart.
+ */
+export class HubOutputs implements TransferAdapter {
+  readonly kind = "hub";
+  readonly schemes = [hubScheme];
+  readonly capabilities = { resume: false, list: false, write: true, digest: true };
+  readonly #central: Central;
+  #jobByToken: (token: string) => HeldJob | undefined = () => undefined;
+  readonly #written = new Map<string, { bytes: number; sha256: string }>();
+  readonly #kept = new Set<string>();
+
+  constructor(central: Central) {
+    this.#central = central;
+  }
+
+  /** The agent says how its jobs are found; before that no URL belongs to a job. */
+  connect(jobByToken: (token: string) => HeldJob | undefined): void {
+    this.#jobByToken = jobByToken;
+  }
+
+  async probe(): Promise<Probe> {
+    return this.#central.capabilities.outputs
+      ? { ok: true, version: this.#central.dialect }
+      : { ok: false, reason: "the central API takes no outputs; they stay on the site" };
+  }
+
+  wasKept(url: string): boolean {
+    return this.#kept.has(url);
+  }
+
+  /** Forgets what was moved for a job. */
+  forget(token: string): void {
+    const prefix = `${hubScheme}://hub/${token}/`;
+    for (const url of this.#written.keys()) if (url.startsWith(prefix)) this.#written.delete(url);
+    for (const url of this.#kept) if (url.startsWith(prefix)) this.#kept.delete(url);
+  }
+
+  async list(url: string): Promise<readonly RemoteFile[]> {
+    throw new Fault("TRANSFER_REFUSED", `'${url}' is no source: outputs go to the hub, inputs do not come from there`);
+  }
+
+  async read(url: string): Promise<AsyncIterable<Uint8Array>> {
+    throw new Fault("TRANSFER_REFUSED", `'${url}' is no source: outputs go to the hub, inputs do not come from there`);
+  }
+
+  async write(
+    url: string,
+    localPath: string,
+    info: { readonly bytes: number; readonly sha256: string },
+    context: CallContext,
+  ): Promise<void> {
+    const [, token = "", output = "", path = ""] =
+      /^siteagent:\/\/hub\/([a-z0-9]+)\/([^/]+)(?:\/(.*))?$/.exec(url) ?? [];
+    const job = isToken(token) ? this.#jobByToken(token) : undefined;
+    if (!job) throw new Fault("TRANSFER_REFUSED", `'${url}' belongs to no job of this site`);
+    this.#written.set(url, { bytes: info.bytes, sha256: info.sha256 });
+    if (!this.#central.capabilities.outputs) {
+      this.#kept.add(url);
+      return;
+    }
+    try {
+      const name = path === "" ? output : decodeURIComponent(path);
+      await this.#central.putOutput({ job: job.id, epoch: job.epoch, output, path: name, localPath, ...info }, context);
+    } catch (error) {
+      if (!isFault(error, "TOO_LARGE")) throw error;
+      const { size } = await stat(localPath);
+      context.log.info({ url, bytes: size }, "an output is above the hub's cap and stays on the site");
+      this.#kept.add(url);
+    }
+  }
+
+  async verify(url: string): Promise<{ readonly bytes: number; readonly sha256: string } | undefined> {
+    return this.#written.get(url);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}

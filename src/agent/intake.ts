@@ -1,0 +1,94 @@
+import { isoTime } from "../common/clock.ts";
+import { newToken } from "../common/token.ts";
+import type { App } from "../jobs/app.ts";
+import { resolveParameters } from "../jobs/parameters.ts";
+import type { Failure } from "../jobs/states.ts";
+import type { JobSpec } from "../wire/agent-api.ts";
+import type { AgentCore } from "./core.ts";
+import { jobDirectory } from "./directories.ts";
+import type { HeldJob } from "./held-job.ts";
+import { objectValues } from "./plan.ts";
+import { record } from "./records.ts";
+import { transition } from "./transition.ts";
+
+export interface Won {
+  readonly job: string;
+  readonly opId: string;
+  readonly epoch: number;
+  readonly spec: JobSpec;
+}
+
+/** The app that serves a workflow; undefined when the site has none. */
+export function appFor(core: AgentCore, workflow: string): App | undefined {
+  return Object.values(core.parts.site.apps).find((app) => app.workflow === workflow);
+}
+
+/**
+ * Takes a job that central gave us: durable before anything else (`claim.ok`), then the first report, whose acknowledgement binds.
+ * A job that its app does not accept is held all the same and fails at once, with every reason. Returns false when it is known.
+ */
+export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
+  const known = core.ledger.book.jobs.get(won.job);
+  if (known && known.epoch >= won.epoch) return false;
+  const app = appFor(core, won.spec.workflow);
+  if (!app) {
+    core.log.warn(
+      { jobId: won.job, workflow: won.spec.workflow },
+      "central gave a job whose workflow no app serves; handing it back",
+    );
+    await core.central.release(
+      { job: won.job, opId: won.opId, epoch: won.epoch, reason: "no app of this site serves the workflow" },
+      core.context(),
+    );
+    return false;
+  }
+  const resolved = resolveParameters(app, { ...won.spec, object: objectValues(won.spec) });
+  const held = newHeldJob(core, won, app, resolved.ok ? resolved.values : {});
+  await core.ledger.commit([record("job.held", { job: held }, won.job)], "effect");
+  if (resolved.ok) {
+    await transition(core, won.job, { type: "claimed" });
+    return true;
+  }
+  const problems = resolved.problems.map((problem) => problem.message);
+  const failure: Failure = {
+    code: "PARAMETERS",
+    category: "user",
+    message: problems.join("; ").slice(0, 2000),
+    hint: `app '${app.name}' of workflow '${app.workflow}' does not accept the job's parameters`,
+  };
+  await transition(core, won.job, { type: "fail", failure }, { message: failure.message });
+  return true;
+}
+
+function newHeldJob(core: AgentCore, won: Won, app: App, parameters: HeldJob["parameters"]): HeldJob {
+  const now = isoTime(core.clock.now());
+  const token = newToken();
+  const host = core.host(app.target);
+  return {
+    id: won.job,
+    op_id: won.opId,
+    epoch: won.epoch,
+    token,
+    spec: won.spec,
+    app,
+    app_digest: core.parts.site.appDigests[app.name] ?? "",
+    target: app.target,
+    directory: jobDirectory(host?.workdir ?? core.parts.site.agent.stateDir, token),
+    parameters,
+    attempts: [],
+    manifest_in: [],
+    manifest_out: [],
+    seq: 0,
+    bound: false,
+    step_tries: 0,
+    data: {},
+    claimed_at: now,
+    updated_at: now,
+    history: [],
+    state: "READY",
+    phase: "none",
+    attempt: 0,
+    tries: 0,
+    hooks_done: [],
+  };
+}

@@ -1,0 +1,84 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { asFault, errnoOf } from "../common/fault.ts";
+import { type LogStream, logStreams } from "../wire/agent-api.ts";
+import type { AgentCore } from "./core.ts";
+import type { HeldAttempt, HeldJob } from "./held-job.ts";
+
+const chunkBytes = 256 * 1024;
+const periodMs = 1_000;
+const chunksPerRound = 16;
+
+/** Names of the captured streams in an attempt's directory. */
+export const streamFiles: Record<LogStream, string> = { stdout: "out", stderr: "err" };
+
+/**
+ * Sends what attempts wrote to the hub, by byte offset, where the site allows it (`report: full`). The files are the queue: a slow
+ * hub costs no memory and delays no state. Offsets live in memory only; after a restart the hub says what it has.
+ */
+export async function runLogShipper(core: AgentCore): Promise<void> {
+  const offsets = new Map<string, number>();
+  while (!core.stopping.aborted) {
+    if (core.central.capabilities.logs && core.parts.site.agent.report === "full") {
+      for (const job of core.jobs) {
+        if (core.stopping.aborted) return;
+        await ship(core, job, offsets);
+      }
+    }
+    for (const key of offsets.keys()) if (!core.ledger.book.jobs.has(key.split(" ")[0] ?? "")) offsets.delete(key);
+    await core.clock.sleep(periodMs, core.stopping);
+  }
+}
+
+async function ship(core: AgentCore, job: HeldJob, offsets: Map<string, number>): Promise<void> {
+  if (job.fenced !== undefined || !job.bound || job.cleaned === true) return;
+  for (const attempt of job.attempts) {
+    for (const stream of logStreams) {
+      const key = `${job.id} ${attempt.attempt} ${stream}`;
+      const from = offsets.get(key) ?? 0;
+      if (from === Infinity) continue;
+      try {
+        const sent = await send(core, job, attempt, stream, from);
+        // An attempt that ended writes no more: once everything is there it is not looked at again.
+        offsets.set(key, attempt.end !== undefined && sent.complete ? Infinity : sent.offset);
+      } catch (error) {
+        const fault = asFault(error);
+        core.log.debug({ err: fault, jobId: job.id, stream }, "log bytes could not be sent");
+        if (fault.row.retry === "never") offsets.set(key, Infinity);
+        return;
+      }
+    }
+  }
+}
+
+async function send(
+  core: AgentCore,
+  job: HeldJob,
+  attempt: HeldAttempt,
+  stream: LogStream,
+  from: number,
+): Promise<{ offset: number; complete: boolean }> {
+  let offset = from;
+  let file;
+  try {
+    file = await open(join(attempt.directory, streamFiles[stream]), "r");
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return { offset, complete: attempt.end !== undefined };
+    throw error;
+  }
+  try {
+    const buffer = Buffer.alloc(chunkBytes);
+    for (let chunk = 0; chunk < chunksPerRound; chunk++) {
+      const { bytesRead } = await file.read(buffer, 0, chunkBytes, offset);
+      if (bytesRead === 0) return { offset, complete: true };
+      const bytes = buffer.subarray(0, bytesRead);
+      offset = await core.central.putLog(
+        { job: job.id, epoch: job.epoch, attempt: attempt.attempt, stream, offset, bytes },
+        core.context(),
+      );
+    }
+    return { offset, complete: false };
+  } finally {
+    await file.close();
+  }
+}

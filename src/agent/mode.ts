@@ -1,0 +1,50 @@
+import { isoTime } from "../common/clock.ts";
+import type { AgentMode } from "../wire/control-api.ts";
+import type { AgentCore } from "./core.ts";
+import { type ModeChange, record } from "./records.ts";
+
+/** What the agent does with new work. Pause and drain survive restarts; a pause may end by itself. */
+export class ModeSwitch {
+  readonly #core: AgentCore;
+  /** Set until reconciliation is done, and again while stopping. */
+  #phase: "starting" | "reconciling" | "up" | "stopping" | "stopped" = "starting";
+
+  constructor(core: AgentCore) {
+    this.#core = core;
+  }
+
+  enter(phase: "reconciling" | "up" | "stopping" | "stopped"): void {
+    this.#phase = phase;
+    this.#core.changed.notify();
+  }
+
+  get current(): AgentMode {
+    if (this.#phase !== "up") return this.#phase;
+    const change = this.change;
+    if (change?.mode === "draining")
+      return this.#core.jobs.every((job) => job.ended_at !== undefined) ? "drained" : "draining";
+    return change?.mode ?? "running";
+  }
+
+  /** The standing order; a pause that is over counts as none. */
+  get change(): ModeChange | undefined {
+    const change = this.#core.ledger.book.mode;
+    if (change?.until !== undefined && Date.parse(change.until) <= this.#core.clock.now()) return undefined;
+    return change;
+  }
+
+  async set(
+    mode: ModeChange["mode"],
+    options: { readonly reason: string; readonly by: string; readonly until?: string | undefined },
+  ): Promise<void> {
+    const at = isoTime(this.#core.clock.now());
+    const { reason, by, until } = options;
+    await this.#core.ledger.commit(
+      [record("agent.mode", { mode, reason, by, at, ...(until === undefined ? {} : { until }) })],
+      "report",
+    );
+    this.#core.log.info({ mode, reason, by, until }, "mode changed");
+    this.#core.changed.notify();
+    this.#core.syncWork.notify();
+  }
+}

@@ -1,0 +1,68 @@
+import { isoTime } from "../common/clock.ts";
+import { failpoint } from "../common/failpoint.ts";
+import { isFinal } from "../jobs/transitions.ts";
+import type { Order } from "../wire/agent-api.ts";
+import type { AgentCore } from "./core.ts";
+import { record, type RecordKinds } from "./records.ts";
+import { transition } from "./transition.ts";
+
+/**
+ * An order of central: journaled first, carried out once however often it is repeated, answered with the next call. True when a
+ * driver has to look at the job again.
+ */
+export async function carryOut(core: AgentCore, order: Order): Promise<boolean> {
+  if (core.ledger.book.orders.has(order.id)) return false;
+  await core.ledger.commit([record("order.received", { order })], "effect");
+  await failpoint("cancel.after-order");
+  const result = await apply(core, order);
+  core.log.info(
+    { jobId: order.job, order: order.id, kind: order.kind, actor: order.actor, reason: order.reason, result },
+    "order taken",
+  );
+  await core.ledger.commit([record("order.answered", { id: order.id, result })], "report");
+  core.syncWork.notify();
+  return result === "accepted";
+}
+
+async function apply(core: AgentCore, order: Order): Promise<RecordKinds["order.answered"]["result"]> {
+  const job = core.ledger.book.jobs.get(order.job);
+  if (!job || isFinal(job.state) || job.fenced !== undefined) return "not-held";
+  const { reason, actor } = order;
+  switch (order.kind) {
+    case "cancel":
+      await requestCancel(core, order.job, reason, actor);
+      return "accepted";
+    case "pause":
+      await transition(core, order.job, {
+        type: "hold",
+        hold: { kind: "paused", reason, by: actor, since: isoTime(core.clock.now()) },
+      });
+      return "accepted";
+    case "resume":
+      if (job.hold?.kind === "paused") await transition(core, order.job, { type: "unhold" });
+      return "accepted";
+    default:
+      // From a newer central: not carried out, and said so.
+      return "unsupported";
+  }
+}
+
+/** Marks the job as being cancelled; its driver does the rest. Cancelling twice keeps the first reason. */
+export async function requestCancel(core: AgentCore, id: string, reason: string, by: string): Promise<void> {
+  const job = core.ledger.book.jobs.get(id);
+  if (!job || isFinal(job.state) || job.hold?.kind === "cancelling" || job.verdict !== undefined) return;
+  await failpoint("cancel.before-intent");
+  const hold = {
+    kind: "cancelling",
+    reason: reason === "" ? "cancelled" : reason,
+    by,
+    since: isoTime(core.clock.now()),
+  } as const;
+  await transition(
+    core,
+    id,
+    { type: "cancel_requested", hold },
+    { durability: "effect", message: `cancel ordered by ${by}: ${hold.reason}` },
+  );
+  await failpoint("cancel.after-intent");
+}

@@ -1,0 +1,126 @@
+import { asFault, type Fault } from "../common/fault.ts";
+import type { CallContext } from "../common/context.ts";
+import { failpoint } from "../common/failpoint.ts";
+import { backoffMs, reportBackoff } from "../common/retry.ts";
+import type { Central } from "../central/types.ts";
+import type { Report, ReportResult } from "../wire/agent-api.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Notifier } from "./notifier.ts";
+import { record } from "./records.ts";
+
+const batchSize = 200;
+const longOutageMs = 600_000;
+
+export interface OutboxDeps {
+  readonly ledger: Ledger;
+  readonly central: Central;
+  readonly work: Notifier;
+  readonly changed: Notifier;
+  /** Central says the job is not ours any more. */
+  readonly onFenced: (job: string, reason: string) => Promise<void>;
+  /** Central answered (`undefined`), or did not. */
+  readonly onContact: (fault: Fault | undefined) => void;
+}
+
+/**
+ * Sends what the journal says is unsent: per job in order, each at least once, until acknowledged or refused with authority,
+ * however long that takes. The only sender of reports. Never harms a job: it ends when `context.signal` aborts, and starts again.
+ */
+export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise<void> {
+  let failures = 0;
+  let failingSince = 0;
+  while (!context.signal.aborted) {
+    const arrived = deps.work.next(context.signal);
+    const batch = nextBatch(deps.ledger);
+    if (batch.length === 0) {
+      await arrived;
+      continue;
+    }
+    try {
+      await failpoint("report.before-send");
+      const results = await deps.central.report(batch, context);
+      await failpoint("report.after-send");
+      failures = 0;
+      deps.onContact(undefined);
+      await settle(deps, batch, results, context);
+    } catch (error) {
+      if (context.signal.aborted) return;
+      const fault = asFault(error);
+      if (fault.code === "JOURNAL") throw fault;
+      if (failures === 0) failingSince = context.clock.monotonic();
+      failures++;
+      deps.onContact(fault);
+      context.log.warn({ err: fault, unsent: batch.length, failures }, "reports could not be sent");
+      await context.clock.sleep(waitMs(fault, failures, context.clock.monotonic() - failingSince), context.signal);
+    }
+  }
+}
+
+/** In a long outage the pace sinks to one try in 10 minutes at most. */
+function waitMs(fault: Fault, failures: number, failingMs: number): number {
+  const asked = fault.details?.["retry_after_ms"];
+  if (typeof asked === "number") return asked;
+  const policy = failingMs > longOutageMs ? { ...reportBackoff, capMs: longOutageMs } : reportBackoff;
+  return backoffMs(policy, failures);
+}
+
+/** Jobs in turn, each with its reports in order up to the first parked one. */
+function nextBatch(ledger: Ledger): Report[] {
+  const batch: Report[] = [];
+  for (const entries of ledger.book.outbox.values()) {
+    for (const entry of entries) {
+      if (entry.parked !== undefined) break;
+      if (batch.length >= batchSize) return batch;
+      batch.push(entry.report);
+    }
+  }
+  return batch;
+}
+
+async function settle(
+  deps: OutboxDeps,
+  batch: readonly Report[],
+  results: readonly ReportResult[],
+  context: CallContext,
+): Promise<void> {
+  const acknowledgements = [];
+  const skip = new Set<string>();
+  for (const [index, result] of results.entries()) {
+    const report = batch[index];
+    if (!report || report.job !== result.job || report.seq !== result.seq || skip.has(report.job)) continue;
+    const ack = record("out.ack", { epoch: report.epoch, seq: report.seq, outcome: result.outcome }, report.job);
+    switch (result.outcome) {
+      case "applied":
+      case "duplicate":
+        acknowledgements.push(ack);
+        break;
+      case "gap":
+        // Sent again in order with the next batch; later ones of this job cannot have been applied.
+        skip.add(report.job);
+        context.log.warn(
+          { jobId: report.job, seq: report.seq, expected: result.expected_seq },
+          "central misses an earlier report",
+        );
+        break;
+      case "fenced":
+      case "unknown-job":
+        skip.add(report.job);
+        await deps.onFenced(report.job, result.detail ?? result.outcome);
+        break;
+      case "refused":
+        context.log.error(
+          { jobId: report.job, seq: report.seq, state: report.state, detail: result.detail },
+          "central refused a report",
+        );
+        skip.add(report.job);
+        acknowledgements.push(
+          record("out.ack", { epoch: report.epoch, seq: report.seq, outcome: "parked" }, report.job),
+        );
+        break;
+    }
+  }
+  await failpoint("report.before-ack");
+  if (acknowledgements.length > 0) await deps.ledger.commit(acknowledgements, "group");
+  await failpoint("report.after-ack");
+  deps.changed.notify();
+}

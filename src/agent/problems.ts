@@ -1,0 +1,31 @@
+import { type Clock, isoTime } from "../common/clock.ts";
+
+export interface Problem {
+  readonly what: string;
+  /** ISO 8601. */
+  readonly since: string;
+  readonly repair?: string;
+}
+
+/** What is wrong now, for status; each under a key so that it goes away when it is mended. */
+export class Problems {
+  readonly #clock: Clock;
+  readonly #current = new Map<string, Problem>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  set(key: string, what: string, repair?: string): void {
+    const since = this.#current.get(key)?.since ?? isoTime(this.#clock.now());
+    this.#current.set(key, repair === undefined ? { what, since } : { what, since, repair });
+  }
+
+  clear(key: string): void {
+    this.#current.delete(key);
+  }
+
+  list(): readonly Problem[] {
+    return [...this.#current.values()];
+  }
+}

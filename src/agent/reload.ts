@@ -1,0 +1,109 @@
+import { watch } from "chokidar";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { asFault } from "../common/fault.ts";
+import type { AgentCore } from "./core.ts";
+import type { SiteParts } from "./deps.ts";
+
+const settleMs = 300;
+
+/**
+ * Takes a changed site file: read, checked and built whole before anything is swapped; a bad one changes nothing and is shown
+ * until it is mended. Running jobs keep the app they were claimed with.
+ */
+export class Reloader {
+  readonly #core: AgentCore;
+  readonly #load: () => Promise<SiteParts>;
+  /** ISO 8601. */
+  loadedAt: string;
+  problem: string | undefined;
+  #reloading: Promise<void> | undefined;
+
+  constructor(core: AgentCore, load: () => Promise<SiteParts>, loadedAt: string) {
+    this.#core = core;
+    this.#load = load;
+    this.loadedAt = loadedAt;
+  }
+
+  /** @throws Fault CONFIG with every problem; the old configuration stays. */
+  async reload(): Promise<void> {
+    this.#reloading ??= this.#reload().finally(() => {
+      this.#reloading = undefined;
+    });
+    await this.#reloading;
+  }
+
+  /** Watches the folder of the file (a renamed or linked file is seen as well); on network file systems only the command and HUP work. */
+  watch(): AsyncDisposable {
+    const { file } = this.#core.parts.site;
+    let seen = "";
+    const watcher = watch(dirname(file), {
+      depth: 0,
+      ignoreInitial: true,
+      awaitWriteFinish: { stabilityThreshold: settleMs, pollInterval: 50 },
+    });
+    const look = async (): Promise<void> => {
+      const digest = createHash("sha256")
+        .update(await readFile(file))
+        .digest("hex");
+      if (digest === seen) return;
+      seen = digest;
+      await this.reload();
+    };
+    const onChange = (): void => {
+      look().catch((error: unknown) =>
+        this.#core.log.error({ err: asFault(error) }, "the changed site file was not taken"),
+      );
+    };
+    readFile(file).then(
+      (content) => {
+        seen = createHash("sha256").update(content).digest("hex");
+      },
+      () => undefined,
+    );
+    watcher.on("all", onChange);
+    watcher.on("error", (error) =>
+      this.#core.log.warn({ err: asFault(error) }, "the site file cannot be watched; use reload"),
+    );
+    return {
+      async [Symbol.asyncDispose]() {
+        await watcher.close();
+      },
+    };
+  }
+
+  async #reload(): Promise<void> {
+    const before = this.#core.parts.site;
+    let next: SiteParts;
+    try {
+      next = await this.#load();
+    } catch (error) {
+      const fault = asFault(error);
+      this.problem = fault.message;
+      this.#core.problems.set(
+        "config",
+        `the changed site file is not used: ${fault.message}`,
+        `mend '${before.file}', then siteagent reload`,
+      );
+      throw fault;
+    }
+    this.problem = undefined;
+    this.#core.problems.clear("config");
+    this.loadedAt = new Date(this.#core.clock.now()).toISOString();
+    const restartNeeded = [];
+    if (next.site.id !== before.id) restartNeeded.push("site");
+    if (JSON.stringify(next.site.api) !== JSON.stringify(before.api)) restartNeeded.push("api");
+    if (next.site.agent.stateDir !== before.agent.stateDir || next.site.agent.runtimeDir !== before.agent.runtimeDir)
+      restartNeeded.push("agent.state_dir, agent.runtime_dir");
+    if (restartNeeded.length > 0)
+      this.#core.problems.set(
+        "restart",
+        `changed settings need a restart: ${restartNeeded.join(", ")}`,
+        "systemctl restart siteagent (jobs go on)",
+      );
+    else this.#core.problems.clear("restart");
+    this.#core.log.info({ before: before.digest, after: next.site.digest }, "site file loaded");
+    this.#core.replaceParts(next);
+  }
+}

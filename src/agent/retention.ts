@@ -1,0 +1,37 @@
+import { asFault } from "../common/fault.ts";
+import { failpoint } from "../common/failpoint.ts";
+import type { AgentCore } from "./core.ts";
+import { removeDirectory } from "./directories.ts";
+import { record } from "./records.ts";
+import { amend } from "./transition.ts";
+
+const periodMs = 60_000;
+
+/** Removes the directories of ended jobs after the app's or site's `keep`, once everything is reported; then forgets the job. */
+export async function runRetention(core: AgentCore): Promise<void> {
+  while (!core.stopping.aborted) {
+    for (const job of core.jobs) {
+      if (core.stopping.aborted) return;
+      if (job.ended_at === undefined || core.ledger.book.outbox.has(job.id)) continue;
+      const keepMs = job.app.keep ?? core.parts.site.agent.keepMs;
+      if (Date.parse(job.ended_at) + keepMs > core.clock.now()) continue;
+      try {
+        await failpoint("clean.before-intent");
+        if (job.cleaned !== true) await amend(core, job.id, { cleaned: true }, "effect");
+        await failpoint("clean.before-remove");
+        await removeDirectory(job.directory);
+        await failpoint("clean.after-remove");
+        await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "group");
+      } catch (error) {
+        const fault = asFault(error);
+        if (fault.code === "JOURNAL") throw fault;
+        core.problems.set(
+          `clean:${job.id}`,
+          `'${job.directory}' cannot be removed: ${fault.message}`,
+          `look why, then remove it by hand`,
+        );
+      }
+    }
+    await core.clock.sleep(periodMs, core.stopping);
+  }
+}

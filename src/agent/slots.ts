@@ -1,0 +1,79 @@
+import { addShares, fits, nothing, type Share, shareOf, subtractShare } from "../jobs/resources.ts";
+import type { Site, SiteTarget } from "../config/types.ts";
+import type { HeldJob } from "./held-job.ts";
+import { hasLiveAttempt } from "./held-job.ts";
+
+/** What is used of a target, counted from the book and never from counters that could drift. */
+export interface Usage {
+  readonly running: number;
+  readonly share: Share;
+}
+
+/** Attempts handed to the launcher and not proven dead. */
+export function usageOf(jobs: Iterable<HeldJob>, target: string): Usage {
+  let running = 0;
+  let share: Share = nothing;
+  for (const job of jobs) {
+    if (job.target !== target || !hasLiveAttempt(job)) continue;
+    running++;
+    share = addShares(share, shareOf(job.app.resources));
+  }
+  return { running, share };
+}
+
+/** May one more attempt of this app start on the target now? */
+export function fitsNow(target: SiteTarget, usage: Usage, share: Share): boolean {
+  if (usage.running >= target.slots) return false;
+  return fits(
+    share,
+    subtractShare({ cores: target.cores, memoryBytes: target.memoryBytes, gpus: target.gpus }, usage.share),
+  );
+}
+
+/** Jobs between claim and the end of their run: each will want a slot soon. */
+function wantsSlot(job: HeldJob): boolean {
+  if (job.fenced !== undefined && !hasLiveAttempt(job)) return false;
+  switch (job.state) {
+    case "READY":
+    case "STAGED_IN":
+    case "PREPROCESSED":
+    case "RUNNING":
+    case "RUN_ERROR":
+    case "RUN_TIMEOUT":
+    case "RESTART_READY":
+      return true;
+    default:
+      return false;
+  }
+}
+
+export interface Offer {
+  readonly free: { readonly workflow: string; readonly slots: number }[];
+  readonly maxAssign: number;
+}
+
+/**
+ * What the site can start soon: each app's share of its target's free slots, never more in all than all targets have free, and
+ * never above `agent.max_jobs` held. Claims that cannot run soon would only be hoarded.
+ */
+export function offerOf(site: Site, jobs: readonly HeldJob[], claiming: number): Offer {
+  const open = jobs.filter((job) => job.ended_at === undefined);
+  const room = Math.max(0, site.agent.maxJobs - open.length - claiming);
+  const freeOf = new Map<string, number>();
+  for (const target of Object.values(site.targets)) {
+    const wanted = open.filter((job) => job.target === target.name && wantsSlot(job)).length;
+    freeOf.set(target.name, Math.max(0, target.slots - wanted));
+  }
+  const free = [];
+  for (const app of Object.values(site.apps)) {
+    const running = open.filter((job) => job.app.name === app.name && wantsSlot(job)).length;
+    const slots = Math.min(
+      freeOf.get(app.target) ?? 0,
+      room,
+      app.max_running === undefined ? Infinity : app.max_running - running,
+    );
+    if (slots > 0) free.push({ workflow: app.workflow, slots });
+  }
+  const total = [...freeOf.values()].reduce((sum, count) => sum + count, 0);
+  return { free, maxAssign: Math.max(0, Math.min(total - claiming, room)) };
+}

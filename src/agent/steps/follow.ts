@@ -1,0 +1,173 @@
+import { failpoint } from "../../common/failpoint.ts";
+import { Fault } from "../../common/fault.ts";
+import type { AttemptEnd } from "../../jobs/states.ts";
+import type { AttemptRef, AttemptStatus, Launcher, LaunchResult } from "../../launchers/types.ts";
+import type { JobWork } from "../driver.ts";
+import { currentAttempt, type HeldAttempt, type HeldJob } from "../held-job.ts";
+import { amend, transition } from "../transition.ts";
+
+const busyWaitMs = 2_000;
+/** How often processes that outlived their attempt are ended again. */
+const remainingWaitMs = 5_000;
+
+/** Hands the planned attempt to the launcher where that has not happened, then follows it until something changes. */
+export async function follow(work: JobWork): Promise<void> {
+  const job = work.job();
+  const { attempt, launcher } = attemptOf(work, job);
+  if (job.state !== "RUNNING" && attempt.handle === undefined && !(await handOver(work, launcher, attempt))) return;
+  const now = work.job();
+  if (currentAttempt(now)?.end !== undefined) return;
+  const ref = refOf(attemptOf(work, now).attempt);
+  const status = await work.core.follower(launcher).wait(ref, (seen) => isNews(seen, now), work.signal);
+  if (status !== undefined) await take(work, launcher, ref, status);
+}
+
+/** The attempt that is under way and its launcher. @throws Fault RUNNER when the target is gone from the site file. */
+export function attemptOf(work: JobWork, job: HeldJob): { attempt: HeldAttempt; launcher: Launcher } {
+  const attempt = currentAttempt(job);
+  if (!attempt) throw new Fault("DEFECT", `job '${job.id}' in state '${job.state}' has no attempt`);
+  const launcher = work.core.launcher(job.target);
+  if (!launcher) {
+    throw new Fault(
+      "RUNNER",
+      `target '${job.target}' is not in the site file any more; its attempt cannot be followed`,
+      { hint: "put the target back and reload" },
+    );
+  }
+  return { attempt, launcher };
+}
+
+export function refOf(attempt: HeldAttempt): AttemptRef {
+  return { token: attempt.token, directory: attempt.directory, handle: attempt.handle };
+}
+
+/** The job's attempts with the current one's end (and handle) filled in. */
+export function withEnd(job: HeldJob, end: AttemptEnd): readonly HeldAttempt[] {
+  return job.attempts.map((attempt) => (attempt.attempt === job.attempt ? { ...attempt, end } : attempt));
+}
+
+/** True when the launcher has it. After an unclear answer or a restart the launcher is asked whether it exists before it is launched again. */
+async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt): Promise<boolean> {
+  const { core, id } = work;
+  // Not the step's signal: a launch under way is finished and known, also when the job is being cancelled.
+  const context = core.context(work.context.log);
+  const isFresh = core.fresh.delete(attempt.token);
+  const [found] = isFresh ? [undefined] : await launcher.find([refOf(attempt)], context);
+  await failpoint("start.before-launch");
+  const result: LaunchResult = found
+    ? { state: "accepted", handle: found }
+    : await core.launch(launcher, attempt.plan, context);
+  await failpoint("start.after-launch");
+  switch (result.state) {
+    case "accepted": {
+      const attempts = work
+        .job()
+        .attempts.map((other) => (other.token === attempt.token ? { ...other, handle: result.handle } : other));
+      await amend(core, id, { attempts }, "report");
+      await failpoint("start.after-record");
+      return true;
+    }
+    case "refused":
+      await transition(
+        core,
+        id,
+        { type: "ended", end: result.end },
+        {
+          patch: { attempts: withEnd(work.job(), result.end) },
+          message: result.end.message ?? "the launcher refused the attempt",
+        },
+      );
+      return false;
+    case "busy":
+      work.context.log.info({ reason: result.reason }, "the launcher is busy");
+      core.fresh.add(attempt.token);
+      await core.clock.sleep(busyWaitMs, work.signal);
+      return false;
+    case "unknown":
+      work.context.log.warn(
+        { why: result.why },
+        "no clear answer to a launch; the launcher will be asked for the attempt",
+      );
+      await core.clock.sleep(busyWaitMs, work.signal);
+      return false;
+  }
+}
+
+function isNews(status: AttemptStatus, job: HeldJob): boolean {
+  switch (status.state) {
+    case "ended":
+    case "absent":
+      return true;
+    case "running":
+      return job.state !== "RUNNING";
+    case "queued":
+      return job.state !== "RUNNING" && job.phase !== "queued";
+    case "unknown":
+      return false;
+  }
+}
+
+async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: AttemptStatus): Promise<void> {
+  const { core, id } = work;
+  switch (status.state) {
+    case "queued":
+      await transition(core, id, { type: "queued" }, status.reason === undefined ? {} : { message: status.reason });
+      return;
+    case "running":
+      await transition(core, id, { type: "started" });
+      return;
+    case "absent":
+      if (work.job().state === "RUNNING")
+        throw new Fault("RUNNER", "the launcher knows nothing of an attempt that ran", {
+          hint: `look at ${ref.directory}`,
+        });
+      await amend(
+        core,
+        id,
+        {
+          attempts: work
+            .job()
+            .attempts.map((other) => (other.token === ref.token ? { ...other, handle: undefined } : other)),
+        },
+        "group",
+      );
+      return;
+    case "ended":
+      if (!(await provenDead(work, launcher, ref, status.remaining))) return;
+      await failpoint("end.before-record");
+      await transition(
+        core,
+        id,
+        { type: "ended", end: status.end },
+        {
+          patch: { attempts: withEnd(work.job(), status.end) },
+          ...(status.end.message === undefined ? {} : { message: status.end.message }),
+        },
+      );
+      await failpoint("end.after-record");
+      return;
+    case "unknown":
+      return;
+  }
+}
+
+/** Ends what outlived the attempt; false when the step was interrupted before nothing was left. */
+export async function provenDead(
+  work: JobWork,
+  launcher: Launcher,
+  ref: AttemptRef,
+  remaining: readonly number[],
+): Promise<boolean> {
+  let left = remaining;
+  while (left.length > 0) {
+    work.context.log.warn({ pids: left }, "processes outlived their attempt; ending them");
+    const context = work.core.context(work.context.log);
+    const [result] = await launcher.stop([ref], { graceMs: 1_000, reason: "left over by an ended attempt" }, context);
+    if (result?.state === "gone") return true;
+    await work.core.clock.sleep(remainingWaitMs, work.signal);
+    if (work.signal.aborted) return false;
+    const [status] = await launcher.statuses([ref], context);
+    if (status?.state === "ended") left = status.remaining;
+  }
+  return true;
+}

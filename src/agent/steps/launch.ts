@@ -1,0 +1,52 @@
+import { mkdir } from "node:fs/promises";
+import { failpoint } from "../../common/failpoint.ts";
+import { Fault } from "../../common/fault.ts";
+import { newToken } from "../../common/token.ts";
+import type { JobWork } from "../driver.ts";
+import { emptyDirectory, jobDirectories, makeDirectories } from "../directories.ts";
+import type { HeldAttempt } from "../held-job.ts";
+import { planAttempt } from "../../launchers/command.ts";
+import { planInput } from "../plan.ts";
+import { transition } from "../transition.ts";
+
+/**
+ * Plans the next attempt and makes the plan durable; `follow` hands it to the launcher. Waits for the retry delay and for room on
+ * the target. The last attempt is proven dead before this (only then does a job get here).
+ */
+export async function launch(work: JobWork): Promise<void> {
+  const { core, id } = work;
+  const job = work.job();
+  if (job.not_before !== undefined) {
+    await core.clock.sleep(Date.parse(job.not_before) - core.clock.now(), work.signal);
+  }
+  if (core.launcher(job.target) === undefined) {
+    throw new Fault("RUNNER", `target '${job.target}' is not in the site file any more`, {
+      hint: "put the target back, or cancel the job",
+    });
+  }
+  const leave = await core.gate.enter(job, work.signal);
+  if (!leave) return;
+  try {
+    if (work.signal.aborted) return;
+    const number = job.attempt + 1;
+    await makeDirectories(job);
+    if (number > 1 && job.app.restart === "clean") await emptyDirectory(jobDirectories(job).work);
+    const token = newToken();
+    const plan = planAttempt(await planInput(core, job, { token, attempt: number }));
+    await mkdir(plan.directory, { recursive: true, mode: 0o700 });
+    const attempt: HeldAttempt = { attempt: number, token, directory: plan.directory, plan };
+    // A crash may have left a plan of the same number that was never handed over: it has no durable record and is replaced.
+    const attempts = [...job.attempts.filter((other) => other.attempt < number), attempt];
+    await failpoint("start.before-intent");
+    core.fresh.add(token);
+    await transition(
+      core,
+      id,
+      { type: "submitting" },
+      { patch: { attempts, not_before: undefined }, durability: "effect" },
+    );
+    await failpoint("start.after-intent");
+  } finally {
+    leave();
+  }
+}

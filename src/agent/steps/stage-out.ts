@@ -1,0 +1,79 @@
+import { pathToFileURL } from "node:url";
+import { join } from "node:path";
+import { failpoint } from "../../common/failpoint.ts";
+import type { ManifestEntry } from "../../transfer/types.ts";
+import { jobDirectories } from "../directories.ts";
+import type { JobWork } from "../driver.ts";
+import { rulesOf } from "../held-job.ts";
+import { outputItems } from "../plan.ts";
+import { record } from "../records.ts";
+import { transition } from "../transition.ts";
+import { outputsOf } from "./outputs.ts";
+import { progressOf } from "./stage-in.ts";
+
+/** Brings the outputs to their destinations, verified, and ends the job well. */
+export async function stageOut(work: JobWork): Promise<void> {
+  const job = work.job();
+  const policy = rulesOf(job.app).archive;
+  if (policy === "always" || policy === "on_success") await moveOutputs(work, true);
+  await failpoint("archive.before-record");
+  await transition(work.core, work.id, [{ type: "outputs_staged" }, { type: "finished" }], {
+    outputs: outputsOf(work.job(), work.core.parts.site.agent.report),
+  });
+  await failpoint("archive.after-record");
+  work.core.hubOutputs.forget(job.token);
+}
+
+/** Keeps what a failed or cancelled job left, by the app's policy, then enters the end that was decided. */
+export async function archive(work: JobWork): Promise<void> {
+  const job = work.job();
+  const policy = rulesOf(job.app).archive;
+  if (job.attempt > 0 && (policy === "always" || policy === "on_failure")) await moveOutputs(work, false);
+  await failpoint("archive.before-record");
+  await transition(
+    work.core,
+    work.id,
+    { type: "archived" },
+    { outputs: outputsOf(work.job(), work.core.parts.site.agent.report) },
+  );
+  await failpoint("archive.after-record");
+  work.core.hubOutputs.forget(job.token);
+}
+
+async function moveOutputs(work: JobWork, required: boolean): Promise<void> {
+  const { core, id } = work;
+  const job = work.job();
+  const items = outputItems(job, { required });
+  if (items.length === 0) return;
+  if (job.phase !== "archiving") await transition(core, id, { type: "archiving" }, { durability: "effect" });
+  const root = jobDirectories(job).work;
+  const outcome = await core.parts.transfers.run(
+    {
+      token: job.token,
+      direction: "out",
+      root,
+      items,
+      known: job.manifest_out,
+      onFile: async (entry) => {
+        await core.ledger.commit(
+          [record("job.file", { direction: "out", entry: placed(work, root, entry) }, id)],
+          "group",
+        );
+      },
+      onProgress: progressOf(work),
+    },
+    work.context,
+  );
+  core.progress.delete(id);
+  work.context.log.info(
+    { files: outcome.manifest.length, movedBytes: outcome.movedBytes, missing: outcome.missing },
+    "outputs are staged",
+  );
+}
+
+/** An output that the hub did not take lies where the job made it. */
+function placed(work: JobWork, root: string, entry: ManifestEntry): ManifestEntry {
+  return work.core.hubOutputs.wasKept(entry.url)
+    ? { ...entry, url: pathToFileURL(join(root, entry.path)).href, verified: "local" }
+    : entry;
+}

@@ -1,0 +1,246 @@
+import { isoTime } from "../common/clock.ts";
+import type { CallContext } from "../common/context.ts";
+import { asFault, type Fault } from "../common/fault.ts";
+import { failpoint } from "../common/failpoint.ts";
+import { backoffMs, syncBackoff } from "../common/retry.ts";
+import type { Candidate, SyncResult } from "../central/types.ts";
+import type { AgentMode } from "../wire/control-api.ts";
+import type { AgentCore } from "./core.ts";
+import { takeJob } from "./intake.ts";
+import { carryOut } from "./orders.ts";
+import { record } from "./records.ts";
+import { amend, heldJob } from "./transition.ts";
+import { offerOf } from "./slots.ts";
+
+const longPollMs = 50_000;
+const shortestMs = 1_000;
+const longestMs = 900_000;
+
+export interface SyncState {
+  readonly agentId: string;
+  readonly instanceId: string;
+  readonly version: string;
+  /** May new jobs be taken now, and what the agent is. */
+  readonly mode: () => AgentMode;
+  /** Why nothing is claimed although the mode would allow it (disk, journal, `claim: false`); undefined = may claim. */
+  readonly refusal: () => string | undefined;
+  /** Starts a driver for a job that was just taken. */
+  readonly onTaken: (job: string) => void;
+  /** Lets a driver look again (cancelled, fenced). */
+  readonly onChanged: (job: string) => void;
+  /** Central answered (`undefined`), or did not. */
+  readonly onContact: (fault: Fault | undefined) => void;
+  readonly onRound: (times: { readonly at: string; readonly nextAt: string | undefined }) => void;
+}
+
+/**
+ * Speaks with central: says what is held and could start, takes what is given, carries out what is ordered. The only loop that
+ * claims. Plain poll with jitter, or long poll where central offers it; a wake-up cuts the wait. No answer harms a running job.
+ */
+export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<void> {
+  let failures = 0;
+  let epoch: number | undefined;
+  while (!core.stopping.aborted) {
+    const woken = core.syncWork.next(core.stopping);
+    let waitMs: number;
+    try {
+      const answer = await round(core, state, epoch, woken);
+      if (answer === "interrupted") continue;
+      failures = 0;
+      epoch = answer.session_epoch;
+      core.problems.clear("session");
+      if (!answer.session_current)
+        core.problems.set(
+          "session",
+          "another agent with this identity has the session; nothing is claimed here",
+          "stop one of the two",
+        );
+      waitMs = nextWait(core, answer);
+    } catch (error) {
+      if (core.stopping.aborted) return;
+      const fault = asFault(error);
+      if (fault.code === "JOURNAL") throw fault;
+      failures++;
+      state.onContact(fault);
+      core.log.warn({ err: fault, failures }, "central could not be asked");
+      const asked = fault.details?.["retry_after_ms"];
+      waitMs = typeof asked === "number" ? asked : backoffMs(syncBackoff, failures);
+    }
+    state.onRound({ at: isoTime(core.clock.now()), nextAt: isoTime(core.clock.now() + waitMs) });
+    await pause(core, waitMs, failures > 0 ? undefined : woken);
+  }
+}
+
+/** Waits, but a wake-up (job done, slot free, order to sync) ends it: not before the shortest interval. After a failure only time counts. */
+async function pause(core: AgentCore, waitMs: number, woken: Promise<void> | undefined): Promise<void> {
+  const shortest = Math.min(waitMs, shortestMs);
+  const cut = new AbortController();
+  const long = core.clock.sleep(waitMs, AbortSignal.any([cut.signal, core.stopping]));
+  if (woken === undefined) await long;
+  else {
+    await core.clock.sleep(core.central.capabilities.longPoll ? 0 : shortest, core.stopping);
+    await Promise.race([woken, long]);
+  }
+  cut.abort();
+}
+
+function nextWait(core: AgentCore, answer: SyncResult): number {
+  if (core.central.capabilities.longPoll) return Math.min(answer.next_sync_ms, longestMs);
+  const interval = Math.min(Math.max(answer.next_sync_ms, core.parts.site.api.pollMs, shortestMs), longestMs);
+  return interval * (0.85 + Math.random() * 0.3);
+}
+
+async function round(
+  core: AgentCore,
+  state: SyncState,
+  epoch: number | undefined,
+  woken: Promise<void>,
+): Promise<SyncResult | "interrupted"> {
+  const mode = state.mode();
+  const refusal = mode === "running" ? state.refusal() : mode;
+  const { book } = core.ledger;
+  const offer =
+    refusal === undefined ? offerOf(core.parts.site, core.jobs, book.claiming.size) : { free: [], maxAssign: 0 };
+  const answered = [...book.orders.values()].filter((entry) => entry.result !== undefined);
+  const request = {
+    agent_id: state.agentId,
+    instance_id: state.instanceId,
+    ...(epoch === undefined ? {} : { session_epoch: epoch }),
+    version: state.version,
+    state: wireMode(mode),
+    hold_ms: core.central.capabilities.longPoll && answered.length === 0 && epoch !== undefined ? longPollMs : 0,
+    free: offer.free,
+    max_assign: Math.min(offer.maxAssign, 1000),
+    held: core.jobs
+      .filter((job) => job.ended_at === undefined && job.fenced === undefined)
+      .map((job) => ({ job: job.id, epoch: job.epoch, seq: job.seq, state: job.state })),
+    orders: answered.map((entry) => ({ id: entry.order.id, result: entry.result ?? "accepted" })),
+    health: {
+      problems: core.problems.list().map((problem) => problem.what),
+      ...(refusal === undefined ? {} : { not_accepting: refusal }),
+    },
+  };
+  await failpoint("claim.before-sync");
+  const answer = await interruptible(core, woken, (context) => core.central.synchronize(request, context));
+  if (answer === undefined) return "interrupted";
+  await failpoint("claim.after-sync");
+  state.onContact(undefined);
+  for (const entry of answered) await core.ledger.commit([record("order.closed", { id: entry.order.id })], "group");
+  await accept(core, state, answer);
+  return answer;
+}
+
+/** A wake-up ends a long poll early: the answer that may have been on its way is given again by the next call. */
+async function interruptible<T>(
+  core: AgentCore,
+  woken: Promise<void>,
+  call: (context: CallContext) => Promise<T>,
+): Promise<T | undefined> {
+  const cut = new AbortController();
+  void woken.then(() => cut.abort());
+  try {
+    return await call(core.context(core.log, AbortSignal.any([cut.signal, core.stopping])));
+  } catch (error) {
+    if (cut.signal.aborted && !core.stopping.aborted) return undefined;
+    throw error;
+  }
+}
+
+async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Promise<void> {
+  if (core.ledger.book.sessionEpoch !== answer.session_epoch) {
+    await core.ledger.commit([record("agent.session", { epoch: answer.session_epoch })], "lazy");
+  }
+  for (const order of answer.orders) {
+    const changed = await carryOut(core, order);
+    if (changed) state.onChanged(order.job);
+  }
+  for (const { job, reason } of answer.fenced) {
+    await fence(core, job, reason);
+    state.onChanged(job);
+  }
+  for (const { job } of answer.missing) {
+    if (core.ledger.book.jobs.has(job)) continue;
+    core.problems.set(
+      `missing:${job}`,
+      `central says this site holds job '${job}', the journal does not know it`,
+      "look at the job on the hub; cancel or retry it there",
+    );
+  }
+  if (!answer.session_current) return;
+  for (const { job, op_id: opId, epoch, spec } of answer.assign) {
+    await failpoint("claim.before-record");
+    if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
+    await failpoint("claim.after-record");
+  }
+  await claimCandidates(core, state, answer.candidates);
+}
+
+/** Plain dialect: intent, claim, read back, decide; one after the other, workflows in turn, until the room is used up. */
+async function claimCandidates(core: AgentCore, state: SyncState, candidates: readonly Candidate[]): Promise<void> {
+  for (const { job, spec } of fairly(candidates)) {
+    if (core.stopping.aborted) return;
+    const { book } = core.ledger;
+    if (book.jobs.has(job) || book.claiming.has(job)) continue;
+    const offer = offerOf(core.parts.site, core.jobs, book.claiming.size);
+    if (offer.maxAssign === 0 || !offer.free.some((free) => free.workflow === spec.workflow)) continue;
+    await core.ledger.commit([record("claim.intent", { spec }, job)], "effect");
+    await claimOne(core, state, job);
+  }
+}
+
+/** Sends one intended claim, or finds out what became of it. @throws Fault UNREACHABLE…: the intent stays and is resolved later. */
+export async function claimOne(core: AgentCore, state: Pick<SyncState, "onTaken">, job: string): Promise<void> {
+  const spec = core.ledger.book.claiming.get(job);
+  if (!spec) return;
+  await failpoint("claim.before-send");
+  const answer = await core.central.claim(job, core.context());
+  await failpoint("claim.after-send");
+  if (answer.state === "won") {
+    if (await takeJob(core, { job, opId: answer.opId, epoch: answer.epoch, spec })) state.onTaken(job);
+    else await core.ledger.commit([record("claim.void", { reason: "not taken" }, job)], "group");
+    return;
+  }
+  core.log.info({ jobId: job, reason: answer.reason }, "job was not claimed");
+  await core.ledger.commit([record("claim.void", { reason: answer.reason }, job)], "group");
+}
+
+function fairly(candidates: readonly Candidate[]): Candidate[] {
+  const queues = new Map<string, Candidate[]>();
+  for (const candidate of candidates)
+    queues.set(candidate.spec.workflow, [...(queues.get(candidate.spec.workflow) ?? []), candidate]);
+  const ordered: Candidate[] = [];
+  while (ordered.length < candidates.length) {
+    for (const queue of queues.values()) {
+      const next = queue.shift();
+      if (next) ordered.push(next);
+    }
+  }
+  return ordered;
+}
+
+/** Central says the job is no longer ours: journal it, stop writing; processes are left alone (fencing policy "leave"). */
+export async function fence(core: AgentCore, id: string, reason: string): Promise<void> {
+  const job = core.ledger.book.jobs.get(id);
+  if (!job || job.fenced !== undefined) return;
+  core.problems.set(
+    `fenced:${id}`,
+    `job '${id}' was taken from this site: ${reason}`,
+    "nothing is reported for it any more; its processes and directories are left alone",
+  );
+  core.log.warn({ jobId: id, reason }, "fenced: nothing is written for this job any more");
+  if (job.ended_at !== undefined) {
+    await core.ledger.commit([record("job.forgotten", { reason }, id)], "report");
+    return;
+  }
+  const unsent = core.ledger.book.outbox.get(id)?.at(-1);
+  await amend(core, id, { fenced: reason }, "effect");
+  if (unsent)
+    await core.ledger.commit(
+      [record("out.ack", { epoch: heldJob(core.ledger, id).epoch, seq: unsent.report.seq, outcome: "fenced" }, id)],
+      "group",
+    );
+}
+
+function wireMode(mode: AgentMode): "starting" | "running" | "paused" | "draining" | "drained" | "stopping" {
+  return mode === "reconciling" ? "starting" : mode === "stopped" ? "stopping" : mode;
+}

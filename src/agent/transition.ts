@@ -1,0 +1,198 @@
+import { isoTime } from "../common/clock.ts";
+import type { Clock } from "../common/clock.ts";
+import type { Logger } from "../common/logger.ts";
+import type { Durability } from "../journal/types.ts";
+import { decide, type JobCore, type JobEvent } from "../jobs/decide.ts";
+import type { Hold, JobState, Phase } from "../jobs/states.ts";
+import { isFinal } from "../jobs/transitions.ts";
+import type { OutputFile } from "../wire/common.ts";
+import type { Report } from "../wire/agent-api.ts";
+import { type HeldJob, rulesOf } from "./held-job.ts";
+import type { Ledger } from "./ledger.ts";
+import type { KeyedMutex } from "./mutex.ts";
+import type { Notifier } from "./notifier.ts";
+import { type AgentRecord, record } from "./records.ts";
+
+const historyLength = 200;
+
+export interface TransitionDeps {
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** There is something to send. */
+  readonly outboxWork: Notifier;
+  /** A job changed: capacity, status and watchers look again. */
+  readonly changed: Notifier;
+  /** Driver, orders and fencing change the same job: one at a time, or two reports would get one number. */
+  readonly jobLock: KeyedMutex;
+}
+
+export interface TransitionExtras {
+  /** Other fields that change with it, durable in the same record. `undefined` removes an optional field. */
+  readonly patch?: Partial<Omit<HeldJob, keyof JobCore | "id" | "seq" | "history">>;
+  /** One line for people, in the history and in the report. */
+  readonly message?: string;
+  readonly outputs?: readonly OutputFile[];
+  readonly durability?: Durability;
+}
+
+/**
+ * The only place where a held job's state changes: decide, journal (state and reports in one group, so that a report exists if
+ * and only if the change does), memory, wake the outbox, log once.
+ * @throws Fault ILLEGAL_TRANSITION, JOURNAL.
+ */
+export async function transition(
+  deps: TransitionDeps,
+  id: string,
+  events: JobEvent | readonly JobEvent[],
+  extras: TransitionExtras = {},
+): Promise<HeldJob> {
+  return await deps.jobLock.run(id, () => change(deps, id, events, extras));
+}
+
+async function change(
+  deps: TransitionDeps,
+  id: string,
+  events: JobEvent | readonly JobEvent[],
+  extras: TransitionExtras,
+): Promise<HeldJob> {
+  const before = heldJob(deps.ledger, id);
+  const at = isoTime(deps.clock.now());
+  let core: JobCore = before;
+  const passed: { state: JobState; phase: Phase; hold: Hold | undefined; attempt: number }[] = [];
+  for (const event of Array.isArray(events) ? (events as readonly JobEvent[]) : [events as JobEvent]) {
+    const decision = decide(core, event, rulesOf(before.app));
+    for (const state of decision.path.slice(0, -1))
+      passed.push({ state, phase: "none", hold: undefined, attempt: decision.job.attempt });
+    core = decision.job;
+    passed.push({ state: core.state, phase: core.phase, hold: core.hold, attempt: core.attempt });
+  }
+  const steps = withoutRepeats(before, passed);
+  const reports =
+    before.fenced === undefined
+      ? steps.map((step, index) => reportOf(before, core, step, before.seq + 1 + index, at, extras))
+      : [];
+  const history = [
+    ...before.history,
+    ...steps.map((step) => ({
+      at,
+      state: step.state,
+      phase: step.phase,
+      attempt: step.attempt,
+      ...(extras.message === undefined ? {} : { message: extras.message }),
+    })),
+  ];
+  const patch: Record<string, unknown> = {
+    ...changesOf(before, core),
+    ...nulled(extras.patch ?? {}),
+    updated_at: at,
+    seq: before.seq + reports.length,
+    history: history.slice(-historyLength),
+    ...(core.state === before.state ? {} : { step_tries: 0 }),
+    ...(isFinal(core.state) ? { ended_at: at } : {}),
+  };
+  const entries: AgentRecord[] = [
+    record("job.change", { patch }, id),
+    ...reports.map((report) => record("out.put", { report }, id)),
+  ];
+  await deps.ledger.commit(entries, extras.durability ?? "report");
+  if (reports.length > 0) deps.outboxWork.notify();
+  deps.changed.notify();
+  for (const step of steps) {
+    deps.log.info(
+      {
+        jobId: id,
+        from: before.state,
+        to: step.state,
+        phase: step.phase,
+        attempt: step.attempt,
+        hold: step.hold?.reason,
+        message: extras.message,
+      },
+      "job changed",
+    );
+  }
+  return heldJob(deps.ledger, id);
+}
+
+/** Changes fields without a state change and without a report. */
+export async function amend(
+  deps: TransitionDeps,
+  id: string,
+  patch: TransitionExtras["patch"] & object,
+  durability: Durability,
+): Promise<HeldJob> {
+  return await deps.jobLock.run(id, async () => {
+    await deps.ledger.commit([record("job.change", { patch: nulled(patch) }, id)], durability);
+    deps.changed.notify();
+    return heldJob(deps.ledger, id);
+  });
+}
+
+/** @throws Error when the job is not in the book: a defect of the caller. */
+export function heldJob(ledger: Ledger, id: string): HeldJob {
+  const job = ledger.book.jobs.get(id);
+  if (!job) throw new Error(`job '${id}' is not held`);
+  return job;
+}
+
+type Passed = {
+  readonly state: JobState;
+  readonly phase: Phase;
+  readonly hold: Hold | undefined;
+  readonly attempt: number;
+};
+
+function withoutRepeats(before: HeldJob, passed: readonly Passed[]): Passed[] {
+  let last: Passed = { state: before.state, phase: before.phase, hold: before.hold, attempt: before.attempt };
+  const kept: Passed[] = [];
+  for (const step of passed) {
+    if (step.state === last.state && step.phase === last.phase && sameHold(step.hold, last.hold)) continue;
+    kept.push(step);
+    last = step;
+  }
+  return kept;
+}
+
+function sameHold(a: Hold | undefined, b: Hold | undefined): boolean {
+  return a?.kind === b?.kind && a?.reason === b?.reason && a?.tries === b?.tries;
+}
+
+function reportOf(
+  before: HeldJob,
+  core: JobCore,
+  step: Passed,
+  seq: number,
+  at: string,
+  extras: TransitionExtras,
+): Report {
+  const done = isFinal(step.state);
+  const ended = step.state === "RUN_DONE" || step.state === "RUN_ERROR" || step.state === "RUN_TIMEOUT" || done;
+  return {
+    job: before.id,
+    op_id: before.op_id,
+    epoch: before.epoch,
+    seq,
+    attempt: step.attempt,
+    state: step.state,
+    phase: step.phase,
+    at,
+    done,
+    ...(step.hold === undefined ? {} : { hold: step.hold }),
+    ...(ended && core.end !== undefined ? { end: core.end } : {}),
+    ...(done && core.verdict?.state === "FAILED" ? { failure: core.verdict.failure } : {}),
+    ...(done && extras.outputs !== undefined ? { outputs: [...extras.outputs] } : {}),
+    ...(done && Object.keys(before.data).length > 0 ? { data: before.data as Record<string, never> } : {}),
+    ...(extras.message === undefined ? {} : { message: extras.message.slice(0, 2000) }),
+  };
+}
+
+/** The fields of the core that differ, removed ones as null. */
+function changesOf(before: JobCore, after: JobCore): Record<string, unknown> {
+  const keys = ["state", "phase", "hold", "attempt", "tries", "end", "verdict", "hooks_done"] as const;
+  return Object.fromEntries(keys.filter((key) => before[key] !== after[key]).map((key) => [key, after[key] ?? null]));
+}
+
+function nulled(patch: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(patch).map(([key, value]) => [key, value ?? null]));
+}

@@ -1,0 +1,100 @@
+import { isoTime } from "../common/clock.ts";
+import { nextStep } from "../jobs/decide.ts";
+import { statusOf } from "../jobs/status.ts";
+import type { LocalJob, LocalJobDetail } from "../wire/control-api.ts";
+import type { AgentCore } from "./core.ts";
+import type { HeldJob } from "./held-job.ts";
+
+export function localJob(core: AgentCore, job: HeldJob): LocalJob {
+  return {
+    id: job.id,
+    workflow: job.spec.workflow,
+    app: job.app.name,
+    target: job.target,
+    name: job.spec.name ?? null,
+    status: statusOf(job.state, job.phase, job.hold),
+    state: job.state,
+    phase: job.phase,
+    hold: job.hold ?? null,
+    attempt: job.attempt,
+    op_id: job.op_id,
+    epoch: job.epoch,
+    claimed_at: job.claimed_at,
+    updated_at: job.updated_at,
+    ended_at: job.ended_at ?? null,
+    failure: job.verdict?.state === "FAILED" ? job.verdict.failure : null,
+    end: job.end ?? null,
+    waiting: waitingReason(core, job),
+    unsent: core.ledger.book.outbox.get(job.id)?.length ?? 0,
+    fenced: job.fenced ?? null,
+    directory: job.directory,
+  };
+}
+
+export function localJobDetail(core: AgentCore, job: HeldJob): LocalJobDetail {
+  const progress = core.progress.get(job.id);
+  return {
+    ...localJob(core, job),
+    history: [...job.history],
+    attempts: job.attempts.map(({ attempt, token, directory, end }) => ({
+      attempt,
+      token,
+      directory,
+      end: end ?? null,
+    })),
+    inputs: job.manifest_in.map(({ item, path, bytes, sha256 }) => ({ item, path, bytes, sha256 })),
+    outputs: job.manifest_out.map(({ item, path, url, bytes, sha256 }) => ({ item, path, url, bytes, sha256 })),
+    parameters: { ...job.parameters },
+    progress:
+      progress === undefined
+        ? null
+        : { item: progress.item, path: progress.path, bytes: progress.bytes, total_bytes: progress.totalBytes ?? null },
+  };
+}
+
+/** Why the job does not move, in words; null when it moves or is over. */
+export function waitingReason(core: AgentCore, job: HeldJob): string | null {
+  if (job.ended_at !== undefined) {
+    const unsent = core.ledger.book.outbox.get(job.id)?.length ?? 0;
+    return unsent === 0 ? null : `ended here; ${unsent} reports wait for central`;
+  }
+  if (job.fenced !== undefined) return `taken from this site: ${job.fenced}`;
+  if (job.releasing !== undefined) return `being handed back: ${job.releasing}`;
+  if (job.hold?.kind === "cancelling")
+    return `being cancelled: ${job.hold.reason}; waits for proof that nothing is left`;
+  if (job.hold?.kind === "paused") return `paused by ${job.hold.by ?? "an order"}: ${job.hold.reason}`;
+  if (job.hold?.kind === "blocked")
+    return `blocked (try ${job.hold.tries ?? 1}): ${job.hold.reason}; next try ${job.hold.next_try_at ?? "soon"}`;
+  if (!job.bound) return "waits until central acknowledges that the job is ours";
+  if (nextStep(job) !== "launch") return null;
+  if (job.not_before !== undefined && Date.parse(job.not_before) > core.clock.now())
+    return `waits for its next attempt until ${job.not_before}`;
+  return core.gate.reason(job) ?? null;
+}
+
+/** What happens next, in words, for `siteagent status`. */
+export function nextActions(core: AgentCore, nextSyncAt: string | undefined): string[] {
+  const actions: string[] = [];
+  const open = core.jobs.filter((job) => job.ended_at === undefined);
+  const running = open.filter((job) => job.state === "RUNNING").length;
+  if (running > 0) actions.push(`follow ${running} running ${running === 1 ? "attempt" : "attempts"}`);
+  const waiting = open.filter((job) => waitingReason(core, job) !== null).length;
+  if (waiting > 0)
+    actions.push(`${waiting} ${waiting === 1 ? "job waits" : "jobs wait"} (see siteagent explain ID --local)`);
+  const unsent = [...core.ledger.book.outbox.values()].reduce((sum, entries) => sum + entries.length, 0);
+  if (unsent > 0) actions.push(`send ${unsent} reports`);
+  if (nextSyncAt !== undefined)
+    actions.push(core.central.capabilities.longPoll ? "listen for work (long poll)" : `ask for work at ${nextSyncAt}`);
+  return actions;
+}
+
+export function oldestUnsent(core: AgentCore): string | null {
+  const times = [...core.ledger.book.outbox.values()].flatMap((entries) =>
+    entries.slice(0, 1).map((entry) => entry.report.at),
+  );
+  return times.toSorted()[0] ?? null;
+}
+
+export function nowText(core: AgentCore): string {
+  return isoTime(core.clock.now());
+}
