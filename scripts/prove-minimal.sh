@@ -2,8 +2,9 @@
 # Proves the README's two commands on a minimal Debian: git, Node 20, npm 9, nothing else (no ps, no compiler), as a
 # normal user with an empty HOME, each command in a clone of its own.
 #
-#   sudo scripts/prove-minimal.sh [demo] [test]        both when none is named
+#   sudo scripts/prove-minimal.sh [demo] [test] [ci]        demo and test when none is named
 #
+# `ci` runs .ci/run as root instead, which may install the Debian packages that it requires.
 # Needs root, mmdebstrap and a network that reaches a Debian mirror and an npm registry. The mirror, proxies, certificates
 # and the registry are those of the calling machine. The root is kept packed in .cache/; what runs is in a namespace of
 # its own, so that no process and no mount outlives this script.
@@ -13,6 +14,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 suite=${SUITE:-trixie} # Debian 13: Node 20, npm 9
 cache=$repository/.cache
 limit=20m
+newcomer=1000 # uid of the normal user
 
 say() { printf 'prove-minimal: %s\n' "$*" >&2; }
 fail() {
@@ -73,7 +75,7 @@ outside() {
   local what=("$@") tarball=$cache/minimal-$suite.tar name
   [ ${#what[@]} -gt 0 ] || what=(demo test)
   for name in "${what[@]}"; do
-    case $name in demo | test) ;; *) fail "unknown command '$name'; one of demo, test" ;; esac
+    case $name in demo | test | ci) ;; *) fail "unknown command '$name'; one of demo, test, ci" ;; esac
   done
   mkdir -p "$cache"
   [ -f "$tarball" ] || make_tarball "$tarball"
@@ -96,15 +98,17 @@ outside() {
 
 # --- inside of the namespace ---------------------------------------------------------------------------------------
 
-# Runs a command in the root: as the user, with an environment that has nothing of the caller but the way to the network.
-as_user() {
-  local root=$1 home=$2 environment
-  shift 2
+# Runs a command in the root as this uid, with an environment that has nothing of the caller but the way to the network.
+run_as() {
+  local uid=$1 root=$2 home=$3 path=/usr/local/bin:/usr/bin:/bin environment
+  shift 3
+  [ "$uid" != 0 ] || path=/usr/local/sbin:/usr/sbin:/sbin:$path
   mapfile -t environment <"$root/environment"
-  timeout --kill-after=10s "$limit" chroot "$root" /usr/bin/setpriv --reuid=1000 --regid=1000 --clear-groups \
-    /usr/bin/env -i "HOME=$home" USER=newcomer LOGNAME=newcomer LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin \
-    "${environment[@]}" "$@"
+  timeout --kill-after=10s "$limit" chroot "$root" /usr/bin/setpriv --reuid="$uid" --regid="$uid" --clear-groups \
+    /usr/bin/env -i "HOME=$home" LANG=C.UTF-8 "PATH=$path" "${environment[@]}" "$@"
 }
+
+as_user() { run_as "$newcomer" "$@"; }
 
 mount_system() {
   local root=$1
@@ -131,7 +135,7 @@ check_root() {
 left_over() {
   local tries=0 found
   while :; do
-    found=$(find /proc -maxdepth 1 -name '[0-9]*' -uid 1000 -printf '%f ' 2>/dev/null)
+    found=$(find /proc -maxdepth 1 -name '[0-9]*' -uid "$newcomer" -printf '%f ' 2>/dev/null)
     [ -z "$found" ] && return 0
     [ $((tries += 1)) -gt 50 ] && break
     sleep 0.2
@@ -140,13 +144,13 @@ left_over() {
 }
 
 prove() {
-  local root=$1 name=$2 home=/home/newcomer-$2 command log code=0 started=$SECONDS remaining
-  case $name in demo) command="npm run demo" ;; test) command="npm test" ;; esac
+  local root=$1 name=$2 home=/home/clone-$2 command uid=$newcomer log code=0 started=$SECONDS remaining
+  case $name in demo) command="npm run demo" ;; test) command="npm test" ;; ci) command=.ci/run uid=0 ;; esac
   mkdir -p "$root$home"
-  chown 1000:1000 "$root$home"
+  chown "$uid:$uid" "$root$home"
   log=$root/$name.log
-  as_user "$root" "$home" sh -c "cd && git clone --quiet /siteagent.bundle siteagent" 2>/dev/null
-  as_user "$root" "$home" sh -c "cd ~/siteagent && exec $command" 2>&1 | tee "$log" || code=$?
+  run_as "$uid" "$root" "$home" sh -c "cd && git clone --quiet /siteagent.bundle siteagent" 2>/dev/null
+  run_as "$uid" "$root" "$home" sh -c "cd ~/siteagent && exec $command" 2>&1 | tee "$log" || code=$?
   remaining=$(left_over)
   if [ "$code" != 0 ]; then
     say "FAILED '$command': ended with $code after $((SECONDS - started)) s"
@@ -164,8 +168,8 @@ inside() {
   shift
   mount -t proc proc /proc # of this namespace
   mount_system "$root"
-  echo 'newcomer:x:1000:1000::/home/newcomer:/bin/sh' >>"$root/etc/passwd"
-  echo 'newcomer:x:1000:' >>"$root/etc/group"
+  echo "newcomer:x:$newcomer:$newcomer::/home/newcomer:/bin/sh" >>"$root/etc/passwd"
+  echo "newcomer:x:$newcomer:" >>"$root/etc/group"
   check_root "$root"
   for name in "$@"; do
     prove "$root" "$name" || failed=1
