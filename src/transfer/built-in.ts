@@ -1,3 +1,4 @@
+import { createHttpTransfer } from "./http/index.ts";
 import { createLocalTransfer } from "./local/index.ts";
 import type { TransferPolicy } from "./policy.ts";
 import type { TransferAdapter } from "./types.ts";
@@ -6,4 +7,7 @@ import type { TransferAdapter } from "./types.ts";
 export type TransferFactory = (options: { readonly policy: TransferPolicy }) => TransferAdapter;
 
 /** The adapters that come with siteagent, by the name of their folder. */
-export const builtInTransfers = { local: createLocalTransfer } as const satisfies Record<string, TransferFactory>;
+export const builtInTransfers = { local: createLocalTransfer, http: createHttpTransfer } as const satisfies Record<
+  string,
+  TransferFactory
+>;

@@ -26,6 +26,7 @@ export class ProgressMeter {
   }
 
   moved(file: PlannedFile, bytes: number): void {
+    if (bytes === 0) return;
     this.#bytes += bytes;
     const now = this.#clock.monotonic();
     if (now - this.#toldAt >= leastPauseMs) this.#report(file, now);

@@ -1,0 +1,259 @@
+import { open } from "node:fs/promises";
+import type { Probe } from "../../common/adapter.ts";
+import type { CallContext } from "../../common/context.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import { Fault } from "../../common/fault.ts";
+import { quoted } from "../../common/nearest.ts";
+import { sourceChanged, throwIfStopped } from "../errors.ts";
+import { readPieces } from "../landing.ts";
+import type { RemoteFile, TransferAdapter } from "../types.ts";
+import { shownUrl } from "../urls.ts";
+import {
+  drop,
+  type HttpAnswer,
+  HttpClient,
+  type HttpHeaders,
+  type HttpTransferOptions,
+  networkFault,
+} from "./client.ts";
+import {
+  contentLength,
+  contentRange,
+  DigestCheck,
+  ifRange,
+  representation,
+  reprDigest,
+  type Representation,
+  single,
+} from "./headers.ts";
+import { statusFault } from "./status.ts";
+
+/** Files behind `http:` and `https:` URLs: GET with ranges, PUT for outputs. */
+export function createHttpTransfer(options: HttpTransferOptions): TransferAdapter {
+  return new HttpTransfer(options);
+}
+
+/** Answers of servers and signed URLs that know GET (or PUT) but not HEAD. */
+const headRefused = new Set([400, 401, 403, 405, 501]);
+
+class HttpTransfer implements TransferAdapter {
+  readonly kind = "http";
+  readonly schemes = ["http", "https"];
+  readonly capabilities = { resume: true, list: false, write: true, digest: false };
+  readonly #client: HttpClient;
+  readonly #idleMs: number;
+
+  constructor(options: HttpTransferOptions) {
+    this.#client = new HttpClient(options);
+    this.#idleMs = options.idleTimeoutMs ?? 60_000;
+  }
+
+  async probe(): Promise<Probe> {
+    return { ok: true, version: "1.1" };
+  }
+
+  async list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
+    if (kind !== "file") {
+      throw new Fault(
+        "TRANSFER_REFUSED",
+        `${quoted(shownUrl(url), 300)}: http has no listings; kind '${kind}' needs one`,
+        {
+          hint: "use kind 'file' per file, or a transfer that can list (file:, sftp:)",
+        },
+      );
+    }
+    const { bytes, version, mtimeMs, sha256 } = await this.#describe(url, context);
+    return [{ path: "", bytes, mtimeMs, version, sha256 }];
+  }
+
+  async read(url: string, file: RemoteFile, offset: number, context: CallContext): Promise<AsyncIterable<Uint8Array>> {
+    return this.#pieces(url, file, offset, context);
+  }
+
+  async write(
+    url: string,
+    localPath: string,
+    info: { readonly bytes: number; readonly sha256: string },
+    context: CallContext,
+  ): Promise<void> {
+    await using source = await open(localPath, "r");
+    await failpoint("transfer.before-write");
+    const answer = await this.#client.call(
+      url,
+      "destinations",
+      {
+        method: "PUT",
+        headers: {
+          "content-length": String(info.bytes),
+          "content-type": "application/octet-stream",
+          "repr-digest": reprDigest(info.sha256),
+        },
+        body: () => readPieces(source, 0, context.signal),
+      },
+      context,
+    );
+    await drop(answer.body);
+    if (answer.status < 200 || answer.status > 299) throw statusFault(shownUrl(url), answer, context.clock.now());
+    await failpoint("transfer.after-write");
+  }
+
+  async verify(
+    url: string,
+    context: CallContext,
+  ): Promise<{ readonly bytes: number | undefined; readonly sha256: string | undefined } | undefined> {
+    const answer = await this.#client.call(url, "destinations", { method: "HEAD" }, context);
+    await drop(answer.body);
+    if (answer.status === 404 || answer.status === 410) return undefined;
+    if (headRefused.has(answer.status)) return { bytes: undefined, sha256: undefined };
+    if (answer.status !== 200 && answer.status !== 204) throw statusFault(shownUrl(url), answer, context.clock.now());
+    const { bytes, sha256 } = representation(answer.headers);
+    return { bytes: answer.status === 204 && bytes === 0 ? undefined : bytes, sha256 };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  /** Asks by HEAD, and by a GET of the first byte where HEAD is refused. */
+  async #describe(url: string, context: CallContext): Promise<Representation> {
+    const head = await this.#client.call(url, "sources", { method: "HEAD" }, context);
+    await drop(head.body);
+    if (head.status === 200) {
+      checkEncoding(url, head.headers);
+      return representation(head.headers);
+    }
+    if (!headRefused.has(head.status)) throw statusFault(shownUrl(url), head, context.clock.now());
+    const call = { method: "GET", headers: { range: "bytes=0-0" } } as const;
+    const first = await this.#client.call(url, "sources", call, context);
+    await drop(first.body);
+    const range = contentRange(first.headers);
+    const empty = first.status === 416 && range?.total === 0;
+    if (first.status !== 200 && first.status !== 206 && !empty) {
+      throw statusFault(shownUrl(url), first, context.clock.now());
+    }
+    checkEncoding(url, first.headers);
+    return representation(first.headers, first.status === 200 ? undefined : (range ?? noRange));
+  }
+
+  async *#pieces(url: string, file: RemoteFile, offset: number, context: CallContext): AsyncGenerator<Uint8Array> {
+    const what = quoted(shownUrl(url), 300);
+    if (offset > 0 && offset === file.bytes) {
+      const now = await this.#describe(url, context); // all is there; only whether it is still this file is in question
+      if (now.version !== file.version || now.bytes !== file.bytes) throw sourceChanged(what);
+      return;
+    }
+    const headers: Record<string, string> = {};
+    if (offset > 0) headers["range"] = `bytes=${offset}-`;
+    if (offset > 0 && file.version !== undefined) headers["if-range"] = ifRange(file.version);
+    const answer = await this.#client.call(url, "sources", { method: "GET", headers }, context);
+    try {
+      const skip = acceptAnswer(url, what, answer, file, offset, context.clock.now());
+      yield* this.#body(url, what, answer, skip, context);
+    } finally {
+      answer.body.on("error", () => {}); // destroying a body that still flows is an error to it
+      answer.body.destroy();
+    }
+  }
+
+  /** The bytes of an answer after the first `skip`, with its promised length and digests checked. */
+  async *#body(
+    url: string,
+    what: string,
+    answer: HttpAnswer,
+    skip: number,
+    context: CallContext,
+  ): AsyncGenerator<Uint8Array> {
+    const promised = contentLength(answer.headers);
+    const check = new DigestCheck(answer.headers, answer.status === 200);
+    const pace = new Pace(this.#idleMs, context);
+    let received = 0;
+    try {
+      for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
+        throwIfStopped(context.signal);
+        pace.check(what, chunk.byteLength);
+        check.update(chunk);
+        const from = Math.max(0, skip - received);
+        received += chunk.byteLength;
+        if (from < chunk.byteLength) yield from === 0 ? chunk : chunk.subarray(from);
+      }
+    } catch (error) {
+      throwIfStopped(context.signal);
+      throw networkFault(error, url);
+    }
+    if (promised !== undefined && received !== promised) {
+      throw new Fault("TRANSFER", `${what} ended after ${received} of ${promised} bytes`);
+    }
+    check.finish(what);
+  }
+}
+
+const noRange = { first: undefined, total: undefined };
+
+/** Says how many bytes of the answer are to be skipped; throws when it is not the file that was listed. */
+function acceptAnswer(
+  url: string,
+  what: string,
+  answer: HttpAnswer,
+  file: RemoteFile,
+  offset: number,
+  now: number,
+): number {
+  if (answer.status === 416) throw sourceChanged(what);
+  if (answer.status !== 200 && answer.status !== 206) throw statusFault(shownUrl(url), answer, now);
+  checkEncoding(url, answer.headers);
+  const range = answer.status === 206 ? contentRange(answer.headers) : undefined;
+  if (answer.status === 206 && range?.first !== offset) {
+    throw new Fault("TRANSFER", `${what} answered with another range than was asked for`);
+  }
+  const found = representation(answer.headers, range);
+  const otherVersion = file.version !== undefined && found.version !== undefined && found.version !== file.version;
+  // An answer without a validator cannot continue a file that had one.
+  const unknownVersion =
+    answer.status === 200 && offset > 0 && file.version !== undefined && found.version === undefined;
+  const otherSize = file.bytes !== undefined && found.bytes !== undefined && found.bytes !== file.bytes;
+  if (otherVersion || unknownVersion || otherSize) throw sourceChanged(what);
+  return answer.status === 200 ? offset : 0;
+}
+
+/** A server that packs the file on the way would leave us with other bytes than the file's. */
+function checkEncoding(url: string, headers: HttpHeaders): void {
+  const encoding = single(headers, "content-encoding")?.trim().toLowerCase() ?? "identity";
+  if (encoding === "identity" || encoding === "") return;
+  // Servers say this of files that are stored packed; their bytes are what is wanted.
+  if (/\.(gz|tgz|bgz|bz2|xz|zst|br|Z|zip)$/i.test(new URL(url).pathname)) return;
+  throw new Fault("TRANSFER_REFUSED", `${quoted(shownUrl(url), 300)} is sent with Content-Encoding '${encoding}'`, {
+    hint: "have the server send the file as it is when 'Accept-Encoding: identity' is asked for",
+  });
+}
+
+/** Least bytes in one idle time: a server that trickles holds a slot for ever otherwise. */
+const leastBytes = 1024;
+
+/** Notices a body that comes drop by drop; silence is noticed by the client's idle limit. */
+class Pace {
+  readonly #windowMs: number;
+  readonly #context: CallContext;
+  #since: number;
+  #bytes = 0;
+
+  constructor(windowMs: number, context: CallContext) {
+    this.#windowMs = windowMs;
+    this.#context = context;
+    this.#since = context.clock.monotonic();
+  }
+
+  /** Throws TRANSFER. */
+  check(what: string, bytes: number): void {
+    this.#bytes += bytes;
+    const now = this.#context.clock.monotonic();
+    if (this.#bytes >= leastBytes) {
+      this.#bytes = 0;
+      this.#since = now;
+    } else if (now - this.#since > this.#windowMs) {
+      throw new Fault(
+        "TRANSFER",
+        `${what} sends less than ${leastBytes} bytes in ${Math.round(this.#windowMs / 1000)} s`,
+      );
+    }
+  }
+}
