@@ -1,0 +1,270 @@
+import { Agent, buildConnector, type Dispatcher, request as undiciRequest } from "undici";
+import type { Readable } from "node:stream";
+import { getCACertificates } from "node:tls";
+import type { z } from "zod";
+import type { CallContext } from "../common/context.ts";
+import { errnoOf, Fault } from "../common/fault.ts";
+import { type AnswerHead, faultOfAnswer, unreachable } from "./answers.ts";
+import { hostility, parseStrictJson } from "./strict-json.ts";
+
+export interface TransportOptions {
+  /** Base address without a slash at the end. */
+  readonly url: string;
+  /** Time limit of a call from its start to the last byte, milliseconds; default 30 s. */
+  readonly timeoutMs?: number;
+  /** Time limit of a connection; default 10 s. */
+  readonly connectTimeoutMs?: number;
+  /** Certificates (PEM) trusted besides Node's own; asked once. */
+  readonly ca?: readonly string[] | undefined;
+  /** Largest answer; default 32 MiB. */
+  readonly maxAnswerBytes?: number;
+  /** [0, 1); default Math.random. */
+  readonly random?: () => number;
+}
+
+/** Calls that must get through (synchronize, claim, token) have connections of their own. */
+export type Lane = "control" | "bulk";
+
+export interface TransportRequest<Value> {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH";
+  /** With a leading slash, encoded. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly lane: Lane;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A function makes a fresh stream for each try. */
+  readonly body?: string | Uint8Array | (() => Readable);
+  readonly schema: z.ZodType<Value>;
+  /** May be sent twice without harm: then a reset of a reused connection is tried once more on a new one. */
+  readonly repeatable: boolean;
+  /** Instead of the client's own. */
+  readonly timeoutMs?: number;
+  /** Leave members named `__proto__` and deep nesting to the caller, who checks item by item. */
+  readonly checksItems?: boolean;
+}
+
+export interface TransportAnswer<Value> {
+  readonly status: number;
+  readonly value: Value;
+  /** The server's clock by its Date header, milliseconds since 1970. */
+  readonly serverTimeMs: number | undefined;
+}
+
+const defaultTimeoutMs = 30_000;
+const defaultConnectTimeoutMs = 10_000;
+const defaultMaxAnswerBytes = 32 * 1024 * 1024;
+const connectionsPerLane = 8;
+
+interface LaneClient {
+  readonly agent: Agent;
+  /** Connections begun so far: whether a call had a new one. */
+  connections: number;
+}
+
+/**
+ * HTTP as the agent trusts it: an answer counts only when it is complete, in time, JSON, of the schema. Everything else –
+ * HTML, empty, cut off, redirects, any 5xx – is UNREACHABLE. Never follows a redirect, never decompresses.
+ */
+export class Transport implements AsyncDisposable {
+  readonly #options: TransportOptions;
+  readonly #base: URL;
+  readonly #lanes = new Map<Lane, LaneClient>();
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+    this.#base = new URL(options.url);
+  }
+
+  /**
+   * One call.
+   * @throws Fault of the answer (`details.status`), UNREACHABLE (`details.kind`), RATE_LIMITED (`details.retry_after_ms`), CANCELLED
+   */
+  async send<Value>(request: TransportRequest<Value>, context: CallContext): Promise<TransportAnswer<Value>> {
+    const lane = this.#lane(request.lane);
+    const before = lane.connections;
+    try {
+      return await this.#once(request, lane.agent, context);
+    } catch (error) {
+      const reused = lane.connections === before;
+      if (!request.repeatable || !reused || !isReset(error) || context.signal.aborted) throw error;
+      context.log.debug({ path: request.path }, "a reused connection was reset, trying a new one");
+      const fresh = this.#makeClient().agent;
+      try {
+        return await this.#once(request, fresh, context);
+      } finally {
+        await fresh.destroy();
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const lanes = [...this.#lanes.values()];
+    this.#lanes.clear();
+    await Promise.all(lanes.map(({ agent }) => agent.destroy()));
+  }
+
+  #lane(name: Lane): LaneClient {
+    let lane = this.#lanes.get(name);
+    if (!lane) this.#lanes.set(name, (lane = this.#makeClient()));
+    return lane;
+  }
+
+  #makeClient(): LaneClient {
+    const { connectTimeoutMs = defaultConnectTimeoutMs, ca } = this.#options;
+    const connector = buildConnector({
+      timeout: connectTimeoutMs,
+      allowH2: false,
+      ...(ca === undefined ? {} : { ca: [...getCACertificates("default"), ...ca] }),
+    });
+    const client: LaneClient = {
+      connections: 0,
+      agent: new Agent({
+        allowH2: false,
+        connections: connectionsPerLane,
+        pipelining: 1,
+        // One deadline for the whole call is kept here instead.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        connect: (options, callback) => {
+          client.connections++;
+          connector(options, callback);
+        },
+      }),
+    };
+    return client;
+  }
+
+  async #once<Value>(
+    request: TransportRequest<Value>,
+    agent: Agent,
+    context: CallContext,
+  ): Promise<TransportAnswer<Value>> {
+    const limitMs = request.timeoutMs ?? this.#options.timeoutMs ?? defaultTimeoutMs;
+    const deadline = AbortSignal.timeout(limitMs);
+    const signal = AbortSignal.any([context.signal, deadline]);
+    try {
+      const response = await undiciRequest(this.#url(request), {
+        dispatcher: agent,
+        method: request.method,
+        headers: { accept: "application/json", "user-agent": "siteagent", ...request.headers },
+        body: typeof request.body === "function" ? request.body() : (request.body ?? null),
+        signal,
+      });
+      const text = await this.#readText(response, signal);
+      return this.#judge(request, headOf(response), text, context);
+    } catch (error) {
+      if (error instanceof Fault) throw error;
+      if (context.signal.aborted) throw new Fault("CANCELLED", "the call was given up", { cause: error });
+      if (deadline.aborted) {
+        throw unreachable("timeout", `no whole answer within ${limitMs} ms`, { url: this.#base.origin }, error);
+      }
+      throw this.#lost(error);
+    }
+  }
+
+  #url(request: Pick<TransportRequest<unknown>, "path" | "query">): string {
+    const query = request.query ? `?${new URLSearchParams(request.query).toString()}` : "";
+    return `${this.#base.href.replace(/\/+$/, "")}${request.path}${query}`;
+  }
+
+  async #readText({ body }: Dispatcher.ResponseData, signal: AbortSignal): Promise<string> {
+    const limit = this.#options.maxAnswerBytes ?? defaultMaxAnswerBytes;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > limit) throw unreachable("too-large", `the answer is larger than ${limit} bytes`);
+        chunks.push(chunk);
+        signal.throwIfAborted();
+      }
+    } catch (error) {
+      body.destroy();
+      throw error;
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  }
+
+  #judge<Value>(
+    request: TransportRequest<Value>,
+    head: AnswerHead,
+    text: string,
+    context: CallContext,
+  ): TransportAnswer<Value> {
+    const { random = Math.random } = this.#options;
+    const fault = faultOfAnswer(head, text, { nowMs: context.clock.now(), random });
+    if (fault) throw fault;
+    let parsed: unknown;
+    try {
+      parsed = parseStrictJson(text);
+    } catch (error) {
+      throw unreachable("no-json", `the answer to ${request.method} '${request.path}' is no JSON`, {}, error);
+    }
+    const bad = request.checksItems === true ? undefined : hostility(parsed);
+    if (bad !== undefined) throw unreachable("hostile", `the answer to '${request.path}' was refused: ${bad}`);
+    const result = request.schema.safeParse(parsed);
+    if (!result.success) {
+      const [issue] = result.error.issues;
+      const where = issue ? `'${issue.path.join(".")}': ${issue.message}` : "unknown";
+      throw unreachable(
+        "schema",
+        `the answer to ${request.method} '${request.path}' does not fit its schema: ${where}`,
+      );
+    }
+    return { status: head.status, value: result.data, serverTimeMs: head.dateMs };
+  }
+
+  #lost(error: unknown): Fault {
+    const reason = errnoOf(error) ?? (error instanceof Error ? error.name : "unknown");
+    const message = error instanceof Error ? error.message : String(error);
+    const tls = tlsHint(reason);
+    return unreachable(
+      isResetCode(reason) ? "reset" : tls === undefined ? "network" : "tls",
+      `'${this.#base.origin}' does not answer: ${message || reason}`,
+      { reason },
+      error,
+      tls,
+    );
+  }
+}
+
+function headOf(response: Dispatcher.ResponseData): AnswerHead {
+  const text = (name: string): string | undefined => {
+    const value = response.headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  };
+  const dateMs = Date.parse(text("date") ?? "");
+  return {
+    status: response.statusCode,
+    contentType: text("content-type") ?? "",
+    contentEncoding: text("content-encoding") ?? "identity",
+    retryAfter: text("retry-after"),
+    location: text("location"),
+    dateMs: Number.isNaN(dateMs) ? undefined : dateMs,
+  };
+}
+
+function isReset(error: unknown): boolean {
+  return error instanceof Fault && error.details?.["kind"] === "reset";
+}
+
+function isResetCode(reason: string): boolean {
+  return reason === "ECONNRESET" || reason === "EPIPE" || reason === "UND_ERR_SOCKET";
+}
+
+/** Advice for what goes wrong with certificates; undefined when it was something else. */
+function tlsHint(reason: string): string | undefined {
+  switch (reason) {
+    case "CERT_HAS_EXPIRED":
+      return "the server's certificate has expired: its operator must renew it; look at this machine's clock too";
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return "the server's certificate is for another name: look at api.url";
+    case "DEPTH_ZERO_SELF_SIGNED_CERT":
+    case "SELF_SIGNED_CERT_IN_CHAIN":
+    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
+    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
+      return "the server's certificate is of an unknown authority: name its certificate in api.ca_file";
+    default:
+      return undefined;
+  }
+}
