@@ -17,7 +17,8 @@ export interface VitestReport {
 }
 
 export interface NotRun {
-  readonly engine: EngineName;
+  /** Undefined: skipped by the test file itself. */
+  readonly engine: EngineName | undefined;
   readonly file: string;
   readonly tests: number;
 }
@@ -50,10 +51,12 @@ export function summarize(
       const missing = test.meta?.missingEngines ?? [];
       if (test.status === "passed") counts.passed++;
       else if (test.status === "failed") counts.failed++;
-      else if (missing.length > 0 || !run.filtered) counts.skipped++;
-      for (const engine of missing) {
-        const key = `${engine} ${path}`;
-        notRun.set(key, { engine, file: path, tests: (notRun.get(key)?.tests ?? 0) + 1 });
+      else if (missing.length > 0 || !run.filtered) {
+        counts.skipped++;
+        for (const engine of missing.length > 0 ? missing : [undefined]) {
+          const key = `${engine} ${path}`;
+          notRun.set(key, { engine, file: path, tests: (notRun.get(key)?.tests ?? 0) + 1 });
+        }
       }
     }
     if (file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed")) {
@@ -76,12 +79,18 @@ export function formatSummary(summary: Summary, probes: EngineProbes): string {
   if (missing.length > 0) lines.push("", "Not available here, and what did not run because of it:");
   for (const name of missing) {
     lines.push(`  ${name}: ${describeMissing(name, probes)}`);
-    const files = summary.notRun.filter((entry) => entry.engine === name);
-    for (const { file, tests } of files) lines.push(`    ${file} (${tests} ${tests === 1 ? "test" : "tests"})`);
-    if (files.length === 0) lines.push("    nothing: no selected test needs it");
+    const files = listNotRun(summary, name);
+    lines.push(...(files.length > 0 ? files : ["    nothing: no selected test needs it"]));
   }
+  const others = listNotRun(summary, undefined);
+  if (others.length > 0) lines.push("", "Skipped by the test file itself:", ...others);
   lines.push("", `${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
   return `${lines.join("\n")}\n`;
+}
+
+function listNotRun(summary: Summary, engine: EngineName | undefined): readonly string[] {
+  const entries = summary.notRun.filter((entry) => entry.engine === engine);
+  return entries.map(({ file, tests }) => `    ${file} (${tests} ${tests === 1 ? "test" : "tests"})`);
 }
 
 /** Why an engine cannot be used, and what would bring it. */

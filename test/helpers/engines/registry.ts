@@ -1,6 +1,7 @@
 import { chromium } from "./chromium.ts";
 import { container } from "./container.ts";
 import type { Engine, EngineProbe } from "./engine.ts";
+import { mount } from "./mount.ts";
 import { postgres } from "./postgres-cluster.ts";
 import { pty } from "./pty.ts";
 import { sshd } from "./sshd.ts";
@@ -14,6 +15,7 @@ export const engines = {
   sshd,
   chromium,
   container,
+  mount,
 } as const satisfies Record<string, Engine>;
 
 export type EngineName = keyof typeof engines;

@@ -32,7 +32,9 @@ describe("summarize", () => {
 
   it("counts any other skip, but not what a name filter left out", () => {
     const files = { "a.test.ts": [{ status: "skipped" }, { status: "todo" }, skipped] };
-    expect(summarize(report(files), { exitCode: 0, filtered: false, root }).skipped).toBe(3);
+    const summary = summarize(report(files), { exitCode: 0, filtered: false, root });
+    expect(summary.skipped).toBe(3);
+    expect(formatSummary(summary, available)).toContain("Skipped by the test file itself:\n    a.test.ts (2 tests)\n");
     expect(summarize(report(files), { exitCode: 0, filtered: true, root }).skipped).toBe(1);
   });
 
