@@ -19,12 +19,20 @@ export interface NewEvent {
 const eventLock = 7_201_934_116;
 
 /**
+ * Keeps all other writers of events waiting until this transaction ends; for those who must look at the tables before they write, as
+ * the triggers do. SQLite has one writer anyway.
+ */
+export async function lockEvents(tx: Tx, kind: StoreKind): Promise<void> {
+  if (kind === "postgres") await sql`SELECT pg_advisory_xact_lock(${eventLock})`.execute(tx.db);
+}
+
+/**
  * Appends events and wakes readers. On PostgreSQL a transaction lock makes numbers appear in commit order: nobody who
  * saw number N ever has to look below N again. Call it late in the transaction; it serialises writers until the commit.
  */
 export async function appendEvents(tx: Tx, kind: StoreKind, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
-  if (kind === "postgres") await sql`SELECT pg_advisory_xact_lock(${eventLock})`.execute(tx.db);
+  await lockEvents(tx, kind);
   const rows = events.map((event) => ({
     at: event.at,
     type: event.type,

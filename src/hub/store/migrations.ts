@@ -72,8 +72,7 @@ function jobs(kind: StoreKind): string[] {
     `CREATE INDEX jobs_object ON jobs (object_id, workflow_id) WHERE object_id IS NOT NULL`,
     `CREATE INDEX jobs_odd_object ON jobs (id) WHERE odd_object = 1`,
     `CREATE INDEX jobs_name ON jobs (name) WHERE name IS NOT NULL`,
-    `CREATE INDEX jobs_assignable ON jobs (workflow_id, priority, n) WHERE claims_policy = 'exclusive' AND site_id IS NULL
-      AND ended_at IS NULL`,
+    `CREATE INDEX jobs_assignable ON jobs (workflow_id, priority, n) WHERE site_id IS NULL AND ended_at IS NULL`,
     `CREATE INDEX jobs_site ON jobs (site_id, status) WHERE site_id IS NOT NULL`,
     `CREATE INDEX jobs_status ON jobs (status, updated_at)`,
     `CREATE INDEX jobs_owner ON jobs (owner, n) WHERE owner IS NOT NULL`,

@@ -5,7 +5,7 @@
 import type { JsonObject } from "../../common/json.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { isAllowed } from "../../jobs/transitions.ts";
-import { newId } from "../ids.ts";
+import { insertOperation } from "../jobs/claims.ts";
 import { type JobClaim, type JobDocument, parseJob, parseOperation } from "../jobs/document.ts";
 import { changeJob, type LifecycleContext, lockJob, observeJob, writeClaims } from "../jobs/lifecycle.ts";
 import { appendEvents } from "../store/events.ts";
@@ -15,7 +15,6 @@ import type { Queries, Tx } from "../store/types.ts";
 /** How long an assignment that was not acknowledged keeps the job from others, milliseconds. */
 export const leaseMs = 90_000;
 const operationLifeMs = 30 * 86_400_000;
-const operationModel = "nmdc_runtime.api.models.job.JobOperationMetadata";
 
 /** Nobody holds it and nothing keeps it from starting. Also claims of the NMDC dialect count as holders. */
 export function isClaimable(job: JobRow, siteId: string): boolean {
@@ -37,9 +36,8 @@ export async function claimJob(
   actor: string,
 ): Promise<JobRow> {
   const now = ctx.clock.now();
-  const opId = newId();
   const document = parseJob(job);
-  await insertOperation(tx, opId, job, document, siteId, now);
+  const { id: opId } = await insertOperation(tx, document, siteId, now, now + operationLifeMs);
   const claims = [...(document.claims ?? []), { op_id: opId, site_id: siteId }];
   const written = await writeClaims(tx, job, withStoredDate(document, job), claims);
   return changeJob(ctx, tx, written.row, {
@@ -102,7 +100,8 @@ export async function unclaimJob(
   });
   const cancelling = job.hold !== null && (JSON.parse(job.hold) as { kind?: string }).kind === "cancelling";
   if (!cancelling) return released;
-  return changeJob(ctx, tx, released, { state: "CANCELLED", actor: why.actor });
+  const closed = job.claims_policy === "nmdc" ? await closeForReaders(ctx, tx, released, why.reason) : released;
+  return changeJob(ctx, tx, closed, { state: "CANCELLED", actor: why.actor });
 }
 
 /** Sets `done` and result of an operation, and adds to its metadata. */
@@ -160,6 +159,19 @@ async function expiredIds(db: Queries, now: number): Promise<string[]> {
   return rows.map((row) => row.id);
 }
 
+/** The site id under which the hub itself closes jobs that nobody held. */
+const hubSite = "siteagent-hub";
+
+/** NMDC readers know no cancelled jobs: a closed claim of the hub tells them that nothing is open here. */
+export async function closeForReaders(ctx: LifecycleContext, tx: Tx, job: JobRow, reason: string): Promise<JobRow> {
+  const now = ctx.clock.now();
+  const document = parseJob(job);
+  const { id } = await insertOperation(tx, document, hubSite, now, now + operationLifeMs);
+  await closeOperation(tx, id, { code: "CANCELLED", message: reason, details: {} }, {});
+  const claims = [...(document.claims ?? []), { op_id: id, site_id: hubSite }];
+  return (await writeClaims(tx, job, withStoredDate(document, job), claims)).row;
+}
+
 /** Tells event readers what a job was asked to do. */
 export async function orderEvent(
   ctx: LifecycleContext,
@@ -191,54 +203,4 @@ export async function orderEvent(
 /** Text of a trigger-made job's `created_at` turns into a date at the first claim, as on the NMDC Runtime. */
 function withStoredDate(document: JobDocument, job: JobRow): JobDocument {
   return typeof document.created_at === "string" ? { ...document, created_at: { $date: job.created_at } } : document;
-}
-
-async function insertOperation(
-  tx: Tx,
-  opId: string,
-  job: JobRow,
-  document: JobDocument,
-  siteId: string,
-  now: number,
-): Promise<void> {
-  const { workflow } = document;
-  const doc = {
-    id: opId,
-    done: false,
-    expire_time: { $date: now + operationLifeMs },
-    result: null,
-    metadata: {
-      model: operationModel,
-      cancelled: null,
-      job: {
-        workflow: {
-          name: workflow.name ?? null,
-          description: workflow.description ?? null,
-          capability_ids: workflow.capability_ids ?? null,
-          id: workflow.id,
-          created_at: workflow.created_at ?? null,
-        },
-        name: null,
-        description: null,
-        id: job.id,
-        created_at: null,
-        config: document.config,
-        claims: [],
-      },
-      site_id: siteId,
-    },
-  };
-  await tx.db
-    .insertInto("operations")
-    .values({
-      id: opId,
-      doc: JSON.stringify(doc),
-      job_id: job.id,
-      site_id: siteId,
-      done: 0,
-      cancelled: 0,
-      created_at: now,
-      expire_at: now + operationLifeMs,
-    })
-    .execute();
 }

@@ -161,6 +161,7 @@ async function noteInOperation(tx: Tx, row: JobRow, report: Report, result: Json
   const siteagent = {
     state: report.state,
     status: statusOf(report.state, report.phase, report.hold),
+    phase: report.phase,
     attempt: report.attempt,
     seq: report.seq,
     at: report.at,

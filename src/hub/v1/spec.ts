@@ -24,8 +24,8 @@ async function specOf(db: Queries, row: JobRow): Promise<JobSpec> {
   const object = row.object_id === null ? undefined : await objectOf(db, row.object_id);
   return {
     workflow: row.workflow_id,
-    ...(doc.name == null ? {} : { name: doc.name }),
-    ...(doc.description == null ? {} : { description: doc.description }),
+    ...(typeof doc.name === "string" ? { name: doc.name } : {}),
+    ...(typeof doc.description === "string" ? { description: doc.description } : {}),
     config: doc.config as JobSpec["config"],
     parameters: parseSpec(row).parameters ?? {},
     tags: JSON.parse(row.tags) as JobSpec["tags"],

@@ -1,0 +1,31 @@
+/** What the routes of /siteagent/v1/ share. */
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyRequest,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { Fault } from "../../common/fault.ts";
+import { idSchema } from "../../wire/common.ts";
+
+export type V1App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+export const idParams = z.object({ id: idSchema });
+
+/** The Idempotency-Key header. Throws INVALID when it is too long. */
+export function idempotencyKeyOf(request: FastifyRequest): string | undefined {
+  const header = request.headers["idempotency-key"];
+  if (header === undefined || header === "") return undefined;
+  if (typeof header === "string" && header.length <= 256) return header;
+  throw new Fault("INVALID", "header 'Idempotency-Key': one text of at most 256 characters");
+}

@@ -1,0 +1,45 @@
+/**
+ * The hub's own API, `/siteagent/v1/`: for agents (synchronize, reports) and for people, scripts and the CLI. Never needed by NMDC
+ * clients, never anonymous. One file per concern; this one puts them together.
+ */
+import type { FastifyInstance } from "fastify";
+import type { HubContext } from "../context.ts";
+import { guardRoutes } from "./access.ts";
+import { agentRoutes } from "./agent-routes.ts";
+import type { V1App } from "./http.ts";
+import { jobRoutes } from "./job-routes.ts";
+import { registryRoutes } from "./registries.ts";
+import { siteRoutes } from "./sites.ts";
+import { tokenRoutes } from "./tokens.ts";
+import { userRoutes } from "./users.ts";
+import { runSweeps } from "./sweeps.ts";
+
+export const v1Prefix = "/siteagent/v1";
+
+/** Registers everything; background work starts when the server is ready and ends before it closes. */
+export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<void> {
+  const closing = new AbortController();
+  let sweeps: Promise<void> | undefined;
+  app.addHook("onReady", async () => {
+    sweeps = runSweeps(ctx, closing.signal);
+  });
+  // Held calls must answer before the server waits for its connections.
+  app.addHook("preClose", async () => closing.abort());
+  app.addHook("onClose", async () => {
+    closing.abort();
+    await sweeps;
+  });
+  await app.register(
+    async (scope) => {
+      guardRoutes(scope, ctx);
+      const typed = scope as unknown as V1App;
+      agentRoutes(typed, ctx, closing.signal);
+      jobRoutes(typed, ctx);
+      siteRoutes(typed, ctx);
+      registryRoutes(typed, ctx);
+      tokenRoutes(typed, ctx);
+      userRoutes(typed, ctx);
+    },
+    { prefix: v1Prefix },
+  );
+}

@@ -1,0 +1,111 @@
+/** Long-poll: a synchronize that has nothing to say is held until there is something, the time is over or the hub closes. */
+import type { Channel } from "../store/types.ts";
+import type { HubContext } from "../context.ts";
+import type { SyncAnswer } from "../../wire/agent-api.ts";
+import { isoTime } from "../../common/clock.ts";
+import type { SyncBody } from "./session.ts";
+import { type Site, syncRound } from "./synchronize.ts";
+
+const wakeChannels: readonly Channel[] = ["jobs", "orders"];
+/** Wake-ups within this time are answered by one look, milliseconds. */
+const gatherMs = 10;
+
+/** The answer, at once or held up to `hold_ms`. `signal`: the client went away or the hub closes. */
+export async function holdSynchronize(
+  ctx: HubContext,
+  site: Site,
+  body: SyncBody,
+  signal: AbortSignal,
+): Promise<SyncAnswer> {
+  using bell = listen(ctx);
+  const deadline = ctx.clock.monotonic() + body.hold_ms;
+  const first = await syncRound(ctx, site, body, true);
+  if (first.urgent || body.hold_ms === 0) return first.answer;
+  while (!signal.aborted) {
+    const rang = await bell.wait(deadline - ctx.clock.monotonic(), signal);
+    if (!rang) break;
+    if (!(await hasNews(ctx, site, body))) continue;
+    const round = await syncRound(ctx, site, body, false);
+    if (round.urgent) return round.answer;
+  }
+  if (signal.aborted) return { ...first.answer, server_time: isoTime(ctx.clock.now()) };
+  return (await syncRound(ctx, site, body, false)).answer;
+}
+
+interface Bell extends Disposable {
+  /** True when something happened since the last wait; false when the time is over. */
+  wait(ms: number, signal: AbortSignal): Promise<boolean>;
+}
+
+function listen(ctx: HubContext): Bell {
+  let rang = false;
+  let wake: (() => void) | undefined;
+  const stops = wakeChannels.map((channel) =>
+    ctx.store.listen(channel, () => {
+      rang = true;
+      wake?.();
+    }),
+  );
+  return {
+    async wait(ms, signal) {
+      if (!rang && ms > 0) {
+        const woken = new AbortController();
+        wake = () => woken.abort();
+        await ctx.clock.sleep(ms, AbortSignal.any([signal, woken.signal]));
+        wake = undefined;
+      }
+      if (!rang) return false;
+      await ctx.clock.sleep(gatherMs, signal);
+      rang = false;
+      return true;
+    },
+    [Symbol.dispose]() {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+/** A cheap look, without locks and writes: is a full round worth it? */
+async function hasNews(ctx: HubContext, site: Site, body: SyncBody): Promise<boolean> {
+  const { db } = ctx.store;
+  const order = await db
+    .selectFrom("orders")
+    .select("id")
+    .where("site_id", "=", site.siteId)
+    .where("acknowledged_at", "is", null)
+    .limit(1)
+    .executeTakeFirst();
+  if (order) return true;
+  const session = await db.selectFrom("sites").select("instance_id").where("id", "=", site.siteId).executeTakeFirst();
+  if (session?.instance_id !== body.instance_id) return true;
+  if (await fenced(ctx, site, body)) return true;
+  const workflows = body.free.map((offer) => offer.workflow);
+  if (workflows.length === 0 || body.max_assign === 0) return false;
+  const job = await db
+    .selectFrom("jobs")
+    .select("id")
+    .where("workflow_id", "in", workflows)
+    .where("state", "=", "READY")
+    .where("site_id", "is", null)
+    .where("live_claims", "=", 0)
+    .where("hold", "is", null)
+    .where("ended_at", "is", null)
+    .where((where) => where.or([where("wanted_site", "is", null), where("wanted_site", "=", site.siteId)]))
+    .limit(1)
+    .executeTakeFirst();
+  return job !== undefined;
+}
+
+async function fenced(ctx: HubContext, site: Site, body: SyncBody): Promise<boolean> {
+  for (let start = 0; start < body.held.length; start += 500) {
+    const slice = body.held.slice(start, start + 500);
+    const epochs = new Map(slice.map((entry) => [entry.job, entry.epoch]));
+    const rows = await ctx.store.db
+      .selectFrom("jobs")
+      .select(["id", "epoch", "site_id"])
+      .where("id", "in", [...epochs.keys()])
+      .execute();
+    if (rows.some((row) => row.site_id !== site.siteId || row.epoch !== epochs.get(row.id))) return true;
+  }
+  return false;
+}

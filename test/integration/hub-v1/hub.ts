@@ -1,0 +1,131 @@
+/** Hubs for the tests of /siteagent/v1/: listening sockets over a real store, with users of every role and sites. */
+import { describe } from "vitest";
+import fastify, { type FastifyInstance } from "fastify";
+import { systemClock } from "../../../src/common/clock.ts";
+import { silentLogger } from "../../../src/common/logger.ts";
+import { TokenKeys } from "../../../src/hub/auth/keys.ts";
+import { parseHubConfig } from "../../../src/hub/config.ts";
+import type { HubContext } from "../../../src/hub/context.ts";
+import { installHttp } from "../../../src/hub/http.ts";
+import { openPostgresStore } from "../../../src/hub/store/postgres.ts";
+import { openSqliteStore } from "../../../src/hub/store/sqlite.ts";
+import type { Store } from "../../../src/hub/store/types.ts";
+import { v1Routes } from "../../../src/hub/v1/routes.ts";
+import { createHubClient, type HubClient } from "../../../src/sdk/client.ts";
+import { type Role, roles } from "../../../src/wire/user-api.ts";
+import { describeWithEngine } from "../../helpers/engines/index.ts";
+import { freshDatabase } from "../../helpers/engines/postgres.ts";
+
+export type StoreKind = "sqlite" | "postgres";
+
+/** The same tests on both stores. */
+export function onBothStores(title: string, tests: (kind: StoreKind) => void): void {
+  describe(`${title} (sqlite)`, () => tests("sqlite"));
+  describeWithEngine("postgres", `${title} (postgres)`, () => tests("postgres"));
+}
+
+export interface TestHub extends AsyncDisposable {
+  readonly url: string;
+  readonly ctx: HubContext;
+  readonly app: FastifyInstance;
+  /** A client with the role of its user: `viewer`, `submitter`, `operator`, `admin`, or any name given. */
+  client(role: Role, name?: string): Promise<HubClient>;
+  /** The bearer token of a site (made when there is none yet). */
+  siteToken(site: string): Promise<string>;
+  userToken(role: Role, name?: string): Promise<string>;
+}
+
+/** One hub on a store of its own, or on the database of another (PostgreSQL). */
+export async function startTestHub(
+  kind: StoreKind,
+  shared?: { readonly url: string },
+): Promise<TestHub & { databaseUrl: string }> {
+  await using stack = new AsyncDisposableStack();
+  const database = kind === "postgres" && !shared ? stack.use(await freshDatabase()) : undefined;
+  const databaseUrl = shared?.url ?? database?.url ?? "";
+  const store = stack.use(await openStore(kind, databaseUrl));
+  const hub = await serve(store);
+  stack.defer(() => hub.app.close());
+  const clients = stack.use(new AsyncDisposableStack());
+  const owned = stack.move();
+  return {
+    ...hub,
+    databaseUrl,
+    async client(role, name = role) {
+      const client = createHubClient({ url: hub.url, token: await hub.userToken(role, name) });
+      clients.use(client);
+      return client;
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function openStore(kind: StoreKind, url: string): Promise<Store> {
+  return kind === "sqlite" ? openSqliteStore(":memory:") : openPostgresStore({ url, log: silentLogger });
+}
+
+async function serve(store: Store): Promise<Omit<TestHub, "client" | typeof Symbol.asyncDispose>> {
+  const config = parseHubConfig({ store: { kind: "sqlite", path: ":memory:" } }, () => ({}));
+  const keys = new TokenKeys(store, systemClock, { lifetimeMs: 3_600_000, rotateAfterMs: 86_400_000 });
+  let url = "";
+  const ctx: HubContext = {
+    store,
+    config,
+    clock: systemClock,
+    log: silentLogger,
+    keys,
+    baseUrl: () => url,
+    typesAssigned: [],
+    features: [],
+  };
+  const app = fastify({ routerOptions: { maxParamLength: 4096 }, forceCloseConnections: true });
+  installHttp(app, ctx);
+  await v1Routes(app, ctx);
+  url = await app.listen({ host: "127.0.0.1", port: 0 });
+  return {
+    url,
+    ctx,
+    app,
+    async userToken(role, name = role) {
+      await addUser(store, name, role);
+      return keys.sign(`user:${name}`);
+    },
+    async siteToken(site) {
+      await addSite(store, site);
+      return keys.sign(`client:c-${site}`);
+    },
+  };
+}
+
+async function addUser(store: Store, username: string, role: Role): Promise<void> {
+  if (!roles.includes(role)) throw new Error(`no role '${role}'`);
+  await store.db
+    .insertInto("users")
+    .values({
+      username,
+      password_hash: "-",
+      email: null,
+      full_name: null,
+      site_admin: "[]",
+      disabled: 0,
+      role,
+      created_at: Date.now(),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+async function addSite(store: Store, id: string): Promise<void> {
+  const now = Date.now();
+  const doc = JSON.stringify({ id, capability_ids: [] });
+  await store.db
+    .insertInto("sites")
+    .values({ id, doc, created_at: now, info: null, last_seen_at: null, session_epoch: 0, instance_id: null })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  await store.db
+    .insertInto("site_clients")
+    .values({ id: `c-${id}`, site_id: id, secret_hash: "-", created_at: now })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
