@@ -5,6 +5,7 @@ import { checkFits, checkResources } from "../jobs/resources.ts";
 import { checkCommand, checkTemplate, type TemplateUse } from "../jobs/template.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
+import { expandRemote } from "./urls.ts";
 
 type AppSettings = Compiling["settings"]["apps"][string];
 
@@ -160,7 +161,7 @@ async function compileFiles(
   compiling: Compiling,
   path: readonly PropertyKey[],
   app: AppSettings,
-): Promise<Pick<App, "parameters" | "hooks">> {
+): Promise<Pick<App, "parameters" | "hooks" | "inputs" | "outputs">> {
   const parameters = { ...app.parameters };
   for (const [name, spec] of Object.entries(app.parameters)) {
     if (spec.type !== "secret") continue;
@@ -177,7 +178,21 @@ async function compileFiles(
     checkReadable(compiling, [...path, "hooks", name, "module"], module);
     hooks[name] = { ...hook, module };
   }
-  return { parameters, hooks };
+  return { parameters, hooks, ...withRemotes(compiling, app) };
+}
+
+function withRemotes({ settings: { remotes } }: Compiling, app: AppSettings): Pick<App, "inputs" | "outputs"> {
+  const inputs = Object.entries(app.inputs).map(([name, input]) => [
+    name,
+    { ...input, from: expandRemote(input.from, remotes) },
+  ]);
+  const outputs = Object.entries(app.outputs).map(([name, output]) => {
+    return [name, output.to === undefined ? output : { ...output, to: expandRemote(output.to, remotes) }];
+  });
+  return {
+    inputs: Object.fromEntries(inputs) as App["inputs"],
+    outputs: Object.fromEntries(outputs) as App["outputs"],
+  };
 }
 
 /** What the site as a whole sets: defaults where the text has nothing, refusal where an app asks for more than the ceiling. */

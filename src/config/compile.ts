@@ -11,7 +11,7 @@ import { inputSchemaOf } from "./json-schema.ts";
 import type { Registries } from "./registries.ts";
 import { defaultSlots, type SiteSettings, siteSchema } from "./site-schema.ts";
 import type { Site, SiteAgent, SiteApi, SiteHost, SiteTarget } from "./types.ts";
-import { checkUrlPrefix } from "./urls.ts";
+import { checkUrlRule, privateFlaw } from "./urls.ts";
 import { problemsOf } from "./zod-problems.ts";
 
 export interface CompileOptions {
@@ -253,7 +253,7 @@ function checkRemotes({ settings, registries, loaded }: Compiling): void {
         allowed: "another name",
       });
     }
-    const problem = checkUrlPrefix(remote.url, registries.schemes);
+    const problem = checkUrlRule(remote.url, registries.schemes, "plain");
     if (problem) loaded.report.add({ path: [...path, "url"], ...problem });
   }
 }
@@ -261,8 +261,14 @@ function checkRemotes({ settings, registries, loaded }: Compiling): void {
 function checkPolicy({ settings, registries, loaded }: Compiling): void {
   for (const side of ["sources", "destinations"] as const) {
     for (const [index, text] of settings.policy[side].entries()) {
-      const problem = checkUrlPrefix(text, registries.schemes);
+      const problem = checkUrlRule(text, registries.schemes);
       if (problem) loaded.report.add({ path: ["policy", side, index], ...problem });
     }
+  }
+  for (const [index, entry] of settings.policy.allow_private.entries()) {
+    const message = privateFlaw(entry);
+    if (message === undefined) continue;
+    const allowed = "10.1.2.3, 10.0.0.0/8, store.lab.example.org";
+    loaded.report.add({ path: ["policy", "allow_private", index], message, value: entry, allowed });
   }
 }

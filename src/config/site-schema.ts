@@ -121,16 +121,19 @@ const targetSchema = z
   .catchall(z.json())
   .meta({ description: "a place to run; further keys belong to the launcher" });
 
-const urlPrefix = z
-  .string()
-  .min(1)
-  .max(4096)
-  .meta({ description: "a URL: allows its scheme, host, port and all below its path" });
+const urlPrefix = z.string().min(1).max(4096).meta({ description: "a URL; stands for itself and all below its path" });
 
 const policySchema = z
   .strictObject({
-    sources: z.array(urlPrefix).max(1000).default([]).meta({ description: "where inputs may come from" }),
-    destinations: z.array(urlPrefix).max(1000).default([]).meta({ description: "where outputs may go" }),
+    sources: z.array(urlPrefix).max(1000).default([]).meta({
+      description: "where inputs may come from: scheme://host[:port]/path/; the host may begin with *. or be *",
+    }),
+    destinations: z.array(urlPrefix).max(1000).default([]).meta({ description: "where outputs may go, written alike" }),
+    allow_private: z
+      .array(z.string().min(1).max(255))
+      .max(1000)
+      .default([])
+      .meta({ description: "private addresses, networks (CIDR) or host names that allowed hosts may lie in" }),
   })
   .meta({ description: "what URLs of jobs are allowed; empty: none" });
 
@@ -153,7 +156,7 @@ export const siteSchema = z
       .meta({ description: "where commands run and files live" }),
     targets: z
       .record(nameSchema, targetSchema)
-      .default({ local: { host: "here", launcher: "local" } })
+      .prefault({ local: { host: "here", launcher: "local" } })
       .meta({ description: "named places to run" }),
     remotes: z
       .record(

@@ -70,10 +70,11 @@ export interface SiteTarget {
   readonly settings: JsonObject;
 }
 
-/** What URLs a site reads from and writes to. An entry allows its scheme, host, port and everything below its path. */
+/** What URLs a site reads from and writes to, as src/transfer/policy.ts reads it. */
 export interface SitePolicy {
   readonly sources: readonly string[];
   readonly destinations: readonly string[];
+  readonly allow_private: readonly string[];
 }
 
 /** A site file after parsing, defaults and all checks. Immutable; a job keeps the digest it started with. */
@@ -88,7 +89,7 @@ export interface Site {
   readonly agent: SiteAgent;
   readonly hosts: Readonly<Record<string, SiteHost>>;
   readonly targets: Readonly<Record<string, SiteTarget>>;
-  /** Short names for URLs: `archive:/x` stands for `<url>/x`. */
+  /** Short names for URLs: `archive:/x` stands for `<url>/x`. Apps are compiled with the URL in its place. */
   readonly remotes: Readonly<Record<string, { readonly url: string }>>;
   readonly policy: SitePolicy;
   /** Ceiling of each of stdout and stderr as stored; an app's own cap cannot be higher. */

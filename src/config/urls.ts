@@ -1,55 +1,57 @@
-/** What is wrong with a URL that stands for itself and all below it, if anything. */
-export function checkUrlPrefix(
+import { isFault } from "../common/fault.ts";
+import { quoted } from "../common/nearest.ts";
+import { compilePolicy, parseRule } from "../transfer/policy.ts";
+
+export interface UrlProblem {
+  readonly message: string;
+  readonly value?: string;
+  readonly allowed?: string;
+  readonly known?: readonly string[];
+}
+
+const example = "scheme://host[:port]/path/, as https://data.example.org/ or file:///data/";
+
+/** What is wrong with a URL that stands for all below it, if anything; `plain`: wildcards in the host are no use there. */
+export function checkUrlRule(
   text: string,
   schemes: readonly string[],
-):
-  | { readonly message: string; readonly value?: string; readonly allowed?: string; readonly known?: readonly string[] }
-  | undefined {
-  const example = "as https://data.example.org/ or file:///data/";
+  kind: "rule" | "plain" = "rule",
+): UrlProblem | undefined {
+  if (/\/\/[^/]*@/.test(text)) return { message: "a URL with user or password", allowed: "a URL without them" };
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
-  const url = URL.parse(text);
-  if (!url || scheme === undefined) {
-    return { message: `'${text}' is not a URL`, value: text, allowed: `scheme, host and path prefix, ${example}` };
-  }
-  if (url.username !== "" || url.password !== "")
-    return { message: "a URL with user or password", allowed: "a URL without them" };
+  if (scheme === undefined) return { message: `${quoted(text)} is not a URL`, value: text, allowed: example };
   if (!schemes.includes(scheme)) {
     return { message: `'${scheme}' is not a scheme that this version moves files by`, value: scheme, known: schemes };
   }
-  if (url.search !== "" || url.hash !== "") {
-    return {
-      message: `'${text}' has a query or fragment`,
-      value: text,
-      allowed: `scheme, host and path prefix, ${example}`,
-    };
-  }
-  if (/[{}*?\s]|%2e|(^|\/)\.\.?(\/|$)/i.test(text)) {
-    return {
-      message: `'${text}' holds signs that a prefix cannot have`,
-      value: text,
-      allowed: `a plain path without .., blanks, * and {}`,
-    };
+  const parsed = parseRule(text);
+  if (!parsed.ok)
+    return { message: `${quoted(text)} cannot be used: ${parsed.problem}`, value: text, allowed: example };
+  if (/[{}]/.test(text)) return { message: `${quoted(text)} holds { or }`, value: text, allowed: example };
+  if (kind === "plain" && parsed.rule.hosts !== "this") {
+    return { message: `${quoted(text)} names no single host`, value: text, allowed: example };
   }
   return undefined;
 }
 
+/** What is wrong with an entry of `policy.allow_private`, if anything. */
+export function privateFlaw(entry: string): string | undefined {
+  try {
+    compilePolicy({ sources: [], destinations: [], allow_private: [entry] });
+    return undefined;
+  } catch (error) {
+    if (!isFault(error, "CONFIG")) throw error;
+    return `${quoted(entry)} is not an address, a network or a host name`;
+  }
+}
+
 /**
- * `archive:/x/y` with the remote `archive` → its URL with `/x/y` below; any other text comes back as it is. The path cannot leave
- * the remote: undefined when it would.
+ * A template that begins with the name of a remote (`archive:/x/{{sample}}`) with the remote's URL in its place; any other comes back
+ * as it is. The rest cannot leave the remote: `..` is refused when the template is filled.
  */
-export function expandRemote(
-  text: string,
-  remotes: Readonly<Record<string, { readonly url: string }>>,
-): string | undefined {
-  const match = /^([a-z][a-z0-9_-]+):(.*)$/s.exec(text);
+export function expandRemote(template: string, remotes: Readonly<Record<string, { readonly url: string }>>): string {
+  const match = /^([a-z][a-z0-9_-]+):\/(?!\/)(.*)$/s.exec(template);
   const name = match?.[1] ?? "";
   const remote = Object.hasOwn(remotes, name) ? remotes[name] : undefined;
-  if (!remote) return text;
-  const rest = match?.[2] ?? "";
-  if (rest.startsWith("//")) return undefined;
-  const base = remote.url.endsWith("/") ? remote.url : `${remote.url}/`;
-  const full = URL.parse(base + rest.replace(/^\//, ""));
-  const prefix = URL.parse(base);
-  if (!full || !prefix || !full.href.startsWith(prefix.href)) return undefined;
-  return full.href;
+  if (!remote) return template;
+  return `${remote.url.replace(/\/$/, "")}/${match?.[2] ?? ""}`;
 }

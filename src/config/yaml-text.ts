@@ -42,6 +42,8 @@ export function parseYaml(text: string, file: string): ParsedYaml {
   } catch (error) {
     return unusable(file, textOf(error)); // a stack error on absurd nesting
   }
+  if (document.errors.some(({ code }) => code === "RESOURCE_EXHAUSTION"))
+    return unusable(file, "nested too deeply to be read");
   const at = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1) };

@@ -162,7 +162,8 @@ export const appSchema = z.strictObject({
   umask: z
     .string()
     .regex(/^0?[0-7]{3}$/, 'three octal digits in quotes, as "027"')
-    .default("077"),
+    .default("077")
+    .meta({ description: 'three octal digits in quotes, as "027"' }),
   max_output: size().prefault("1GiB").meta({ description: "cap of each of stdout and stderr as stored" }),
   stdin: z.enum(["none"]).default("none"),
   max_running: z.int().min(1).optional().meta({ description: "attempts of this app at the same time on this site" }),

@@ -1,0 +1,282 @@
+/** Every kind of bad input names file, line, column, value, what is allowed and the nearest word. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
+import { head, problemsOf, rawProblemsOf, writeSecret } from "./files.ts";
+import { loadSite } from "../../../src/config/compile.ts";
+import { builtInRegistries } from "../../../src/config/registries.ts";
+import { isFault } from "../../../src/common/fault.ts";
+import { writeFile } from "node:fs/promises";
+
+let directory: TemporaryDirectory;
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+});
+afterEach(async () => {
+  await directory[Symbol.asyncDispose]();
+});
+
+const app = (lines: string): string => `${head}apps:
+  b:
+    workflow: w
+    target: local
+${lines.replace(/^/gm, "    ")}
+`;
+
+describe("text that is no YAML of ours", () => {
+  it.each<[string, string, RegExp]>([
+    ["a key twice", "site: a\nsite: b\n", /^site\.yaml:2:1: a key that is there twice/],
+    ["a broken mapping", "site: [a\napi: {}\n", /^site\.yaml:2:/],
+    ["a tab", "site:\n\t- a\n", /^site\.yaml:2:1: /],
+    ["two documents", "site: a\n---\nsite: b\n", /^site\.yaml:2:1: more than one YAML document/],
+    ["an unknown tag", "site: !env HOME\n", /^site\.yaml:1:7: Unresolved tag: !env/],
+    ["an unknown alias", "site: *nobody\n", /nobody/],
+    [
+      "a billion laughs",
+      `a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c]\n`,
+      /Excessive alias count/,
+    ],
+    ["absurd nesting", `site: ${"[".repeat(5000)}${"]".repeat(5000)}\n`, /nested/],
+    ["deep nesting", `site: ${"[".repeat(80)}${"]".repeat(80)}\n`, /nested deeper than 64 levels/],
+    ["an empty file", "", /'site' is missing/],
+    ["a list", "- a\n", /a list with 1 entries does not fit; allowed: a mapping|expected/],
+  ])("refuses %s", async (_what, text, message) => {
+    expect((await problemsOf(directory, text)).join("\n")).toMatch(message);
+  });
+
+  it.each<[string, string | Buffer | undefined, RegExp]>([
+    ["a file that is not there", undefined, /no such file/],
+    ["bytes that are no UTF-8", Buffer.from([0x73, 0xff, 0xfe]), /is not UTF-8 text/],
+    ["a file of 5 MB", "#".repeat(5_000_000), /5000000 bytes; at most 4194304 are read/],
+  ])("refuses %s", async (_what, content, message) => {
+    if (content !== undefined) await writeFile(directory.join("site.yaml"), content);
+    const error: unknown = await loadSite(directory.join("site.yaml"), builtInRegistries).catch(
+      (caught: unknown) => caught,
+    );
+    expect(isFault(error, "CONFIG")).toBe(true);
+    expect(String(error)).toMatch(message);
+  });
+});
+
+describe("values that do not fit the schema", () => {
+  it("names all of them at once, in the order of the text", async () => {
+    const text = `site: lab a
+api: {url: https://x.example.org, clientid: a, client_secret: hunter2, poll: 5 parsecs, dialect: hubb}
+hosts:
+  here: {workdir: 7}
+targets:
+  local: {host: here, launcher: local, slots: 0}
+apps:
+  9a: {}
+  b:
+    workflow: w
+    command: []
+    target: local
+    parameters: {p: {type: strin}, q: {type: string, patern: x}}
+    hooks: {preprocess: {comand: [x]}, prep: {}}
+    retry: {on: [timout], attempts: many}
+    runtime: ptty
+    max_output: 1 stone
+    umask: 027
+`;
+    expect(await problemsOf(directory, text)).toEqual([
+      "site.yaml:1:7: site: 'lab a' does not fit; allowed: a name: letters, digits, _ . -, at most 128",
+      "site.yaml:2:1: api.client_id: 'client_id' is missing; allowed: text (id of the site's client, as central gave it)",
+      "site.yaml:2:35: api.clientid: unknown key 'clientid'; allowed: url, client_id, client_secret, dialect, poll, timeout, ca_file, allow_http; nearest: 'client_id'",
+      "site.yaml:2:63: api.client_secret: a secret is never written into this file; allowed: {file: …} or {credential: …} (where the secret lies: {file: PATH} or {credential: NAME})",
+      "site.yaml:2:78: api.poll: '5 parsecs' is not a duration; allowed: 250ms, 10s, 5m, 2h, 1d, 1h30m, D-HH:MM:SS",
+      "site.yaml:2:98: api.dialect: 'hubb' does not fit; allowed: auto, nmdc, hub; nearest: 'hub'",
+      "site.yaml:4:19: hosts.here.workdir: '7' does not fit; allowed: text (directory below which all directories of jobs lie; default for a local host: <state_dir>/work)",
+      "site.yaml:6:47: targets.local.slots: '0' does not fit; allowed: at least 1",
+      "site.yaml:8:3: apps.9a: '9a' is not a name that can be used; allowed: a name: a letter, then letters, digits, _ or -, at most 64",
+      "site.yaml:11:14: apps.b.command: a list with 0 entries does not fit; allowed: a list with at least 1",
+      "site.yaml:13:28: apps.b.parameters.p.type: 'strin' does not fit; allowed: string, integer, number, boolean, secret; nearest: 'string'",
+      "site.yaml:13:54: apps.b.parameters.q.patern: unknown key 'patern'; allowed: type, description, from, required, default, pattern, enum, min_length, max_length, allow_leading_dash; nearest: 'pattern'",
+      "site.yaml:14:13: apps.b.hooks.preprocess.command: 'command' is missing; allowed: a list (argv, run on the target's host in the work directory)",
+      "site.yaml:14:26: apps.b.hooks.preprocess.comand: unknown key 'comand'; allowed: command, timeout, module; nearest: 'command'",
+      "site.yaml:14:40: apps.b.hooks.prep: unknown key 'prep'; allowed: preprocess, postprocess, handle_error, handle_timeout",
+      "site.yaml:15:18: apps.b.retry.on[0]: 'timout' does not fit; allowed: one of timeout, node, oom, launch, status-lost, exit, exit:CODE, signal, signal:NAME",
+      "site.yaml:15:37: apps.b.retry.attempts: 'many' does not fit; allowed: a whole number",
+      "site.yaml:16:14: apps.b.runtime: 'ptty' does not fit; allowed: plain, pty; nearest: 'pty'",
+      "site.yaml:17:17: apps.b.max_output: '1 stone' is not a size; allowed: a number of bytes, or with KiB, MiB, GiB, TiB, kB, MB, GB, TB",
+      `site.yaml:18:12: apps.b.umask: '27' does not fit; allowed: text (three octal digits in quotes, as "027")`,
+    ]);
+  });
+
+  it("never shows a secret that somebody wrote into the file", async () => {
+    for (const value of [
+      "hunter2",
+      "{value: hunter2}",
+      "{file: [hunter2]}",
+      "[hunter2]",
+      "{credential: 'hunter 2 hunter2'}",
+    ]) {
+      const text = `site: a\napi: {url: https://x.example.org, client_id: a, client_secret: ${value}}\napps: {}\n`;
+      const problems = await rawProblemsOf(directory, text);
+      expect(problems.length).toBeGreaterThan(0);
+      expect(JSON.stringify(problems)).not.toContain("hunter2");
+    }
+  });
+});
+
+describe("things that do not fit each other", () => {
+  it.each<[string, string, readonly (string | RegExp)[]]>([
+    [
+      "names that are not there",
+      `${head}targets: {cpu: {host: her, launcher: locl}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpuu}}\n`,
+      [
+        "site.yaml:3:23: targets.cpu.host: 'her' is not a host of this file; allowed: here; nearest: 'here'",
+        "site.yaml:3:38: targets.cpu.launcher: 'locl' is not a launcher of this version; allowed: local; nearest: 'local'",
+        "site.yaml:5:47: apps.b.target: 'cpuu' is not a target of this file; allowed: cpu; nearest: 'cpu'",
+      ],
+    ],
+    [
+      "a key of another launcher",
+      `${head}targets: {cpu: {host: here, launcher: local, slot: 2}}\napps: {}\n`,
+      [
+        "site.yaml:3:46: targets.cpu.slot: unknown key 'slot'; allowed: host, launcher, slots, cores, memory, gpus; nearest: 'slots'",
+      ],
+    ],
+    [
+      "a workflow that two apps serve",
+      `${head}apps:\n  a: {workflow: w, command: [x], target: local}\n  b: {workflow: w, command: [x], target: local}\n`,
+      [
+        "site.yaml:5:17: apps.b.workflow: workflow 'w' is served by app 'a' already; allowed: one app for each workflow",
+      ],
+    ],
+    [
+      "a host by SSH",
+      `${head}hosts: {here: {}, login: {ssh: {host: a.example.org}}}\napps: {}\n`,
+      [
+        "site.yaml:3:27: hosts.login.ssh: hosts reached by SSH are not available in this version; allowed: a host of this machine: {workdir: PATH}",
+      ],
+    ],
+    [
+      "policy rules that are none",
+      `${head}policy: {sources: [htp://x/, "https://a.example.org/?x", "https://u:hunter2@a.example.org/"], allow_private: [10.0.0.0/99]}\napps: {}\n`,
+      [
+        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, http, https; nearest: 'http'",
+        /^site\.yaml:3:30: policy\.sources\[1\]: 'https:\/\/a\.example\.org\/\?x' cannot be used: a rule has no query; allowed: scheme/,
+        "site.yaml:3:58: policy.sources[2]: a URL with user or password; allowed: a URL without them",
+        /^site\.yaml:3:\d+: policy\.allow_private\[0\]: '10\.0\.0\.0\/99' is not an address/,
+      ],
+    ],
+    [
+      "remotes that are none",
+      `${head}remotes: {https: {url: "https://a.example.org/"}, attic: {url: "https://*.example.org/"}}\napps: {}\n`,
+      [
+        /^site\.yaml:3:11: remotes\.https: 'https' is the name of a scheme/,
+        /^site\.yaml:3:\d+: remotes\.attic\.url: .*names no single host/,
+      ],
+    ],
+    [
+      "templates with unknown names",
+      app(
+        `command: [x, "{{thread}}", "{{config.x}}", "{{", "{{inputs.red}}"]\nparameters: {threads: {type: integer}}\ninputs: {reads: {from: "{{config.u}}", to: r}}`,
+      ),
+      [
+        "site.yaml:7:18: apps.b.command[1]: '{{thread}}' at column 3 of '{{thread}}' is unknown; allowed: threads, inputs.reads, in, work, attempt, token; nearest: 'threads'",
+        /^site\.yaml:7:32: apps\.b\.command\[2\]: .*commands take declared parameters only; allowed: a parameter with from: config\.x/,
+        /^site\.yaml:7:48: apps\.b\.command\[3\]: '\{\{' at column 1 of '\{\{' has no '\}\}'/,
+        /^site\.yaml:7:54: apps\.b\.command\[4\]: .* is unknown; .*nearest: 'inputs\.reads'/,
+      ],
+    ],
+    [
+      "parameters that contradict themselves",
+      app(
+        `command: [x]\nparameters: {p: {type: string, pattern: "(?=x)"}, t: {type: integer, default: 9, maximum: 8}, in: {type: boolean}}`,
+      ),
+      [
+        /^site\.yaml:8:45: apps\.b\.parameters\.p\.pattern: '\(\?=x\)' is not a pattern/,
+        "site.yaml:8:83: apps.b.parameters.t.default: '9' is out of range; allowed: a whole number from 0 to 8",
+        /^site\.yaml:8:\d+: apps\.b\.parameters\.in: 'in' has a meaning of its own/,
+      ],
+    ],
+    [
+      "paths that leave their place, or meet",
+      app(
+        `command: [x]\ninputs: {a: {from: "{{config.u}}", to: ../x}, b: {from: "{{config.u}}", to: y}, c: {from: "{{config.u}}", to: y/}}\noutputs: {o: {from: "*.json"}, p: {from: /etc/passwd}, q: {from: "{{token}}"}}`,
+      ),
+      [
+        /8:44: apps\.b\.inputs\.a\.to: '\.\.\/x' leaves its directory/,
+        /inputs\.c\.to: 'y\/' is the place of input 'b'/,
+        /outputs\.o\.from: '\*\.json' holds signs of a pattern; allowed: .*kind: glob/,
+        /outputs\.p\.from: '\/etc\/passwd' is not a relative path/,
+        /outputs\.q\.from: '\{\{token\}\}' is a template/,
+      ],
+    ],
+    [
+      "more than the target or the site allows",
+      `${head}max_output: 1MiB\nhooks: {max_timeout: 1m}\ntargets: {t: {host: here, launcher: local, cores: 2}}\napps:\n  b: {workflow: w, command: [x], target: t, resources: {cores: 4, nodes: 2}, max_output: 2MiB, hooks: {postprocess: {command: [y]}}}\n`,
+      [
+        /7:64: apps\.b\.resources\.cores: '4' cores are more than target 't' has; allowed: at most 2/,
+        /resources\.nodes: '2' nodes are more than target 't' has; allowed: at most 1/,
+        /max_output: '2097152' bytes are more than the site's max_output; allowed: at most 1048576/,
+        /hooks\.postprocess\.timeout: '300000' ms are more than the site's hooks\.max_timeout; allowed: at most 60000 ms/,
+      ],
+    ],
+    [
+      "variables that nobody may hand on or set",
+      `${head}agent: {environment: [NODE_OPTIONS, HOME]}\napps: {b: {workflow: w, command: [x], target: local, environment: {SITEAGENT_X: y}}}\n`,
+      [
+        /3:23: agent\.environment\[0\]: 'NODE_OPTIONS' is never handed on/,
+        /4:68: apps\.b\.environment\.SITEAGENT_X: 'SITEAGENT_X' is set by siteagent/,
+      ],
+    ],
+    [
+      "commands that jobs could rewrite",
+      app(
+        `command: ["{{tool}}", x]\nparameters: {tool: {type: string}}\nhooks: {preprocess: {command: [sh, -c, "echo {{tool}}"]}}`,
+      ),
+      [
+        /7:15: apps\.b\.command\[0\]: the program .* would be chosen by the job/,
+        /hooks\.preprocess\.command\[2\]: .* into the text of 'sh', where they are code/,
+      ],
+    ],
+    [
+      "addresses of the API that are none, or leak",
+      `site: a\napi: {url: "http://api.example.org/", client_id: a, client_secret: {file: secret}, poll: 1ms}\napps: {}\n`,
+      [
+        /2:12: api\.url: .* would send the client secret in clear/,
+        "site.yaml:2:90: api.poll: '1ms' is too short; allowed: at least 50ms",
+      ],
+    ],
+  ])("names %s", async (_what, text, expected) => {
+    const problems = await problemsOf(directory, text);
+    expect(problems).toHaveLength(expected.length);
+    for (const [index, wanted] of expected.entries()) {
+      if (typeof wanted === "string") expect(problems[index]).toBe(wanted);
+      else expect(problems[index]).toMatch(wanted);
+    }
+  });
+});
+
+describe("secrets", () => {
+  const text = `${head}apps: {}\n`;
+  it.each<[string, string, number, RegExp]>([
+    ["readable by the group", "x", 0o640, /has mode '0640', allowed are 0600 and 0400; allowed: chmod 600 '/],
+    ["readable by all", "x", 0o604, /has mode '0604'/],
+    ["empty", "\n", 0o600, /is empty/],
+    ["a megabyte long", "x".repeat(1_000_000), 0o600, /'1000000' bytes/],
+  ])("refuses a file that is %s", async (_what, content, mode, message) => {
+    await writeSecret(directory, content, mode);
+    await writeFile(directory.join("site.yaml"), text);
+    await expect(loadSite(directory.join("site.yaml"), builtInRegistries, { env: {} })).rejects.toThrow(message);
+  });
+
+  it("refuses a file that is not there, and a directory", async () => {
+    const missing = text.replace("{file: secret}", "{file: nothing}");
+    expect((await problemsOf(directory, missing))[0]).toMatch(
+      /^site\.yaml:2:71: api\.client_secret: the secret 'nothing' cannot be read: ENOENT/,
+    );
+    expect((await problemsOf(directory, text.replace("{file: secret}", "{file: .}")))[0]).toMatch(
+      /is not a plain file/,
+    );
+  });
+
+  it("finds systemd credentials, and says when there are none", async () => {
+    const credential = text.replace("{file: secret}", "{credential: api}");
+    expect((await problemsOf(directory, credential))[0]).toMatch(
+      /credential 'api' cannot be found: CREDENTIALS_DIRECTORY is not set/,
+    );
+  });
+});

@@ -1,0 +1,176 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { isFault } from "../../../src/common/fault.ts";
+import { loadSite, parseSite } from "../../../src/config/compile.ts";
+import { builtInRegistries } from "../../../src/config/registries.ts";
+import { readSecret } from "../../../src/config/secrets.ts";
+import { showSite } from "../../../src/config/show.ts";
+import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
+import { head, load, writeSecret } from "./files.ts";
+
+let directory: TemporaryDirectory;
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+});
+afterEach(async () => {
+  await directory[Symbol.asyncDispose]();
+});
+
+const small = `${head}apps: {b: {workflow: w, command: [x], target: local}}\n`;
+
+describe("loadSite", () => {
+  it("gives defaults, milliseconds, bytes and absolute paths", async () => {
+    const site = await load(directory, small, { SITEAGENT_STATE_DIR: "/s", SITEAGENT_RUNTIME_DIR: "/r" });
+    expect(site).toMatchObject({
+      file: directory.join("site.yaml"),
+      id: "lab-a",
+      api: { url: "https://api.example.org", dialect: "auto", pollMs: 15_000, timeoutMs: 30_000, clientId: "sys0a1" },
+      agent: { stateDir: "/s", runtimeDir: "/r", keepMs: 604_800_000, report: "minimal", claim: true, environment: [] },
+      hosts: { here: { name: "here", kind: "local", workdir: "/s/work" } },
+      targets: { local: { host: "here", launcher: "local", cores: undefined } },
+      policy: { sources: [], destinations: [], allow_private: [] },
+      maxOutputBytes: 2 ** 30,
+      hooks: { maxTimeoutMs: 3_600_000, maxOutputBytes: 2 ** 20 },
+      apps: { b: { name: "b", workflow: "w", grace: 30_000, umask: "077" } },
+    });
+    expect(site.targets["local"]?.slots).toBeGreaterThan(0);
+    expect(site.api.clientSecret.path).toBe(directory.join("secret"));
+    expect(await readSecret(site.api.clientSecret)).toBe("s3cret");
+    expect(JSON.stringify(site)).not.toContain("s3cret");
+  });
+
+  it("resolves ~ and relative paths against home and the file's directory", async () => {
+    const site = await load(directory, `${small}hosts: {here: {workdir: ~/w}, other: {workdir: ../w/./x/}}\n`);
+    expect(site.hosts["here"]?.workdir).toBe(directory.join("w"));
+    expect(site.hosts["other"]?.workdir).toBe(join(directory.path, "..", "w", "x"));
+  });
+
+  it("takes systemd credentials", async () => {
+    await writeSecret(directory, "from systemd\n", 0o440);
+    const text = small.replace("{file: secret}", "{credential: secret}");
+    const file = directory.join("site.yaml");
+    const site = await parseSite(text, file, builtInRegistries, { env: { CREDENTIALS_DIRECTORY: directory.path } });
+    expect(site.api.clientSecret.label).toBe("credential secret");
+    expect(await readSecret(site.api.clientSecret)).toBe("from systemd");
+  });
+
+  it("notices a secret that became readable for others", async () => {
+    const site = await load(directory, small);
+    await writeSecret(directory, "new", 0o644);
+    await expect(readSecret(site.api.clientSecret)).rejects.toSatisfy((error) => isFault(error, "SECRET"));
+  });
+
+  it("has a digest of the settings, not of layout and comments, and one for each app", async () => {
+    const first = await load(
+      directory,
+      `${head}apps: {b: {workflow: w, command: [x], target: local}, c: {workflow: v, command: [y], target: local}}\n`,
+    );
+    const same = await load(
+      directory,
+      `# other layout\n${head}apps:\n  c: {command: [y], workflow: v, target: local, grace: 30s}\n  b: {workflow: w, target: local, command: [x]}\n`,
+    );
+    const other = await load(
+      directory,
+      `${head}apps: {b: {workflow: w, command: [x], target: local}, c: {workflow: v, command: [z], target: local}}\n`,
+    );
+    expect(same.digest).toBe(first.digest);
+    expect(other.digest).not.toBe(first.digest);
+    expect(other.appDigests["b"]).toBe(first.appDigests["b"]);
+    expect(other.appDigests["c"]).not.toBe(first.appDigests["c"]);
+  });
+
+  it("puts remotes, the site's retry and its ceiling into the apps", async () => {
+    const site = await load(
+      directory,
+      `${head}remotes: {archive: {url: "https://ar.example.org/in/"}}
+retry: {attempts: 4}
+max_output: 1MiB
+apps:
+  a: {workflow: w, command: [x], target: local, inputs: {i: {from: "archive:/a/{{config.n}}", to: i}}, outputs: {o: {from: o, to: "archive:/o/{{token}}"}}}
+  b: {workflow: v, command: [x], target: local, retry: {attempts: 2}}
+`,
+    );
+    expect(site.apps["a"]).toMatchObject({
+      inputs: { i: { from: "https://ar.example.org/in/a/{{config.n}}" } },
+      outputs: { o: { to: "https://ar.example.org/in/o/{{token}}" } },
+      retry: { attempts: 4 },
+      max_output: 2 ** 20,
+    });
+    expect(site.apps["b"]?.retry.attempts).toBe(2);
+  });
+
+  it("takes kinds of launchers and schemes that the registries add", async () => {
+    const registries = {
+      launchers: {
+        ...builtInRegistries.launchers,
+        mine: { settings: z.strictObject({ speed: z.enum(["fast", "slow"]) }) },
+      },
+      schemes: ["gopher"],
+    };
+    await writeSecret(directory);
+    const text = `${small}targets: {local: {host: here, launcher: mine, speed: fast}}\npolicy: {sources: [gopher://x.example.org/]}\n`;
+    const site = await parseSite(text, directory.join("site.yaml"), registries, { env: {} });
+    expect(site.targets["local"]?.settings).toEqual({ speed: "fast" });
+    const bad = text.replace("speed: fast", "speed: fats");
+    await expect(parseSite(bad, directory.join("site.yaml"), registries, { env: {} })).rejects.toThrow(
+      /targets\.local\.speed: 'fats' does not fit; allowed: fast, slow; nearest: 'fast'/,
+    );
+  });
+
+  it("accepts http to this machine and, if told to, elsewhere", async () => {
+    for (const api of [
+      "url: http://127.0.0.1:8900",
+      "url: 'http://[::1]:8900/'",
+      "allow_http: true, url: http://hub:8900",
+    ]) {
+      const site = await load(directory, small.replace("url: https://api.example.org", api));
+      expect(site.api.url).toMatch(/^http:.*:8900$/);
+    }
+  });
+});
+
+describe("showSite", () => {
+  it("shows every value with its origin, and no secret", async () => {
+    await load(directory, `${small}retry: {attempts: 3}\n`);
+    const shown = await showSite(directory.join("site.yaml"), builtInRegistries, {
+      env: { SITEAGENT_STATE_DIR: "/s" },
+    });
+    const byPath = Object.fromEntries(shown.settings.map(({ path, value, origin }) => [path, [value, origin]]));
+    const file = directory.join("site.yaml");
+    expect(byPath).toMatchObject({
+      site: ["lab-a", `${file}:1`],
+      "api.poll": ["15s", "default"],
+      "api.client_secret.file": ["secret", `${file}:2`],
+      "agent.state_dir": ["/s", "default"],
+      "hosts.here.workdir": ["/s/work", "default"],
+      "targets.local.launcher": ["local", "default"],
+      "apps.b.command": [["x"], `${file}:3`],
+      "apps.b.retry.attempts": [3, "site"],
+      "retry.attempts": [3, `${file}:4`],
+    });
+    expect(JSON.stringify(shown)).not.toContain("s3cret");
+  });
+});
+
+describe("config/site.example.yaml", () => {
+  const example = join(import.meta.dirname, "../../../config/site.example.yaml");
+
+  it("compiles as it is, but for the place of the secret", async () => {
+    await writeSecret(directory);
+    const text = (await readFile(example, "utf8")).replace("/etc/siteagent/secret", directory.join("secret"));
+    const site = await parseSite(text, example, builtInRegistries, { env: {} });
+    expect(Object.keys(site.apps)).toEqual(["readqc", "terminal-report"]);
+  });
+
+  it("names every problem of a machine that has no secret yet at its place", async () => {
+    const text = await readFile(example, "utf8");
+    const line = text.split("\n").findIndex((found) => found.includes("client_secret")) + 1;
+    const other = text.replace("/etc/siteagent/secret", directory.join("none"));
+    await expect(parseSite(other, example, builtInRegistries, { env: {} })).rejects.toThrow(
+      new RegExp(`site\\.example\\.yaml:${line}:18: api\\.client_secret`),
+    );
+    await expect(loadSite(directory.join("none.yaml"), builtInRegistries)).rejects.toThrow(/no such file/);
+  });
+});
