@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
 import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import type { HttpTransferOptions } from "../../../src/transfer/http/client.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import type { TransferEngine, TransferItem } from "../../../src/transfer/types.ts";
+import { answerFile, serve, store } from "./servers.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import {
   faultOf,
@@ -21,58 +21,12 @@ import {
   writeTree,
 } from "./setup.ts";
 
-type Handler = (request: IncomingMessage, response: ServerResponse, count: number) => void;
-
-interface ScriptedServer extends AsyncDisposable {
-  readonly url: string;
-  readonly port: number;
-  readonly seen: readonly {
-    readonly method: string;
-    readonly path: string;
-    readonly headers: IncomingMessage["headers"];
-  }[];
-}
-
-/** A real server that answers by script; `count` is the number of earlier requests of the same method. */
-async function serve(handler: Handler): Promise<ScriptedServer> {
-  const seen: { method: string; path: string; headers: IncomingMessage["headers"] }[] = [];
-  const server: Server = createServer((incoming, response) => {
-    const method = incoming.method ?? "";
-    const count = seen.filter((one) => one.method === method).length;
-    seen.push({ method, path: incoming.url ?? "", headers: incoming.headers });
-    handler(incoming, response, count);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}/`,
-    port,
-    seen,
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
-}
-
 const data = Buffer.alloc(700_000, "ACGTTGCA-reads-");
 const etag = `"${sha256(data).slice(0, 12)}"`;
 
-/** Answers as a good static server does, ranges included. */
-function answerFile(incoming: IncomingMessage, response: ServerResponse, content: Buffer = data, tag = etag): void {
-  const range = /^bytes=(\d+)-(\d*)$/.exec(incoming.headers.range ?? "");
-  const ifRange = incoming.headers["if-range"];
-  const usable = range && (ifRange === undefined || ifRange === tag);
-  const from = usable ? Number(range[1]) : 0;
-  const to = usable && range[2] !== "" ? Number(range[2]) + 1 : content.byteLength;
-  const part = content.subarray(from, to);
-  response.writeHead(usable ? 206 : 200, {
-    etag: tag,
-    "content-length": part.byteLength,
-    ...(usable ? { "content-range": `bytes ${from}-${from + part.byteLength - 1}/${content.byteLength}` } : {}),
-  });
-  response.end(incoming.method === "HEAD" ? undefined : part);
+/** Answers with the test's own file unless another is given. */
+function answer(incoming: IncomingMessage, response: ServerResponse, content: Buffer = data, tag: string = etag): void {
+  answerFile(incoming, response, content, tag);
 }
 
 /** Sends the headers of the whole file and the first `bytes`, then breaks the connection. */
@@ -126,7 +80,7 @@ describe("fetching", () => {
   test("a whole file, size and digest told by the server", async () => {
     await using server = await serve((incoming, response) => {
       response.setHeader("repr-digest", `sha-256=:${createHash("sha256").update(data).digest("base64")}:`);
-      answerFile(incoming, response);
+      answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url]);
@@ -145,7 +99,7 @@ describe("fetching", () => {
       else if (incoming.url === "/empty") {
         if (incoming.headers.range) response.writeHead(416, { "content-range": "bytes */0" }).end();
         else response.writeHead(200, { "content-length": 0 }).end();
-      } else answerFile(incoming, response);
+      } else answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url]);
@@ -159,7 +113,7 @@ describe("fetching", () => {
   test("goes on where a broken connection ended, with If-Range", async () => {
     await using server = await serve((incoming, response, count) => {
       if (incoming.method === "GET" && count < 3) cutAfter(incoming, response, 150_000);
-      else answerFile(incoming, response);
+      else answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url]);
@@ -179,11 +133,11 @@ describe("fetching", () => {
       const newer = Buffer.alloc(data.byteLength, "the newer file ");
       await using server = await serve((incoming, response, count) => {
         if (incoming.method === "HEAD")
-          answerFile(incoming, response, count === 0 ? data : newer, count === 0 ? etag : '"new"');
+          answer(incoming, response, count === 0 ? data : newer, count === 0 ? etag : '"new"');
         else if (count === 0) cutAfter(incoming, response, 200_000);
         else {
           if (how.endsWith("206")) delete incoming.headers["if-range"];
-          answerFile(incoming, response, newer, '"new"');
+          answer(incoming, response, newer, '"new"');
         }
       });
       await using directory = await temporaryDirectory();
@@ -199,7 +153,7 @@ describe("fetching", () => {
     await using server = await serve((incoming, response, count) => {
       if (incoming.method === "GET" && count === 0) return cutAfter(incoming, response, 300_000);
       delete incoming.headers.range;
-      return answerFile(incoming, response);
+      return answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url]);
@@ -246,7 +200,7 @@ describe("fetching", () => {
   ])("a wrong %s is noticed", async (name, value) => {
     await using server = await serve((incoming, response) => {
       response.setHeader(name, value);
-      answerFile(incoming, response);
+      answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url]);
@@ -258,7 +212,7 @@ describe("fetching", () => {
     await using server = await serve((incoming, response, count) => {
       if (incoming.method === "HEAD" && count === 0) response.writeHead(503, { "retry-after": "7" }).end("busy");
       else if (incoming.method === "GET" && count === 0) response.writeHead(429, { "retry-after": "11" }).end();
-      else answerFile(incoming, response);
+      else answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url]);
@@ -325,7 +279,7 @@ describe("fetching", () => {
       if (incoming.method === "GET" && count === 0) {
         response.writeHead(200, { etag, "content-length": data.byteLength });
         response.write(data.subarray(0, 100_000)); // and then nothing
-      } else answerFile(incoming, response);
+      } else answer(incoming, response);
     });
     await using directory = await temporaryDirectory();
     const fetching = start(directory, [server.url], { idleTimeoutMs: 300 });
@@ -376,7 +330,7 @@ describe("fetching", () => {
 
 describe("redirects and addresses", () => {
   test("an allowed redirect is followed; credentials stay with their origin", async () => {
-    await using store = await serve((incoming, response) => answerFile(incoming, response));
+    await using store = await serve((incoming, response) => answer(incoming, response));
     await using server = await serve((_incoming, response) =>
       response.writeHead(302, { location: `${store.url}real?sig=1` }).end(),
     );
@@ -423,7 +377,7 @@ describe("redirects and addresses", () => {
   });
 
   test("a public name with a private address is refused after DNS, unless it is named", async () => {
-    await using server = await serve((incoming, response) => answerFile(incoming, response));
+    await using server = await serve((incoming, response) => answer(incoming, response));
     await using directory = await temporaryDirectory();
     const resolve = async () => [{ address: "127.0.0.1", family: 4 }];
     const url = `http://data.example.org:${server.port}/`;
@@ -440,7 +394,7 @@ describe("redirects and addresses", () => {
   });
 
   test("one bad address among good ones refuses the name", async () => {
-    await using server = await serve((incoming, response) => answerFile(incoming, response));
+    await using server = await serve((incoming, response) => answer(incoming, response));
     await using directory = await temporaryDirectory();
     const resolve = async () => [
       { address: "127.0.0.1", family: 4 },
@@ -454,7 +408,7 @@ describe("redirects and addresses", () => {
   });
 
   test("localhost works when a rule names it, and not under a wildcard", async () => {
-    await using server = await serve((incoming, response) => answerFile(incoming, response));
+    await using server = await serve((incoming, response) => answer(incoming, response));
     await using directory = await temporaryDirectory();
     const url = `http://localhost:${server.port}/`;
     const named = start(directory, [url]);
@@ -475,28 +429,6 @@ describe("redirects and addresses", () => {
     expect(fault).toMatchObject({ code: "TRANSFER", details: { errno: "ECONNREFUSED", tries: 5 } });
   });
 });
-
-/** A server that keeps what is PUT. */
-async function store(
-  fail: (count: number, incoming: IncomingMessage, response: ServerResponse) => boolean = () => false,
-) {
-  const kept = new Map<string, Buffer>();
-  const server = await serve((incoming, response, count) => {
-    if (incoming.method === "HEAD") {
-      const found = kept.get(incoming.url ?? "");
-      response.writeHead(found ? 200 : 404, found ? { "content-length": found.byteLength } : {}).end();
-      return;
-    }
-    if (fail(count, incoming, response)) return;
-    const chunks: Buffer[] = [];
-    incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
-    incoming.on("end", () => {
-      kept.set(incoming.url ?? "", Buffer.concat(chunks));
-      response.writeHead(201).end();
-    });
-  });
-  return { ...server, kept };
-}
 
 describe("sending", () => {
   test("PUTs with length and digest, and compares the size", async () => {

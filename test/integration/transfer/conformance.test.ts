@@ -1,0 +1,46 @@
+import { mkdir, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
+import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
+import { compilePolicy } from "../../../src/transfer/policy.ts";
+import { describeTransfer } from "../../conformance/transfer.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { store } from "./servers.ts";
+import { fileUrl, writeTree } from "./setup.ts";
+
+describeTransfer("local", async () => {
+  const directory = await temporaryDirectory();
+  await mkdir(directory.join("data"));
+  const rules = [fileUrl(directory.join("data/"))];
+  return {
+    adapter: createLocalTransfer({ policy: compilePolicy({ sources: rules, destinations: rules }) }),
+    url: (path) => `${rules[0] ?? ""}${path}`,
+    forbidden: fileUrl(directory.join("elsewhere/x")),
+    put: async (path, content) => {
+      await writeTree(directory.path, { new: content });
+      await mkdir(dirname(directory.join("data", path)), { recursive: true });
+      await rename(directory.join("new"), directory.join("data", path));
+    },
+    get: (path) => readFile(directory.join("data", path)).catch(() => undefined),
+    [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
+  };
+});
+
+describeTransfer("http", async () => {
+  const server = await store();
+  const rules = [`${server.url}files/`];
+  const adapter = createHttpTransfer({ policy: compilePolicy({ sources: rules, destinations: rules }) });
+  return {
+    adapter,
+    url: (path) => `${server.url}files/${path}`,
+    forbidden: `${server.url}elsewhere/x`,
+    put: async (path, content) => {
+      server.kept.set(`/files/${path}`, Buffer.from(content));
+    },
+    get: async (path) => server.kept.get(`/files/${path}`),
+    [Symbol.asyncDispose]: async () => {
+      await adapter[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+});
