@@ -93,6 +93,7 @@ export class Agent implements AsyncDisposable {
       await acquireInstanceLock({ stateDirectory: stateDir, runtimeDirectory: runtimeDir, clock, log }),
     );
     const agentId = await identity(stateDir);
+    const central = this.#resources.use(await this.#deps.openCentral(parts.site, agentId));
     const { journal, opening } = await openJournal({
       directory: join(stateDir, "journal"),
       clock,
@@ -113,7 +114,7 @@ export class Agent implements AsyncDisposable {
       ledger,
       clock,
       log,
-      central: this.#deps.central,
+      central,
       problems,
       stopping: this.#stop.signal,
       parts,
@@ -121,7 +122,7 @@ export class Agent implements AsyncDisposable {
       onFatal: (fault) => this.#fail(fault),
     });
     this.#core = core;
-    this.#deps.hubOutputs.connect((token) => core.jobs.find((job) => job.token === token));
+    this.#deps.hubOutputs.connect(central, (token) => core.jobs.find((job) => job.token === token));
     this.#resources.defer(() => core.close());
     this.#mode = new ModeSwitch(core);
     const onLost = (): void => this.#fail(asFault(lock.lost.reason, "ALREADY_RUNNING"));

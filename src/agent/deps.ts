@@ -20,7 +20,8 @@ export interface AgentDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;
-  readonly central: Central;
+  /** Called once, when the state directory is ours. Asks nothing yet: central may be down. */
+  readonly openCentral: (site: Site, agentId: string) => Promise<Central>;
   /** Reads the site file and builds the parts; called at start and at each reload. Throws Fault CONFIG and changes nothing then. */
   readonly loadParts: () => Promise<SiteParts>;
   /** Where outputs without destination go; also part of the transfer registry. */

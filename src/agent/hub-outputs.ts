@@ -18,22 +18,19 @@ export class HubOutputs implements TransferAdapter {
   readonly kind = "hub";
   readonly schemes = [hubScheme];
   readonly capabilities = { resume: false, list: false, write: true, digest: true };
-  readonly #central: Central;
+  #central: Central | undefined;
   #jobByToken: (token: string) => HeldJob | undefined = () => undefined;
   readonly #written = new Map<string, { bytes: number; sha256: string }>();
   readonly #kept = new Set<string>();
 
-  constructor(central: Central) {
+  /** Said by the agent at start: where uploads go and how its jobs are found. Before that no URL belongs to a job. */
+  connect(central: Central, jobByToken: (token: string) => HeldJob | undefined): void {
     this.#central = central;
-  }
-
-  /** The agent says how its jobs are found; before that no URL belongs to a job. */
-  connect(jobByToken: (token: string) => HeldJob | undefined): void {
     this.#jobByToken = jobByToken;
   }
 
   async probe(): Promise<Probe> {
-    return this.#central.capabilities.outputs
+    return this.#central?.capabilities.outputs
       ? { ok: true, version: this.#central.dialect }
       : { ok: false, reason: "the central API takes no outputs; they stay on the site" };
   }
@@ -68,13 +65,14 @@ export class HubOutputs implements TransferAdapter {
     const job = isToken(token) ? this.#jobByToken(token) : undefined;
     if (!job) throw new Fault("TRANSFER_REFUSED", `'${url}' belongs to no job of this site`);
     this.#written.set(url, { bytes: info.bytes, sha256: info.sha256 });
-    if (!this.#central.capabilities.outputs) {
+    const central = this.#central;
+    if (!central?.capabilities.outputs) {
       this.#kept.add(url);
       return;
     }
     try {
       const name = path === "" ? output : decodeURIComponent(path);
-      await this.#central.putOutput({ job: job.id, epoch: job.epoch, output, path: name, localPath, ...info }, context);
+      await central.putOutput({ job: job.id, epoch: job.epoch, output, path: name, localPath, ...info }, context);
     } catch (error) {
       if (!isFault(error, "TOO_LARGE")) throw error;
       const { size } = await stat(localPath);

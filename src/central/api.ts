@@ -1,7 +1,7 @@
 import type { CallContext } from "../common/context.ts";
 import { isFault } from "../common/fault.ts";
 import { type Credentials, TokenCache } from "./token.ts";
-import { Transport, type TransportAnswer, type TransportOptions, type TransportRequest } from "./transport.ts";
+import { Transport, type TransportAnswer, type TransportOptions, type TransportRequest } from "./http.ts";
 
 export interface ApiOptions extends TransportOptions, Credentials {}
 
@@ -26,6 +26,11 @@ export class Api implements AsyncDisposable {
       context.log.debug({ path: request.path }, "the token was refused, asking for a new one");
       return this.#transport.send(withToken(request, await this.#tokens.get(context)), context);
     }
+  }
+
+  /** For callers that open a connection of their own to the API. */
+  async authorization(context: CallContext): Promise<Readonly<Record<string, string>>> {
+    return { authorization: `Bearer ${await this.#tokens.get(context)}` };
   }
 
   /** A call without a token. */

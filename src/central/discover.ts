@@ -67,7 +67,7 @@ export async function discoverDialect(api: Api, context: CallContext): Promise<D
 function speak(dialect: Dialect, options: CentralOptions, api: Api): Central {
   const { site, agentId, timeoutMs, pollMs, heldCheckMs } = options;
   if (dialect === "hub")
-    return new HubCentral({ api, site, agentId, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+    return new HubCentral({ api, url: options.url, site, agentId, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
   return new NmdcCentral({
     api,
     site,
@@ -129,6 +129,10 @@ class AutoCentral implements Central {
 
   async putOutput(file: Parameters<Central["putOutput"]>[0], context: CallContext): Promise<void> {
     return (await this.#central(context)).putOutput(file, context);
+  }
+
+  async downloadHeaders(url: URL, context: CallContext): Promise<Readonly<Record<string, string>>> {
+    return (await this.#central(context)).downloadHeaders(url, context);
   }
 
   check(context: CallContext): ReturnType<Central["check"]> {

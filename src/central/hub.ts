@@ -19,6 +19,8 @@ import type { Central, ClaimAnswer, Report, ReportResult, SyncResult } from "./t
 
 export interface HubOptions {
   readonly api: Api;
+  /** Base address without a slash at the end. */
+  readonly url: string;
   /** Id of our site. */
   readonly site: string;
   /** Stable for a state directory; part of the idempotency keys. */
@@ -79,6 +81,12 @@ export class HubCentral implements Central {
       missing: readItems(value.missing, missingSchema, "missing", context),
       candidates: [],
     };
+  }
+
+  async downloadHeaders(url: URL, context: CallContext): Promise<Readonly<Record<string, string>>> {
+    const own = new URL(`${this.#options.url}${base}/files/`);
+    const isOwn = url.origin === own.origin && url.pathname.startsWith(own.pathname);
+    return isOwn ? this.#api.authorization(context) : {};
   }
 
   async claim(job: string, context: CallContext): Promise<ClaimAnswer> {

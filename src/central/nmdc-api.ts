@@ -14,7 +14,7 @@ import {
   madeSchema,
 } from "./nmdc-schemas.ts";
 import { hostility } from "./strict-json.ts";
-import type { Lane, TransportRequest } from "./transport.ts";
+import type { Lane, TransportRequest } from "./http.ts";
 
 type Listed = "jobs" | "operations";
 /** How often a listing is begun anew when its page token is gone (they work once; a lost reply uses one up). */

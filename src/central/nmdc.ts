@@ -58,6 +58,10 @@ export class NmdcCentral implements Central {
     };
   }
 
+  async downloadHeaders(): Promise<Readonly<Record<string, string>>> {
+    return {};
+  }
+
   claim(job: string, context: CallContext): Promise<ClaimAnswer> {
     return this.#claims.claim(job, context);
   }

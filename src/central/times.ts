@@ -1,4 +1,5 @@
-/** Longest wait that a server may ask of us. */
+/** Shortest and longest wait that a server may ask of us. */
+const shortestRetryMs = 1_000;
 const longestRetryMs = 900_000;
 
 /** Milliseconds since 1970 of an API's time text; without a zone it is UTC. Undefined when it is no time. */
@@ -9,7 +10,7 @@ export function utcMs(text: string): number | undefined {
 }
 
 /**
- * What a Retry-After header asks for, milliseconds, plus 0–20 % so that not all come back at once; at most 15 min before that.
+ * What a Retry-After header asks for, milliseconds, plus 0–20 % so that not all come back at once; 1 s to 15 min before that.
  * Undefined when there is none, or it is negative, in the past or neither seconds nor a date.
  */
 export function retryAfterMs(header: string | undefined, nowMs: number, random: () => number): number | undefined {
@@ -19,5 +20,5 @@ export function retryAfterMs(header: string | undefined, nowMs: number, random: 
   if (/^\d+$/.test(text)) ms = Number(text) * 1_000;
   else if (/^[A-Z][a-z]{2,8},? /.test(text)) ms = Date.parse(text) - nowMs;
   if (Number.isNaN(ms) || ms < 0) return undefined;
-  return Math.round(Math.min(ms, longestRetryMs) * (1 + 0.2 * random()));
+  return Math.round(Math.min(Math.max(ms, shortestRetryMs), longestRetryMs) * (1 + 0.2 * random()));
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { CallContext } from "../common/context.ts";
 import { Fault, isFault } from "../common/fault.ts";
-import type { Transport } from "./transport.ts";
+import type { Transport } from "./http.ts";
 
 const tokenSchema = z.object({
   /** Goes into a header as it is. */

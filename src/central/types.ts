@@ -82,6 +82,8 @@ export interface Central extends AsyncDisposable {
     },
     context: CallContext,
   ): Promise<void>;
+  /** Headers with which a file of our own API (`/siteagent/v1/files/…`) may be read; none for any other URL. */
+  downloadHeaders(url: URL, context: CallContext): Promise<Readonly<Record<string, string>>>;
   /** Can we talk to it with our credentials now? For doctor and status; never throws. */
   check(
     context: CallContext,

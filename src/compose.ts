@@ -1,0 +1,182 @@
+/**
+ * The only place that builds concrete adapters: from a site file to a running agent.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openCentral } from "./central/discover.ts";
+import type { Central } from "./central/types.ts";
+import { Agent, type AgentEnd } from "./agent/agent.ts";
+import type { AgentDeps, SiteParts } from "./agent/deps.ts";
+import { HubOutputs, hubScheme } from "./agent/hub-outputs.ts";
+import { systemClock } from "./common/clock.ts";
+import { asFault, errnoOf, Fault } from "./common/fault.ts";
+import { durableReplace } from "./common/files.ts";
+import type { Logger } from "./common/logger.ts";
+import { RecentLog } from "./common/recent-log.ts";
+import { loadSite } from "./config/compile.ts";
+import { builtInRegistries } from "./config/registries.ts";
+import { readSecret } from "./config/secrets.ts";
+import type { Site } from "./config/types.ts";
+import { LocalHost } from "./hosts/local/index.ts";
+import { createLocalLauncher } from "./launchers/local/index.ts";
+import type { Launcher } from "./launchers/types.ts";
+import { createTransferEngine } from "./transfer/engine.ts";
+import { createHttpTransfer } from "./transfer/http/index.ts";
+import { createLocalTransfer } from "./transfer/local/index.ts";
+import { compilePolicy } from "./transfer/policy.ts";
+import { TransferRegistry } from "./transfer/registry.ts";
+import { packageVersion } from "./common/version.ts";
+
+export { planJob } from "./plan-job.ts";
+
+const exitCodes = { stopped: 0, drained: 76 } as const;
+
+export interface RunAgentOptions {
+  readonly siteFile: string;
+  readonly noClaim: boolean;
+  readonly log: Logger;
+}
+
+/**
+ * Runs the agent in this process until it is told to stop: TERM and INT stop it and leave attempts running, a second one at once,
+ * HUP reloads, QUIT drains and exits with 76. Returns the exit code.
+ */
+export async function runAgent(options: RunAgentOptions): Promise<number> {
+  const recent = new RecentLog(options.log);
+  const agent = new Agent(agentDeps(options.siteFile, recent), { noClaim: options.noClaim });
+  const release = handleSignals(agent, recent);
+  try {
+    await agent.start();
+    return exitCodeOf(await agent.ended);
+  } catch (error) {
+    await agent.stop();
+    throw asFault(error);
+  } finally {
+    release();
+  }
+}
+
+/** What the agent of one site file is built from. */
+export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
+  const hubOutputs = new HubOutputs();
+  let central: Central | undefined;
+  // One local launcher for all targets and all reloads: there is one runner per state directory.
+  const launchers = new Map<string, Launcher>();
+  return {
+    clock: systemClock,
+    log: recent,
+    version: packageVersion(),
+    hubOutputs,
+    recentLog: () => recent.lines,
+    openCentral: async (site, agentId) => {
+      central = await centralOf(site, agentId);
+      return central;
+    },
+    loadParts: async () => {
+      const site = await loadSite(siteFile, builtInRegistries);
+      return siteParts(site, { hubOutputs, launchers, central: () => central, log: recent });
+    },
+  };
+}
+
+interface Shared {
+  readonly hubOutputs: HubOutputs;
+  readonly launchers: Map<string, Launcher>;
+  readonly central: () => Central | undefined;
+  readonly log: Logger;
+}
+
+function siteParts(site: Site, shared: Shared): SiteParts {
+  const policy = compilePolicy(site.policy, { trustedSchemes: [hubScheme] });
+  const context = { signal: new AbortController().signal, log: shared.log, clock: systemClock };
+  const http = createHttpTransfer({ policy, headersFor: async (url) => (await shared.central()?.downloadHeaders(url, context)) ?? {} });
+  const registry = new TransferRegistry([createLocalTransfer({ policy }), http, shared.hubOutputs]);
+  const transfers = createTransferEngine({ policy, registry });
+  const hosts = new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)]));
+  const launchers = new Map(Object.values(site.targets).map((target) => [target.name, launcherOf(site, target.launcher, shared.launchers)]));
+  return {
+    site,
+    hosts,
+    launchers,
+    transfers,
+    async [Symbol.asyncDispose]() {
+      await transfers[Symbol.asyncDispose]();
+      for (const [kind, launcher] of shared.launchers) {
+        shared.launchers.delete(kind);
+        await launcher[Symbol.asyncDispose]();
+      }
+    },
+  };
+}
+
+function launcherOf(site: Site, kind: string, known: Map<string, Launcher>): Launcher {
+  const there = known.get(kind);
+  if (there) return there;
+  if (kind !== "local") throw new Fault("CONFIG", `launcher '${kind}' is not built in`);
+  const made = createLocalLauncher({ stateDirectory: site.agent.stateDir, runtimeDirectory: site.agent.runtimeDir });
+  known.set(kind, made);
+  return made;
+}
+
+async function centralOf(site: Site, agentId: string): Promise<Central> {
+  const remembered = join(site.agent.stateDir, "dialect");
+  const { url, clientId, clientSecret, dialect, timeoutMs, pollMs, caFile } = site.api;
+  return openCentral({
+    url,
+    site: site.id,
+    agentId,
+    clientId,
+    clientSecret: () => readSecret(clientSecret),
+    dialect,
+    remembered: await readDialect(remembered),
+    onDialect: (found) => {
+      durableReplace(remembered, `${found}\n`).catch(() => undefined);
+    },
+    timeoutMs,
+    pollMs,
+    caFile,
+  });
+}
+
+async function readDialect(path: string): Promise<"nmdc" | "hub" | undefined> {
+  try {
+    const text = (await readFile(path, "utf8")).trim();
+    return text === "nmdc" || text === "hub" ? text : undefined;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function exitCodeOf(end: AgentEnd): number {
+  if (end.kind === "failed") throw end.fault;
+  return exitCodes[end.kind];
+}
+
+function handleSignals(agent: Agent, log: Logger): () => void {
+  let stops = 0;
+  let lastAt = Number.NEGATIVE_INFINITY;
+  const stop = (signal: NodeJS.Signals): void => {
+    // Terminals and wrappers deliver doubles: within a second they count once.
+    if (performance.now() - lastAt < 1_000) return;
+    lastAt = performance.now();
+    stops++;
+    if (stops > 1) process.exit(0);
+    log.info({ signal }, "stopping; attempts go on and are adopted by the next start");
+    void agent.stop();
+  };
+  const reload = (): void => {
+    agent.reload().catch((error: unknown) => log.error({ err: asFault(error) }, "reload failed; the old configuration stays"));
+  };
+  const quit = (): void => {
+    agent.drain({ reason: "QUIT", by: "signal", exit: true }).catch((error: unknown) => log.error({ err: asFault(error) }, "drain failed"));
+  };
+  const dump = (): void => {
+    void agent.status().then((status) => log.info({ status }, "state dump"));
+  };
+  const handlers = { SIGTERM: stop, SIGINT: stop, SIGHUP: reload, SIGQUIT: quit, SIGUSR1: dump } as const;
+  for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
+  return () => {
+    for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler);
+  };
+}
