@@ -90,9 +90,9 @@ const agentSchema = z
 
 const sshSchema = z
   .strictObject({
-    host: z.string().min(1).max(255),
-    user: z.string().min(1).max(64).optional(),
-    port: z.int().min(1).max(65535).default(22),
+    host: z.string().min(1).max(255).meta({ description: "host name" }),
+    user: z.string().min(1).max(64).optional().meta({ description: "account there" }),
+    port: z.int().min(1).max(65535).default(22).meta({ description: "port of the SSH server" }),
     key: secretSchema.optional(),
   })
   .meta({ description: "reach the host by SSH; not available in this version" });
@@ -146,7 +146,7 @@ const hookLimits = z
 
 export const siteSchema = z
   .strictObject({
-    $schema: z.string().optional(),
+    $schema: z.string().optional().meta({ description: "for editors; no meaning here" }),
     site: siteName,
     api: apiSchema,
     agent: agentSchema.prefault({}),

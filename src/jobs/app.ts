@@ -15,12 +15,15 @@ export const nameSchema = z
 export const templateSchema = z.string().max(4096);
 
 const parameterCommon = {
-  description: z.string().optional(),
+  description: z.string().optional().meta({ description: "for people: forms and submit --help show it" }),
   /** Where the value comes from in the job: a dotted path below `config` or `object` (default: `config.<name>`, then `parameters.<name>`). */
   from: z
     .string()
     .regex(/^(config|object)(\.[A-Za-z0-9_-]+)+$/, "a path below config or object, as config.sample or object.name")
-    .optional(),
+    .optional()
+    .meta({
+      description: "where the value lies in the job, as config.sample; default: config.NAME, then parameters.NAME",
+    }),
   required: z.boolean().optional().meta({ description: "default: true without `default`" }),
 };
 
@@ -28,35 +31,42 @@ export const parameterSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("string"),
     ...parameterCommon,
-    default: z.string().optional(),
+    default: z.string().optional().meta({ description: "value of jobs that give none" }),
     pattern: z
       .string()
       .optional()
       .meta({ description: "a regular expression (RE2 syntax) that the whole value must match" }),
-    enum: z.array(z.string()).optional(),
-    min_length: z.int().min(0).default(0),
-    max_length: z.int().min(0).max(65536).default(1024),
-    allow_leading_dash: z.boolean().default(false),
+    enum: z.array(z.string()).optional().meta({ description: "the only values allowed" }),
+    min_length: z.int().min(0).default(0).meta({ description: "least number of characters" }),
+    max_length: z.int().min(0).max(65536).default(1024).meta({ description: "greatest number of characters" }),
+    allow_leading_dash: z
+      .boolean()
+      .default(false)
+      .meta({ description: "allow values that begin with - (commands take them for options)" }),
   }),
   z.strictObject({
     type: z.literal("integer"),
     ...parameterCommon,
-    default: z.int().optional(),
-    minimum: z.int().optional(),
-    maximum: z.int().optional(),
-    enum: z.array(z.int()).optional(),
+    default: z.int().optional().meta({ description: "value of jobs that give none" }),
+    minimum: z.int().optional().meta({ description: "least value; default 0, so that no value begins with -" }),
+    maximum: z.int().optional().meta({ description: "greatest value" }),
+    enum: z.array(z.int()).optional().meta({ description: "the only values allowed" }),
   }),
   z.strictObject({
     type: z.literal("number"),
     ...parameterCommon,
-    default: z.number().optional(),
-    minimum: z.number().optional(),
-    maximum: z.number().optional(),
+    default: z.number().optional().meta({ description: "value of jobs that give none" }),
+    minimum: z.number().optional().meta({ description: "least value; default 0, so that no value begins with -" }),
+    maximum: z.number().optional().meta({ description: "greatest value" }),
   }),
-  z.strictObject({ type: z.literal("boolean"), ...parameterCommon, default: z.boolean().optional() }),
+  z.strictObject({
+    type: z.literal("boolean"),
+    ...parameterCommon,
+    default: z.boolean().optional().meta({ description: "value of jobs that give none" }),
+  }),
   z.strictObject({
     type: z.literal("secret"),
-    description: z.string().optional(),
+    description: z.string().optional().meta({ description: "for people: forms and submit --help show it" }),
     file: z
       .string()
       .meta({ description: "a file of the site; handed to the job as a 0600 file whose path fills {{name}}" }),
@@ -67,9 +77,15 @@ export type ParameterSpec = z.output<typeof parameterSchema>;
 export const inputSchema = z.strictObject({
   from: templateSchema.meta({ description: "source URL or declared remote, e.g. {{config.reads_url}}" }),
   to: z.string().meta({ description: "path below the job's in/ directory" }),
-  kind: z.enum(["file", "directory", "glob"]).default("file"),
-  required: z.boolean().default(true),
-  mode: z.enum(["copy", "link"]).default("copy"),
+  kind: z
+    .enum(["file", "directory", "glob"])
+    .default("file")
+    .meta({ description: "one file, a whole directory, or all that match a pattern" }),
+  required: z.boolean().default(true).meta({ description: "false: nothing there is no failure" }),
+  mode: z
+    .enum(["copy", "link"])
+    .default("copy")
+    .meta({ description: "link: a symbolic link, where source and job share a file system" }),
   size: templateSchema.optional().meta({ description: "expected bytes" }),
   sha256: templateSchema.optional().meta({ description: "expected digest, 64 hexadecimal digits" }),
   max_size: size().optional(),
@@ -82,18 +98,26 @@ export const outputSchema = z.strictObject({
     description:
       "destination URL; without it the output is uploaded to the hub, where there is one, or stays in the work directory",
   }),
-  kind: z.enum(["file", "directory", "glob"]).default("file"),
-  required: z.boolean().default(true),
-  include: z.array(z.string()).default([]),
-  exclude: z.array(z.string()).default([]),
+  kind: z
+    .enum(["file", "directory", "glob"])
+    .default("file")
+    .meta({ description: "one file, a whole directory, or all that match a pattern" }),
+  required: z.boolean().default(true).meta({ description: "false: nothing there is no failure" }),
+  include: z.array(z.string()).default([]).meta({ description: "patterns; empty: all" }),
+  exclude: z.array(z.string()).default([]).meta({ description: "patterns that are left out" }),
   max_size: size().optional(),
 });
 export type OutputSpec = z.output<typeof outputSchema>;
 
 export const resourcesSchema = z.strictObject({
-  nodes: z.int().min(1).max(1_000_000).default(1),
-  ranks_per_node: z.int().min(1).max(100_000).default(1),
-  threads_per_rank: z.int().min(1).max(100_000).default(1),
+  nodes: z.int().min(1).max(1_000_000).default(1).meta({ description: "machines" }),
+  ranks_per_node: z.int().min(1).max(100_000).default(1).meta({ description: "MPI ranks (processes) on each node" }),
+  threads_per_rank: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1)
+    .meta({ description: "threads of each rank; sets OMP_NUM_THREADS" }),
   cores: z
     .int()
     .min(1)
@@ -108,17 +132,17 @@ export type Resources = z.output<typeof resourcesSchema>;
 
 const hookCommand = z.strictObject({
   command: z.array(templateSchema).min(1).meta({ description: "argv, run on the target's host in the work directory" }),
-  timeout: duration().prefault("5m"),
+  timeout: duration().prefault("5m").meta({ description: "time limit of the hook" }),
 });
 const hookModule = z.strictObject({
   module: z.string().meta({ description: "an ES module of the site, run in a child process of the agent" }),
-  timeout: duration().prefault("5m"),
+  timeout: duration().prefault("5m").meta({ description: "time limit of the hook" }),
 });
 export const hookSchema = z.union([hookCommand, hookModule]);
 export type HookSpec = z.output<typeof hookSchema>;
 
 export const retrySchema = z.strictObject({
-  attempts: z.int().min(1).max(1000).default(1),
+  attempts: z.int().min(1).max(1000).default(1).meta({ description: "tries in all; lost allocations do not count" }),
   on: z
     .array(
       z
@@ -128,31 +152,56 @@ export const retrySchema = z.strictObject({
           "one of timeout, node, oom, launch, status-lost, exit, exit:CODE, signal, signal:NAME",
         ),
     )
-    .default(["timeout", "node"]),
-  delay: duration().prefault("0s"),
+    .default(["timeout", "node"])
+    .meta({
+      description:
+        "causes after which another try is made: timeout, node, oom, launch, status-lost, exit, exit:CODE, signal, signal:NAME",
+    }),
+  delay: duration().prefault("0s").meta({ description: "before the next try; doubled for each further one, up to 1h" }),
 });
 
 export const successSchema = z.strictObject({
-  exit_codes: z.array(z.int().min(0).max(255)).min(1).default([0]),
-  on_timeout: z.boolean().default(false),
+  exit_codes: z
+    .array(z.int().min(0).max(255))
+    .min(1)
+    .default([0])
+    .meta({ description: "exit codes that mean success" }),
+  on_timeout: z.boolean().default(false).meta({ description: "true: being ended by its own time limit is success" }),
 });
 
 export const appSchema = z.strictObject({
-  workflow: z.string().min(1).max(256),
-  description: z.string().optional(),
-  parameters: z.record(nameSchema, parameterSchema).default({}),
-  inputs: z.record(nameSchema, inputSchema).default({}),
-  command: z.array(templateSchema).min(1).max(4096),
+  workflow: z.string().min(1).max(256).meta({ description: "the public id that jobs name, as readqc-1.0.0" }),
+  description: z.string().optional().meta({ description: "for people: forms and submit --help show it" }),
+  parameters: z
+    .record(nameSchema, parameterSchema)
+    .default({})
+    .meta({ description: "values of the job that may enter the command" }),
+  inputs: z
+    .record(nameSchema, inputSchema)
+    .default({})
+    .meta({ description: "what is staged in before the first attempt" }),
+  command: z
+    .array(templateSchema)
+    .min(1)
+    .max(4096)
+    .meta({ description: "argv; one element is one argument, whatever its places are filled with; never a shell" }),
   environment: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: letters, digits, _"), templateSchema)
-    .default({}),
-  outputs: z.record(nameSchema, outputSchema).default({}),
-  resources: resourcesSchema.prefault({}),
-  target: z.string(),
-  runtime: z.enum(["plain", "pty"]).default("plain"),
-  hooks: z.partialRecord(z.enum(hookNames), hookSchema).default({}),
-  success: successSchema.prefault({}),
-  retry: retrySchema.prefault({}),
+    .default({})
+    .meta({ description: "variables of the command; names are fixed here, values may have places" }),
+  outputs: z.record(nameSchema, outputSchema).default({}).meta({ description: "what is staged out at the end" }),
+  resources: resourcesSchema.prefault({}).meta({ description: "what one attempt needs" }),
+  target: z.string().meta({ description: "where it runs: a name under targets" }),
+  runtime: z
+    .enum(["plain", "pty"])
+    .default("plain")
+    .meta({ description: "pty: the command gets a terminal; siteagent attach reaches it" }),
+  hooks: z
+    .partialRecord(z.enum(hookNames), hookSchema)
+    .default({})
+    .meta({ description: "the site's own code around an attempt" }),
+  success: successSchema.prefault({}).meta({ description: "when an attempt counts as done" }),
+  retry: retrySchema.prefault({}).meta({ description: "when another attempt is made; default: the site's retry" }),
   archive: z
     .enum(archivePolicies)
     .default("on_success")
@@ -165,7 +214,7 @@ export const appSchema = z.strictObject({
     .default("077")
     .meta({ description: 'three octal digits in quotes, as "027"' }),
   max_output: size().prefault("1GiB").meta({ description: "cap of each of stdout and stderr as stored" }),
-  stdin: z.enum(["none"]).default("none"),
+  stdin: z.enum(["none"]).default("none").meta({ description: "standard input of the command: empty" }),
   max_running: z.int().min(1).optional().meta({ description: "attempts of this app at the same time on this site" }),
   keep: duration()
     .optional()

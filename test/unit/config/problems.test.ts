@@ -95,7 +95,7 @@ apps:
       "site.yaml:14:26: apps.b.hooks.preprocess.comand: unknown key 'comand'; allowed: command, timeout, module; nearest: 'command'",
       "site.yaml:14:40: apps.b.hooks.prep: unknown key 'prep'; allowed: preprocess, postprocess, handle_error, handle_timeout",
       "site.yaml:15:18: apps.b.retry.on[0]: 'timout' does not fit; allowed: one of timeout, node, oom, launch, status-lost, exit, exit:CODE, signal, signal:NAME",
-      "site.yaml:15:37: apps.b.retry.attempts: 'many' does not fit; allowed: a whole number",
+      "site.yaml:15:37: apps.b.retry.attempts: 'many' does not fit; allowed: a whole number (tries in all; lost allocations do not count)",
       "site.yaml:16:14: apps.b.runtime: 'ptty' does not fit; allowed: plain, pty; nearest: 'pty'",
       "site.yaml:17:17: apps.b.max_output: '1 stone' is not a size; allowed: a number of bytes, or with KiB, MiB, GiB, TiB, kB, MB, GB, TB",
       `site.yaml:18:12: apps.b.umask: '27' does not fit; allowed: text (three octal digits in quotes, as "027")`,

@@ -81,6 +81,16 @@ describe("resolveParameters", () => {
     },
   );
 
+  it("maps from the object that triggered the job", () => {
+    const triggered = appOf({ parameters: { name: { type: "string", from: "object.name" } } });
+    expect(resolveParameters(triggered, { object: { name: "reads_1" } })).toEqual({
+      ok: true,
+      values: { name: "reads_1" },
+    });
+    const none = resolveParameters(triggered, { config: { name: "x" } });
+    expect(none).toMatchObject({ ok: false, problems: [{ path: "object.name" }] });
+  });
+
   it("refuses two different values for one parameter", () => {
     expect(problemsOf({ config: { sample: { name: "a" }, threads: 2 }, parameters: { threads: 3 } })).toMatch(
       /'3' differs from '2'/,

@@ -33,6 +33,7 @@ describe("checkTemplate", () => {
     ["source", "archive:/in/{{sample}}"],
     ["source", "file:///data/{{sample}}"],
     ["expectation", "{{config.sha256}}"],
+    ["source", "{{object.url}}"],
     ["destination", "https://x.example.org/{{sample}}/{{attempt}}"],
   ])("accepts %s '%s'", (use, text) => {
     expect(checkTemplate(text, use, app, ["archive"])).toEqual([]);
@@ -98,6 +99,10 @@ describe("filling", () => {
   });
 
   it("takes a whole URL only where the template is one place alone", () => {
+    expect(fillUrl("{{object.url}}", { values: {}, object: { url: "https://a/b" } })).toEqual({
+      ok: true,
+      text: "https://a/b",
+    });
     const config = { url: "https://a.example.org/x?y=1", bad: "no url", blank: "https://a/ b" };
     expect(fillUrl("{{config.url}}", { values: {}, config })).toEqual({ ok: true, text: config.url });
     expect(fillUrl("{{config.bad}}", { values: {}, config })).toMatchObject({ ok: false });
