@@ -1,10 +1,11 @@
-import { Agent, buildConnector, type Dispatcher, request as undiciRequest } from "undici";
+import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import type { Readable } from "node:stream";
 import { getCACertificates } from "node:tls";
 import type { z } from "zod";
 import type { CallContext } from "../common/context.ts";
 import { errnoOf, Fault } from "../common/fault.ts";
 import { type AnswerHead, faultOfAnswer, unreachable } from "./answers.ts";
+import { requestIdHeader, ReuseWatch } from "./reuse.ts";
 import { hostility, parseStrictJson } from "./strict-json.ts";
 
 export interface TransportOptions {
@@ -55,12 +56,6 @@ const defaultConnectTimeoutMs = 10_000;
 const defaultMaxAnswerBytes = 32 * 1024 * 1024;
 const connectionsPerLane = 8;
 
-interface LaneClient {
-  readonly agent: Agent;
-  /** Connections begun so far: whether a call had a new one. */
-  connections: number;
-}
-
 /**
  * HTTP as the agent trusts it: an answer counts only when it is complete, in time, JSON, of the schema. Everything else –
  * HTML, empty, cut off, redirects, any 5xx – is UNREACHABLE. Never follows a redirect, never decompresses.
@@ -68,7 +63,8 @@ interface LaneClient {
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions;
   readonly #base: URL;
-  readonly #lanes = new Map<Lane, LaneClient>();
+  readonly #lanes = new Map<Lane, Agent>();
+  readonly #reuse = new ReuseWatch();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -80,58 +76,52 @@ export class Transport implements AsyncDisposable {
    * @throws Fault of the answer (`details.status`), UNREACHABLE (`details.kind`), RATE_LIMITED (`details.retry_after_ms`), CANCELLED
    */
   async send<Value>(request: TransportRequest<Value>, context: CallContext): Promise<TransportAnswer<Value>> {
-    const lane = this.#lane(request.lane);
-    const before = lane.connections;
+    const id = this.#reuse.begin();
+    const headers = { ...request.headers, [requestIdHeader]: id };
     try {
-      return await this.#once(request, lane.agent, context);
+      return await this.#once({ ...request, headers }, this.#lane(request.lane), context);
     } catch (error) {
-      const reused = lane.connections === before;
+      const reused = this.#reuse.end(id);
       if (!request.repeatable || !reused || !isReset(error) || context.signal.aborted) throw error;
       context.log.debug({ path: request.path }, "a reused connection was reset, trying a new one");
-      const fresh = this.#makeClient().agent;
+      const fresh = this.#makeAgent();
       try {
-        return await this.#once(request, fresh, context);
+        return await this.#once({ ...request, headers }, fresh, context);
       } finally {
         await fresh.destroy();
       }
+    } finally {
+      this.#reuse.end(id);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const lanes = [...this.#lanes.values()];
+    const agents = [...this.#lanes.values()];
     this.#lanes.clear();
-    await Promise.all(lanes.map(({ agent }) => agent.destroy()));
+    await Promise.all(agents.map((agent) => agent.destroy()));
+    this.#reuse[Symbol.dispose]();
   }
 
-  #lane(name: Lane): LaneClient {
-    let lane = this.#lanes.get(name);
-    if (!lane) this.#lanes.set(name, (lane = this.#makeClient()));
-    return lane;
+  #lane(name: Lane): Agent {
+    let agent = this.#lanes.get(name);
+    if (!agent) this.#lanes.set(name, (agent = this.#makeAgent()));
+    return agent;
   }
 
-  #makeClient(): LaneClient {
+  #makeAgent(): Agent {
     const { connectTimeoutMs = defaultConnectTimeoutMs, ca } = this.#options;
-    const connector = buildConnector({
-      timeout: connectTimeoutMs,
+    return new Agent({
       allowH2: false,
-      ...(ca === undefined ? {} : { ca: [...getCACertificates("default"), ...ca] }),
+      connections: connectionsPerLane,
+      pipelining: 1,
+      // One deadline for the whole call is kept here instead.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: {
+        timeout: connectTimeoutMs,
+        ...(ca === undefined ? {} : { ca: [...getCACertificates("default"), ...ca] }),
+      },
     });
-    const client: LaneClient = {
-      connections: 0,
-      agent: new Agent({
-        allowH2: false,
-        connections: connectionsPerLane,
-        pipelining: 1,
-        // One deadline for the whole call is kept here instead.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        connect: (options, callback) => {
-          client.connections++;
-          connector(options, callback);
-        },
-      }),
-    };
-    return client;
   }
 
   async #once<Value>(
