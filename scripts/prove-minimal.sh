@@ -1,6 +1,6 @@
 #!/bin/bash
 # Proves the README's two commands on a minimal Debian: git, Node 20, npm 9, nothing else (no ps, no compiler), as a
-# normal user with an empty HOME, each command in a clone of its own.
+# normal user with an empty HOME, each command in a clone of HEAD of its own.
 #
 #   sudo scripts/prove-minimal.sh [demo] [test] [ci]        demo and test when none is named
 #
@@ -11,7 +11,7 @@
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-suite=${SUITE:-trixie} # Debian 13: Node 20, npm 9
+suite=${SUITE:-trixie} # Debian 13: Node 20, npm 9; SUITE=bookworm has Node 18, the oldest that may begin
 cache=$repository/.cache
 limit=20m
 newcomer=1000 # uid of the normal user
@@ -39,7 +39,7 @@ make_tarball() {
     options+=("--aptopt=$option")
   done < <(apt-config dump 2>/dev/null | grep -iE '^Acquire::https?::Proxy ')
   say "making a minimal $suite root (once, about a minute)"
-  mmdebstrap --quiet --variant=minbase --include=git,nodejs,npm,ca-certificates "${options[@]}" \
+  mmdebstrap --quiet --format=tar --variant=minbase --include=git,nodejs,npm,ca-certificates "${options[@]}" \
     "$suite" "$tarball.part" $(mirror)
   mv "$tarball.part" "$tarball"
 }
@@ -120,10 +120,11 @@ mount_system() {
 }
 
 check_root() {
-  local root=$1 program node npm
+  local root=$1 program node npm wanted=20
+  [ "$suite" != bookworm ] || wanted=18
   node=$(as_user "$root" / node --version)
   npm=$(as_user "$root" / npm --version)
-  case $node in v20.*) ;; *) fail "the root has Node $node, not 20: choose another SUITE than '$suite'" ;; esac
+  case $node in v$wanted.*) ;; *) fail "the root has Node $node, not $wanted: choose another SUITE than '$suite'" ;; esac
   case $npm in 9.*) ;; *) fail "the root has npm $npm, not 9: choose another SUITE than '$suite'" ;; esac
   for program in ps cc gcc make initdb sshd systemd-analyze; do
     if as_user "$root" / sh -c "command -v $program" >/dev/null; then fail "the root is not minimal: it has $program"; fi
