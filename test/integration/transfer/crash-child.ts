@@ -1,0 +1,34 @@
+/** Runs the engine once as a program of its own, so that it can be killed: argv[2] is JSON. */
+import { systemClock } from "../../../src/common/clock.ts";
+import { silentLogger } from "../../../src/common/logger.ts";
+import { isToken } from "../../../src/common/token.ts";
+import type { TransferItem } from "../../../src/transfer/types.ts";
+import { startEngine } from "./setup.ts";
+
+export interface ChildTask {
+  readonly token: string;
+  readonly direction: "in" | "out";
+  readonly root: string;
+  readonly rules: readonly string[];
+  readonly items: readonly TransferItem[];
+}
+
+const task = JSON.parse(process.argv[2] ?? "") as ChildTask;
+if (!isToken(task.token)) throw new Error("no token");
+const engine = startEngine({
+  policy: { sources: task.rules, destinations: task.rules },
+  retry: { tries: 3, backoff: { baseMs: 1, capMs: 1 } },
+});
+const outcome = await engine.run(
+  {
+    ...task,
+    token: task.token,
+    known: [],
+    onFile: async (entry) => {
+      process.stdout.write(`file ${JSON.stringify(entry)}\n`);
+    },
+  },
+  { signal: new AbortController().signal, log: silentLogger, clock: systemClock },
+);
+await engine[Symbol.asyncDispose]();
+process.stdout.write(`done ${JSON.stringify(outcome)}\n`);

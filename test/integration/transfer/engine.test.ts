@@ -1,0 +1,282 @@
+import { existsSync } from "node:fs";
+import { appendFile, lstat, mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { Fault } from "../../../src/common/fault.ts";
+import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
+import { compilePolicy } from "../../../src/transfer/policy.ts";
+import type { Progress, TransferAdapter } from "../../../src/transfer/types.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { answerFile, serve } from "./servers.ts";
+import { faultOf, fileUrl, item, namesBelow, request, sha256, startEngine, testContext, writeTree } from "./setup.ts";
+
+/** The local adapter with some verbs of a site's own. */
+function customised(
+  rules: readonly string[],
+  change: (local: TransferAdapter) => Partial<TransferAdapter>,
+): TransferAdapter {
+  const local = createLocalTransfer({ policy: compilePolicy({ sources: rules, destinations: rules }) });
+  return {
+    kind: "own",
+    schemes: local.schemes,
+    capabilities: local.capabilities,
+    probe: (context) => local.probe(context),
+    list: (url, kind, context) => local.list(url, kind, context),
+    read: (url, file, offset, context) => local.read(url, file, offset, context),
+    write: (url, path, info, context) => local.write(url, path, info, context),
+    verify: (url, context) => local.verify(url, context),
+    [Symbol.asyncDispose]: () => local[Symbol.asyncDispose](),
+    ...change(local),
+  };
+}
+
+describe("sources that change", () => {
+  test("while being copied: tried again, and the newer file arrives whole", async () => {
+    await using directory = await temporaryDirectory();
+    const source = directory.join("data/x");
+    await writeTree(directory.join("data"), { x: Buffer.alloc(1_000_000, "a") });
+    const rules = [fileUrl(directory.join("data/"))];
+    let changes = 1;
+    const adapter = customised(rules, (local) => ({
+      read: async (url, file, offset, context) => {
+        const chunks = await local.read(url, file, offset, context);
+        return (async function* () {
+          for await (const chunk of chunks) {
+            yield chunk;
+            if (changes-- > 0) await appendFile(source, "more");
+          }
+        })();
+      },
+    }));
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] }, adapters: [adapter] });
+    const items = [item({ source: fileUrl(source), target: "x" })];
+    const outcome = await engine.run(request({ direction: "in", root: directory.join("in"), items }), testContext());
+    expect(outcome.manifest).toMatchObject([{ bytes: 1_000_004, sha256: sha256(await readFile(source)) }]);
+    expect(await namesBelow(directory.join("in"))).toEqual(["x"]);
+  });
+
+  test("always: fails after all tries, and nothing is at the final name", async () => {
+    await using directory = await temporaryDirectory();
+    const source = directory.join("data/x");
+    await writeTree(directory.join("data"), { x: "a" });
+    const rules = [fileUrl(directory.join("data/"))];
+    const adapter = customised(rules, (local) => ({
+      read: async (url, file, offset, context) => {
+        await appendFile(source, "more");
+        return local.read(url, file, offset, context);
+      },
+    }));
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] }, adapters: [adapter] });
+    const items = [item({ source: fileUrl(source), target: "x" })];
+    const fault = await faultOf(
+      engine.run(request({ direction: "in", root: directory.join("in"), items }), testContext()),
+    );
+    expect(fault).toMatchObject({ code: "TRANSFER", details: { tries: 5, source_changed: true } });
+    expect(await namesBelow(directory.join("in"))).toEqual([]);
+  });
+
+  test("outputs that change while they are sent are sent again", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.path, { "work/r": "first", "out/.keep": "" });
+    const rules = [fileUrl(directory.join("out/"))];
+    let changes = 1;
+    const adapter = customised(rules, (local) => ({
+      write: async (url, path, info, context) => {
+        await local.write(url, path, info, context);
+        if (changes-- > 0) await appendFile(directory.join("work/r"), " second");
+      },
+    }));
+    await using engine = startEngine({ policy: { sources: [], destinations: rules }, adapters: [adapter] });
+    const items = [item({ source: "r", target: fileUrl(directory.join("out/r")) })];
+    await engine.run(request({ direction: "out", root: directory.join("work"), items }), testContext());
+    expect(await readFile(directory.join("out/r"), "utf8")).toBe("first second");
+  });
+});
+
+describe("what fails", () => {
+  test("a full disk is typed, not tried again at once, and its partial file is removed", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.join("data"), { x: "a" });
+    const rules = [fileUrl(directory.join("data/"))];
+    let reads = 0;
+    const adapter = customised(rules, () => ({
+      read: async () => {
+        reads++;
+        return (async function* () {
+          yield Buffer.from("a");
+          await using full = await open("/dev/full", "w");
+          await full.write("the kernel's own ENOSPC");
+        })();
+      },
+    }));
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] }, adapters: [adapter] });
+    const items = [item({ source: `${rules[0] ?? ""}x`, target: "x" })];
+    const fault = await faultOf(
+      engine.run(request({ direction: "in", root: directory.join("in"), items }), testContext()),
+    );
+    expect(fault).toMatchObject({ code: "TRANSFER", details: { errno: "ENOSPC" } });
+    expect(fault.message).toContain("no space left");
+    expect(reads).toBe(1);
+    expect(await namesBelow(directory.join("in"))).toEqual([]);
+  });
+
+  test("a destination that alters what it stores is a mismatch with both digests", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.path, { "work/r": "good", "out/.keep": "" });
+    const rules = [fileUrl(directory.join("out/"))];
+    const adapter = customised(rules, () => ({ write: async () => await writeFile(directory.join("out/r"), "evil") }));
+    await using engine = startEngine({ policy: { sources: [], destinations: rules }, adapters: [adapter] });
+    const items = [item({ source: "r", target: fileUrl(directory.join("out/r")) })];
+    const fault = await faultOf(
+      engine.run(request({ direction: "out", root: directory.join("work"), items }), testContext()),
+    );
+    expect(fault).toMatchObject({
+      code: "DIGEST_MISMATCH",
+      details: { expected: sha256("good"), actual: sha256("evil") },
+    });
+  });
+
+  test("a journal that cannot be written ends the run with its own fault", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.join("data"), { x: "a", y: "b" });
+    const rules = [fileUrl(directory.join("data/"))];
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] } });
+    const failing = request({
+      direction: "in",
+      root: directory.join("in"),
+      items: [item({ kind: "directory", source: rules[0] ?? "", target: "." })],
+      onFile: async () => {
+        throw new Fault("JOURNAL", "the journal is full");
+      },
+    });
+    expect(await faultOf(engine.run(failing, testContext()))).toMatchObject({ code: "JOURNAL" });
+  });
+
+  test("an unknown scheme names the known ones", async () => {
+    await using directory = await temporaryDirectory();
+    await using engine = startEngine({ policy: { sources: ["gopher://x/"], destinations: [] } });
+    const items = [item({ source: "gopher://x/y", target: "y" })];
+    const fault = await faultOf(
+      engine.run(request({ direction: "in", root: directory.join("in"), items }), testContext()),
+    );
+    expect(fault.code).toBe("UNSUPPORTED");
+    expect(fault.hint).toContain("file, http, https");
+  });
+
+  test("a work directory that is gone", async () => {
+    await using directory = await temporaryDirectory();
+    await using engine = startEngine({ policy: { sources: [], destinations: [fileUrl(directory.join("out/"))] } });
+    const items = [item({ source: "r", target: fileUrl(directory.join("out/r")) })];
+    const fault = await faultOf(
+      engine.run(request({ direction: "out", root: directory.join("work"), items }), testContext()),
+    );
+    expect(fault).toMatchObject({ code: "TRANSFER_REFUSED" });
+  });
+
+  test("an aborted signal before the start", async () => {
+    await using directory = await temporaryDirectory();
+    await using engine = startEngine({ policy: { sources: [], destinations: [] } });
+    const signal = AbortSignal.abort();
+    const nothing = request({ direction: "in", root: directory.join("in"), items: [] });
+    expect(await faultOf(engine.run(nothing, testContext({ signal })))).toMatchObject({ code: "CANCELLED" });
+  });
+});
+
+describe("limits", () => {
+  test("at most four files of one host at a time, over all jobs", async () => {
+    let now = 0;
+    let most = 0;
+    const waiting: (() => void)[] = [];
+    await using server = await serve((incoming, response) => {
+      if (incoming.method === "HEAD") return answerFile(incoming, response, Buffer.from("data"));
+      most = Math.max(most, ++now);
+      waiting.push(() => {
+        now--;
+        answerFile(incoming, response, Buffer.from("data"));
+      });
+      // The batch is answered when all that may come have come.
+      if (waiting.length === 4) for (const go of waiting.splice(0)) setTimeout(go, 50);
+      return undefined;
+    });
+    await using directory = await temporaryDirectory();
+    await using engine = startEngine({ policy: { sources: [server.url], destinations: [] } });
+    const runs = ["a", "b"].map((job) =>
+      engine.run(
+        request({
+          direction: "in",
+          root: directory.join(job),
+          items: Array.from({ length: 6 }, (_, index) =>
+            item({ name: `i${index}`, source: `${server.url}${index}`, target: `f${index}` }),
+          ),
+        }),
+        testContext(),
+      ),
+    );
+    await Promise.all(runs);
+    expect(most).toBe(4);
+  });
+
+  test("progress is told seldom, grows, and ends with everything", async () => {
+    await using directory = await temporaryDirectory();
+    const files = Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`f${index}`, "data"]));
+    await writeTree(directory.join("data"), files);
+    const rules = [fileUrl(directory.join("data/"))];
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] } });
+    const told: Progress[] = [];
+    const watched = request({
+      direction: "in",
+      root: directory.join("in"),
+      items: [item({ kind: "directory", source: rules[0] ?? "", target: "." })],
+      onProgress: (progress) => told.push(progress),
+    });
+    const outcome = await engine.run(watched, testContext());
+    expect(told.at(-1)).toMatchObject({ files: 200, totalFiles: 200, bytes: 800, totalBytes: 800 });
+    expect(told.length).toBeLessThan(100);
+    expect(outcome.manifest.map((entry) => entry.path)).toEqual(Object.keys(files).toSorted());
+  });
+
+  test("memory stays flat for a big file", async () => {
+    await using directory = await temporaryDirectory();
+    await mkdir(directory.join("data"));
+    await using big = await open(directory.join("data/big"), "w");
+    await big.truncate(600_000_000); // a hole: costs no disk
+    const rules = [fileUrl(directory.join("data/"))];
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] } });
+    const before = process.memoryUsage().rss;
+    let most = 0;
+    const watched = request({
+      direction: "in",
+      root: directory.join("in"),
+      items: [item({ source: `${rules[0] ?? ""}big`, target: "big" })],
+      onProgress: () => {
+        most = Math.max(most, process.memoryUsage().rss);
+      },
+    });
+    await engine.run(watched, testContext());
+    expect(most).toBeGreaterThan(0);
+    expect(most - before).toBeLessThan(200_000_000);
+  });
+
+  test("link makes a symbolic link where a hard link is impossible, and knows it again", async () => {
+    await using directory = await temporaryDirectory();
+    // Another file system, where there is one to write to; on the same one a hard link is expected.
+    const other = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "sa-link-"));
+    try {
+      await writeFile(join(other, "big"), "genome");
+      const crossing = (await stat(other)).dev !== (await stat(directory.path)).dev;
+      await using engine = startEngine({ policy: { sources: [`${fileUrl(other)}/`], destinations: [] } });
+      const root = directory.join("in");
+      const items = [item({ source: fileUrl(join(other, "big")), target: "x", mode: "link" })];
+      const first = await engine.run(request({ direction: "in", root, items }), testContext());
+      expect((await lstat(join(root, "x"))).isSymbolicLink()).toBe(crossing);
+      expect(await readFile(join(root, "x"), "utf8")).toBe("genome");
+      const again = request({ direction: "in", root, items, known: first.manifest });
+      expect(await engine.run(again, testContext())).toMatchObject({ manifest: first.manifest });
+      expect(again.journal).toEqual([]);
+      expect(await namesBelow(root)).toEqual(["x"]);
+    } finally {
+      await rm(other, { recursive: true });
+    }
+  });
+});
