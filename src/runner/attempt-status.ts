@@ -6,7 +6,7 @@ import type { AttemptEnd } from "../jobs/states.ts";
 import type { AttemptStatus, ProofTier } from "../launchers/types.ts";
 import { endFromRecord, type Evidence, type ExitRecord, readEvidence, startGraceMs } from "./evidence.ts";
 import { type ProcessIdentity, verdictOf } from "./identity.ts";
-import { membersOf, readStat } from "./processes.ts";
+import { membersOf, type ProcessStat, readStat } from "./processes.ts";
 
 /** An attempt as its evidence names it; `recorder` and `job` from its handle, for when the directory was deleted. */
 export interface AttemptName {
@@ -39,21 +39,26 @@ export async function statusOf(name: AttemptName, nowMs: number): Promise<Attemp
 export function remainingOf(
   name: AttemptName,
   evidence: Evidence,
-): { readonly pids: readonly number[]; readonly tier: ProofTier } {
+): { readonly processes: readonly ProcessStat[]; readonly pids: readonly number[]; readonly tier: ProofTier } {
+  const { processes, tier } = livingOf(name, evidence);
+  return { processes, pids: processes.map((stat) => stat.pid), tier };
+}
+
+function livingOf(name: AttemptName, evidence: Evidence): { processes: readonly ProcessStat[]; tier: ProofTier } {
   if (evidence.cgroup !== undefined) {
-    const pids = cgroupPids(evidence.cgroup);
-    return { pids, tier: "cgroup" };
+    const stats = cgroupPids(evidence.cgroup).flatMap((pid) => readStat(pid) ?? []);
+    return { processes: stats.filter((stat) => stat.state !== "Z"), tier: "cgroup" };
   }
   const { recorder, job } = identitiesOf(name, evidence);
   const recorderAlive = recorder !== undefined && verdictOf(recorder) === "same";
   const perl = isIdentity(evidence.recorder) && evidence.recorder.mode === "perl";
-  const pids = membersOf({
+  const processes = membersOf({
     token: name.token,
     recorder: recorderAlive && perl ? recorder : undefined,
     job,
     jobAlive: job !== undefined && verdictOf(job) === "same",
-  }).map((stat) => stat.pid);
-  return { pids, tier: recorderAlive && perl ? "subreaper" : "group" };
+  });
+  return { processes, tier: recorderAlive && perl ? "subreaper" : "group" };
 }
 
 /** The identities of recorder and job, from evidence, else from the handle. */

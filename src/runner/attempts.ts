@@ -76,7 +76,7 @@ export class Attempts {
     try {
       cgroup = cgroups && makeCgroup(cgroups, request.token);
       if (cgroup) writeFileSync(join(request.directory, "cgroup"), `${cgroup}\n`, { mode: 0o600 });
-      const command = request.runtime === "pty" ? ptyCommand(request, this.#options.socketDirectory) : request;
+      const command = request.runtime === "pty" ? ptyCommand(request, this.#options) : request;
       writePlan(
         { ...request, ...command, limitMs: request.limitMs, cgroup, openFiles: this.#options.openFiles },
         recorder.form,

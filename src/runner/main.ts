@@ -2,7 +2,7 @@
  * The runner: starts recorders for the launcher `local` and ends trees of processes. It outlives the agent, ends when idle, and may be
  * killed at any time: what runs goes on, and everything that matters is in the attempts' directories.
  */
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import type { Server } from "node:net";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
@@ -22,6 +22,7 @@ const containments = ["auto", "cgroup", "subreaper", "group"] as const;
 async function main(): Promise<void> {
   const options = readArguments();
   process.umask(0o077);
+  closeInherited();
   const log = createLogger({ level: "info", fd: 2 }).child({ component: "runner", pid: process.pid });
   mkdirSync(options.state, { recursive: true, mode: 0o700 });
   const scripts = await installRecorders(options.state);
@@ -70,6 +71,23 @@ async function main(): Promise<void> {
   await listen(server.server, options.socket);
   log.info({ tier, socket: options.socket }, "runner listens");
   idle.look();
+}
+
+/**
+ * Descriptors that a careless ancestor left open must not reach attempts. Node marks the first sixteen as not to be inherited (one of them
+ * is our lock); the others we close.
+ */
+function closeInherited(): void {
+  for (const name of readdirSync("/proc/self/fdinfo")) {
+    if (Number(name) < 16) continue;
+    try {
+      const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${name}`, "utf8"))?.[1] ?? "0";
+      const closesAtExec = (Number.parseInt(flags, 8) & 0o2000000) !== 0;
+      if (!closesAtExec) closeSync(Number(name));
+    } catch {
+      // the descriptor of this listing itself
+    }
+  }
 }
 
 function readArguments() {

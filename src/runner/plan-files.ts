@@ -48,7 +48,7 @@ export function shellPlan(plan: RecorderPlan): string {
     `format='siteagent-plan 1'`,
     `token=${quote(plan.token)}`,
     `limit_s=${plan.limitMs === undefined ? "" : Math.max(1, Math.ceil(plan.limitMs / 1000))}`,
-    `grace_s=${(plan.graceMs / 1000).toFixed(3)}`,
+    `grace_s=${Math.ceil(plan.graceMs / 1000)}`,
     `mask=${plan.umask.toString(8).padStart(4, "0")}`,
     `cwd=${quote(plan.workDirectory)}`,
     `cap=${plan.maxOutputBytes > 0 ? plan.maxOutputBytes : ""}`,

@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import { dirname, extname, join } from "node:path";
+import { extname, join } from "node:path";
 import type { StartRequest } from "./protocol.ts";
 
 /** Longest path that a Unix socket can have, with the NUL at its end. */
@@ -10,6 +10,8 @@ export interface PtyOrder {
   readonly argv: readonly [string, ...string[]];
   readonly environment: Readonly<Record<string, string>>;
   readonly workDirectory: string;
+  /** Soft limit of open files. */
+  readonly openFiles: number;
   /** Where people attach. */
   readonly socket: string;
 }
@@ -17,21 +19,22 @@ export interface PtyOrder {
 /** The command that the recorder runs for an attempt with a terminal: the holder, which runs the real one on the terminal. */
 export function ptyCommand(
   request: StartRequest,
-  socketDirectory: string,
+  where: { readonly socketDirectory: string; readonly openFiles: number },
 ): { argv: [string, ...string[]]; environment: Record<string, string> } {
   const near = join(request.directory, "tty");
-  const socket = near.length <= longestSocketPath ? near : join(socketDirectory, `tty-${request.token}`);
+  const socket = near.length <= longestSocketPath ? near : join(where.socketDirectory, `tty-${request.token}`);
   const order: PtyOrder = {
     argv: request.argv,
     environment: request.environment,
     workDirectory: request.workDirectory,
+    openFiles: where.openFiles,
     socket,
   };
   writeFileSync(join(request.directory, "pty.json"), JSON.stringify(order), { mode: 0o600 });
   const holder = join(import.meta.dirname, `pty-holder${extname(import.meta.filename)}`);
   const cookie = request.environment["SITEAGENT_ATTEMPT_TOKEN"] ?? request.token;
   return {
-    argv: [process.execPath, holder, dirname(join(request.directory, "pty.json"))],
+    argv: [process.execPath, holder, request.directory],
     environment: { PATH: "/usr/local/bin:/usr/bin:/bin", SITEAGENT_ATTEMPT_TOKEN: cookie },
   };
 }

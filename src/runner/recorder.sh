@@ -77,21 +77,33 @@ record() {
     setsid sh "$0" --watch "$d" "$job" >/dev/null 2>&1 </dev/null &
     helper=$!
   fi
+  until [ -e "$d/job" ] || [ -z "$(ticks "$job")" ]; do sleep 0.01; done
   echo "started $job"
   wait "$job"
   code=$?
-  # Its group may not exist yet: then its pid. Both are ours until we wait for it.
-  [ -z "$helper" ] || kill -KILL -"$helper" 2>/dev/null || kill -KILL "$helper" 2>/dev/null
+  [ -e "$d/job" ] || end_unstarted
   marker=-
   [ ! -e "$d/stop" ] || marker=stop
-  [ ! -e "$d/timeout" ] || marker=timeout
-  [ "$marker" != timeout ] || kill -KILL -"$job" 2>/dev/null
-  [ "$marker" != timeout ] || [ -z "$cgroup" ] || echo 1 >"$cgroup/cgroup.kill"
+  if [ -e "$d/timeout" ]; then
+    marker=timeout # the helper goes on: it ends what is left
+  elif [ -n "$helper" ]; then
+    # Its group may not exist yet: then its pid. Both are ours until we wait for it.
+    kill -KILL -"$helper" 2>/dev/null || kill -KILL "$helper" 2>/dev/null
+  fi
   [ -z "$cap" ] || { trim out; trim err; }
   put rc "$code
 1 code $code $(wall) $marker 0 0 0" patient
+  [ "$marker" != timeout ] || wait "$helper"
   [ -z "$cgroup" ] || rmdir "$cgroup" 2>/dev/null
   echo ended
+}
+
+# It ended before its first instruction.
+end_unstarted() {
+  [ -z "$helper" ] || kill -KILL -"$helper" 2>/dev/null || kill -KILL "$helper" 2>/dev/null
+  put rc "$code
+1 launch $code $(wall) - 1 0 0 the first process could not be set up (output files, control group, evidence)" patient
+  exit 0
 }
 
 # ---- limit and output cap, in a process of its own
@@ -113,20 +125,70 @@ watch() {
   [ ! -e "$d/rc" ] || exit 0
   before=$(ticks "$job") || exit 0
   mark timeout "$(wall)"
-  signal TERM
-  signal CONT
-  sleep "$grace_s"
+  tracked=$(tree "$job:$before")
+  signal_tracked TERM
+  signal_tracked CONT
+  waited=0
+  while [ "$waited" -lt "$grace_s" ] && [ -n "$(living)" ]; do
+    sleep 1
+    waited=$((waited + 1))
+  done
   [ -z "$cgroup" ] || echo 1 >"$cgroup/cgroup.kill"
-  signal KILL
+  round=0
+  while [ "$round" -lt 60 ] && tracked=$(tree $(living)) && [ -n "$tracked" ]; do
+    signal_tracked STOP
+    tracked=$(tree $tracked)
+    signal_tracked KILL
+    sleep 0.2
+    round=$((round + 1))
+  done
+}
+
+# "PID:TICKS …" of the given processes, all their descendants and all of the job's session; read without any program
+tree() {
+  found=" $* "
+  table=
+  for stat in /proc/[0-9]*/stat; do
+    line=
+    while IFS= read -r part || [ -n "$part" ]; do line="$line$part "; done 2>/dev/null <"$stat" || continue
+    pid=${stat#/proc/}
+    pid=${pid%/stat}
+    set -- ${line##*) }
+    [ $# -ge 20 ] && [ "$1" != Z ] && [ "$1" != X ] || continue
+    table="$table $pid:$2:$4:${20}"
+  done
+  grown=1
+  while [ "$grown" = 1 ]; do
+    grown=0
+    for row in $table; do
+      pid=${row%%:*}
+      row=${row#*:}
+      parent=${row%%:*}
+      row=${row#*:}
+      case $found in *" $pid:"*) continue ;; esac
+      case $found in
+        *" $parent:"*) ;;
+        *" $job:"*) [ "${row%%:*}" = "$job" ] || continue ;;
+        *) continue ;;
+      esac
+      found="$found$pid:${row#*:} "
+      grown=1
+    done
+  done
+  echo $found
+}
+
+# of the tracked, those that are still the same process
+living() {
+  for one in $tracked; do [ "$(ticks "${one%%:*}")" != "${one#*:}" ] || echo "$one"; done
+}
+
+# only to processes that are the same as when they were found
+signal_tracked() {
+  for one in $tracked; do [ "$(ticks "${one%%:*}")" != "${one#*:}" ] || kill -"$1" "${one%%:*}" 2>/dev/null; done
 }
 
 uptime_s() { read -r up rest </proc/uptime; echo "${up%.*}"; }
-
-# only to the process that was there before
-signal() {
-  [ "$(ticks "$job")" = "$before" ] || return 0
-  kill -"$1" -"$job" 2>/dev/null || kill -"$1" "$job" 2>/dev/null
-}
 
 # Beyond the cap the middle is taken out of the file; head and a rolling tail stay, offsets stay true.
 trim() {

@@ -8,7 +8,7 @@ import { type AttemptName, identitiesOf, remainingOf } from "./attempt-status.ts
 import { killCgroup, removeCgroup } from "./cgroups.ts";
 import { type Evidence, readEvidence } from "./evidence.ts";
 import { type ProcessIdentity, verdictOf } from "./identity.ts";
-import { readStat } from "./processes.ts";
+import { type ProcessStat, readStat } from "./processes.ts";
 import type { StopAnswer } from "./protocol.ts";
 
 export interface StopOrder {
@@ -85,10 +85,10 @@ export class Stopper {
   }
 
   async #killTree(name: AttemptName, evidence: Evidence, graceMs: number): Promise<void> {
-    const alive = (): readonly number[] => remainingOf(name, evidence).pids;
-    for (const pid of alive()) {
-      signalNow(pid, "SIGTERM");
-      signalNow(pid, "SIGCONT");
+    const alive = (): readonly ProcessStat[] => remainingOf(name, evidence).processes;
+    for (const found of alive()) {
+      signalNow(found, "SIGTERM");
+      signalNow(found, "SIGCONT");
     }
     const grace = this.#clock.monotonic() + graceMs;
     while (this.#clock.monotonic() < grace && alive().length > 0) await this.#clock.sleep(100);
@@ -97,10 +97,11 @@ export class Stopper {
     while (empty < 2) {
       if (evidence.cgroup) killCgroup(evidence.cgroup);
       freeze(alive);
-      const pids = alive();
-      for (const pid of pids) signalNow(pid, "SIGKILL");
-      empty = pids.length === 0 ? empty + 1 : 0;
+      const left = alive();
+      for (const found of left) signalNow(found, "SIGKILL");
+      empty = left.length === 0 ? empty + 1 : 0;
       if (this.#clock.monotonic() > deadline) {
+        const pids = left.map((found) => found.pid);
         this.#left.set(name.token, pids);
         this.#log.error({ attempt: name.token, pids }, "processes cannot be killed");
         return;
@@ -111,14 +112,14 @@ export class Stopper {
 }
 
 /** Stops what forks faster than we look, before any of it is killed. */
-function freeze(alive: () => readonly number[]): void {
+function freeze(alive: () => readonly ProcessStat[]): void {
   const stopped = new Set<number>();
   for (let round = 0; round < 20; round++) {
-    const fresh = alive().filter((pid) => !stopped.has(pid));
+    const fresh = alive().filter((found) => !stopped.has(found.pid));
     if (fresh.length === 0) return;
-    for (const pid of fresh) {
-      signalNow(pid, "SIGSTOP");
-      stopped.add(pid);
+    for (const found of fresh) {
+      signalNow(found, "SIGSTOP");
+      stopped.add(found.pid);
     }
   }
 }
@@ -164,9 +165,9 @@ function signal(identity: ProcessIdentity, name: NodeJS.Signals): boolean {
   return send(identity.pid, name);
 }
 
-/** To a process that the look just before this call found to be the attempt's, if it still lives. */
-function signalNow(pid: number, name: NodeJS.Signals): void {
-  if (pid > 1 && readStat(pid) !== undefined) send(pid, name);
+/** To a process that was just found to be the attempt's, if it is the same process still. */
+function signalNow(found: ProcessStat, name: NodeJS.Signals): void {
+  if (found.pid > 1 && readStat(found.pid)?.startTicks === found.startTicks) send(found.pid, name);
 }
 
 function send(pid: number, name: NodeJS.Signals): boolean {

@@ -1,5 +1,6 @@
 import { watch } from "node:fs";
 import { access, constants } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Handle, Probe } from "../../common/adapter.ts";
@@ -292,7 +293,8 @@ async function executable(path: string): Promise<boolean> {
 
 function ptyThere(): boolean {
   try {
-    import.meta.resolve("node-pty");
+    const found = createRequire(import.meta.resolve("node-pty"));
+    found.resolve(`@lydell/node-pty-${process.platform}-${process.arch}/package.json`);
     return true;
   } catch {
     return false;

@@ -1,0 +1,343 @@
+/** What every launcher promises (src/launchers/types.ts), proven on real processes. `make` gives a place to run in and clears it up. */
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { systemClock } from "../../src/common/clock.ts";
+import type { CallContext } from "../../src/common/context.ts";
+import { silentLogger } from "../../src/common/logger.ts";
+import { newToken } from "../../src/common/token.ts";
+import type { AttemptPlan, AttemptRef, AttemptStatus, Launcher } from "../../src/launchers/types.ts";
+import { waitFor } from "../helpers/wait.ts";
+
+/** One launcher with a directory of its own; the tests of a suite share it. */
+export interface LauncherHarness extends AsyncDisposable {
+  readonly launcher: Launcher;
+  /** Where the tests make directories of attempts. */
+  readonly root: string;
+  /** A second launcher on the same place, as a restarted agent makes it. */
+  reopen(): Launcher;
+}
+
+export const context: CallContext = { signal: new AbortController().signal, log: silentLogger, clock: systemClock };
+
+/** A plan in fresh directories: `sh -c script` unless `extra` says otherwise. */
+export async function makePlan(root: string, script: string, extra: Partial<AttemptPlan> = {}): Promise<AttemptPlan> {
+  const token = newToken();
+  const directory = join(root, token, "attempt");
+  const workDirectory = join(root, token, "work");
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await mkdir(workDirectory, { recursive: true, mode: 0o700 });
+  return {
+    token,
+    attempt: 1,
+    directory,
+    workDirectory,
+    argv: ["sh", "-c", script],
+    environment: { PATH: "/usr/local/bin:/usr/bin:/bin", SITEAGENT_ATTEMPT_TOKEN: token },
+    runtime: "plain",
+    umask: 0o077,
+    limitMs: undefined,
+    graceMs: 500,
+    maxOutputBytes: 1024 ** 3,
+    resources: { nodes: 1, ranks_per_node: 1, threads_per_rank: 1, gpus: 0 },
+    ...extra,
+  };
+}
+
+export async function statusNow(launcher: Launcher, ref: AttemptRef): Promise<AttemptStatus> {
+  const [status] = await launcher.statuses([ref], context);
+  if (!status) throw new Error("no status");
+  return status;
+}
+
+export async function untilState<State extends AttemptStatus["state"]>(
+  launcher: Launcher,
+  ref: AttemptRef,
+  state: State,
+  timeoutMs = 20_000,
+): Promise<Extract<AttemptStatus, { state: State }>> {
+  let last: AttemptStatus | undefined;
+  return await waitFor(
+    async () => {
+      last = await statusNow(launcher, ref);
+      return last.state === state ? (last as Extract<AttemptStatus, { state: State }>) : undefined;
+    },
+    { what: () => `${state}; last: ${JSON.stringify(last)}`, timeoutMs },
+  );
+}
+
+/** Stops it and waits until it is proven gone. */
+export async function stopped(launcher: Launcher, ref: AttemptRef, graceMs = 300): Promise<void> {
+  let last: unknown;
+  await waitFor(
+    async () => {
+      [last] = await launcher.stop([ref], { graceMs, reason: "test" }, context);
+      return (last as { state: string }).state === "gone";
+    },
+    { what: () => `gone; last: ${JSON.stringify(last)}`, timeoutMs: 20_000, intervalMs: 100 },
+  );
+}
+
+export async function launchOne(launcher: Launcher, plan: AttemptPlan): Promise<AttemptRef> {
+  const [result] = await launcher.launch([plan], context);
+  if (result?.state !== "accepted") throw new Error(`not accepted: ${JSON.stringify(result)}`);
+  return { token: plan.token, directory: plan.directory, handle: result.handle };
+}
+
+export function readOut(plan: { readonly directory: string }, name = "out"): Promise<string> {
+  return readFile(join(plan.directory, name), "utf8");
+}
+
+export function describeLauncher(name: string, make: () => Promise<LauncherHarness>): void {
+  describe(`launcher contract: ${name}`, () => {
+    let harness: LauncherHarness;
+    beforeAll(async () => {
+      harness = await make();
+    });
+    afterAll(async () => {
+      await harness[Symbol.asyncDispose]();
+    });
+    const plan = (script: string, extra?: Partial<AttemptPlan>): Promise<AttemptPlan> =>
+      makePlan(harness.root, script, extra);
+
+    describe("starts", () => startTests(() => harness, plan));
+    describe("ends", () => endTests(() => harness, plan));
+    describe("stops", () => stopTests(() => harness, plan));
+    describe("environment", () => environmentTests(() => harness, plan));
+  });
+}
+
+type Plan = (script: string, extra?: Partial<AttemptPlan>) => Promise<AttemptPlan>;
+
+function startTests(harness: () => LauncherHarness, plan: Plan): void {
+  test("works here, and says in which tier", async () => {
+    const { launcher } = harness();
+    expect(await launcher.probe(context)).toMatchObject({ ok: true });
+    expect(["cgroup", "unit", "subreaper", "group", "scheduler"]).toContain(launcher.capabilities.tier);
+  });
+
+  test("knows nothing of what was never launched", async () => {
+    const ref = await plan("exit 0");
+    expect(await harness().launcher.find([ref], context)).toEqual([undefined]);
+    expect(await statusNow(harness().launcher, ref)).toEqual({ state: "absent" });
+  });
+
+  test("gives one result for each plan, in order", async () => {
+    const plans = await Promise.all([3, 1, 2].map((code) => plan(`exit ${code}`)));
+    const [first, second, third] = plans;
+    if (!first || !second || !third) throw new Error("no plans");
+    const missing = await plan("", { argv: ["nonesuch-program"] });
+    const results = await harness().launcher.launch([first, missing, second, third], context);
+    expect(results.map((result) => result.state)).toEqual(["accepted", expect.anything(), "accepted", "accepted"]);
+    const codes = [];
+    for (const each of plans) codes.push((await untilState(harness().launcher, each, "ended")).end.exit_code);
+    expect(codes).toEqual([3, 1, 2]);
+  });
+
+  test("starts a token once, however often and by whomever it is launched", async () => {
+    const once = await plan("echo started >> ../count; sleep 0.3");
+    const other = harness().reopen();
+    try {
+      const tries = Array.from({ length: 20 }, (_, index) =>
+        (index % 2 ? other : harness().launcher).launch([once], context),
+      );
+      const results = (await Promise.all(tries)).flat();
+      expect(new Set(results.map((result) => result.state))).toEqual(new Set(["accepted"]));
+      await untilState(harness().launcher, once, "ended");
+      const [again] = await harness().launcher.launch([once], context);
+      expect(again?.state).toBe("accepted");
+      expect(await readFile(join(once.workDirectory, "..", "count"), "utf8")).toBe("started\n");
+    } finally {
+      await other[Symbol.asyncDispose]();
+    }
+  });
+
+  test("is found by a restarted agent that has no handle", async () => {
+    const it = await plan("sleep 60");
+    await launchOne(harness().launcher, it);
+    const restarted = harness().reopen();
+    try {
+      const ref = { token: it.token, directory: it.directory };
+      const [handle] = await restarted.find([ref], context);
+      expect(handle).toMatchObject({ version: expect.any(Number) });
+      expect((await statusNow(restarted, { ...ref, handle })).state).toBe("running");
+      await stopped(restarted, { ...ref, handle });
+      expect((await statusNow(restarted, ref)).state).toBe("ended");
+    } finally {
+      await restarted[Symbol.asyncDispose]();
+    }
+  });
+
+  test("refuses arguments that are too large, with sizes, and starts nothing", async () => {
+    const large = await plan("", { argv: ["echo", "x".repeat(200_000)] });
+    const [result] = await harness().launcher.launch([large], context);
+    expect(result).toMatchObject({ state: "refused", end: { cause: "launch" } });
+    expect(JSON.stringify(result)).toContain("argv[1] has 200000 bytes");
+    expect(await harness().launcher.find([large], context)).toEqual([undefined]);
+  });
+
+  test("calls back when an attempt ends", async () => {
+    const seen = new Set<string>();
+    using _watch = harness().launcher.watch((token) => void seen.add(token));
+    const it = await plan("exit 0");
+    await launchOne(harness().launcher, it);
+    await waitFor(() => seen.has(it.token), { what: "a call back" });
+  });
+}
+
+function endTests(harness: () => LauncherHarness, plan: Plan): void {
+  test.each([0, 7, 125, 126, 127, 255])("reports exit code %i as it is", async (code) => {
+    const it = await plan(`exit ${code}`);
+    await launchOne(harness().launcher, it);
+    const status = await untilState(harness().launcher, it, "ended");
+    expect(status.end).toMatchObject({ cause: "exit", exit_code: code, evidence: "rc" });
+    expect(Date.parse(status.end.ended_at)).toBeGreaterThan(Date.now() - 60_000);
+    expect(status.remaining).toEqual([]);
+  });
+
+  test("a missing command never ran, and the word says so", async () => {
+    const [result] = await harness().launcher.launch([await plan("", { argv: ["nonesuch-program"] })], context);
+    expect(result).toMatchObject({ state: "refused", end: { cause: "launch", exit_code: 127 } });
+    expect(JSON.stringify(result)).toContain("nonesuch-program");
+  });
+
+  test("a file that is not executable never ran, and the word says so", async () => {
+    const it = await plan("");
+    const path = join(it.workDirectory, "program");
+    await writeFile(path, "#!/bin/sh\nexit 0\n", { mode: 0o600 });
+    const [result] = await harness().launcher.launch([{ ...it, argv: [path] }], context);
+    expect(result).toMatchObject({ state: "refused", end: { cause: "launch", exit_code: 126 } });
+  });
+
+  test("death by a signal is no success and no exit code 0", async () => {
+    const it = await plan("kill -KILL $$");
+    await launchOne(harness().launcher, it);
+    const { end } = await untilState(harness().launcher, it, "ended");
+    if (end.cause === "signal") expect(end).toMatchObject({ signal: "SIGKILL" });
+    else expect(end).toMatchObject({ cause: "exit", exit_code: 137 });
+  });
+
+  test("`exit 137` is not called a signal", async () => {
+    const it = await plan("exit 137");
+    await launchOne(harness().launcher, it);
+    const { end } = await untilState(harness().launcher, it, "ended");
+    expect(end).toMatchObject({ cause: "exit", exit_code: 137 });
+    expect(end.signal).toBeUndefined();
+  });
+
+  test("the time limit ends it, also when it ignores TERM, and the cause is kept", async () => {
+    const it = await plan("trap '' TERM; sleep 60 & wait; sleep 60", { limitMs: 1_000, graceMs: 300 });
+    await launchOne(harness().launcher, it);
+    const status = await untilState(harness().launcher, it, "ended");
+    expect(status.end.cause).toBe("timeout");
+    await stopped(harness().launcher, it);
+  });
+
+  test("an exit before the limit is an exit", async () => {
+    const it = await plan("exit 0", { limitMs: 60_000 });
+    await launchOne(harness().launcher, it);
+    expect((await untilState(harness().launcher, it, "ended")).end.cause).toBe("exit");
+  });
+
+  test("an exit with 0 after the limit is a timeout", async () => {
+    const it = await plan("trap 'exit 0' TERM; sleep 60 & wait", { limitMs: 1_000 });
+    await launchOne(harness().launcher, it);
+    expect((await untilState(harness().launcher, it, "ended")).end).toMatchObject({ cause: "timeout", exit_code: 0 });
+    await stopped(harness().launcher, it);
+  });
+
+  test("the end is seen at the exit although a grandchild holds the output open", async () => {
+    const it = await plan("sleep 60 & echo done");
+    await launchOne(harness().launcher, it);
+    const status = await untilState(harness().launcher, it, "ended");
+    expect(status.end).toMatchObject({ cause: "exit", exit_code: 0 });
+    expect(status.remaining).toHaveLength(1);
+    await stopped(harness().launcher, it);
+    expect((await untilState(harness().launcher, it, "ended")).remaining).toEqual([]);
+  });
+
+  test("a job that closes its descriptors or leaves its directory ends like any other", async () => {
+    const it = await plan('exec 0<&- 1>&- 2>&-; cd /; rmdir "$OLDPWD"; exit 5');
+    await launchOne(harness().launcher, it);
+    expect((await untilState(harness().launcher, it, "ended")).end).toMatchObject({ cause: "exit", exit_code: 5 });
+  });
+}
+
+function stopTests(harness: () => LauncherHarness, plan: Plan): void {
+  test("ends a running attempt, and the cause is the order", async () => {
+    const it = await plan("sleep 60");
+    const ref = await launchOne(harness().launcher, it);
+    expect((await statusNow(harness().launcher, ref)).state).toBe("running");
+    const [first] = await harness().launcher.stop([ref], { graceMs: 1_000, reason: "test" }, context);
+    expect(first).toEqual({ state: "stopping" });
+    await stopped(harness().launcher, ref);
+    expect(await statusNow(harness().launcher, ref)).toMatchObject({
+      state: "ended",
+      end: { cause: "cancelled" },
+      remaining: [],
+    });
+  });
+
+  test("lets it clean up within the grace period", async () => {
+    const it = await plan("trap 'echo cleaned; exit 3' TERM; echo ready; sleep 60 & wait");
+    const ref = await launchOne(harness().launcher, it);
+    await waitFor(async () => (await readOut(it)).includes("ready"), { what: "the trap" });
+    await stopped(harness().launcher, ref, 5_000);
+    expect((await statusNow(harness().launcher, ref)) as object).toMatchObject({
+      end: { cause: "cancelled", exit_code: 3 },
+    });
+    expect(await readOut(it)).toContain("cleaned");
+  });
+
+  test("ends one that ignores TERM, and all its children", async () => {
+    const it = await plan("trap '' TERM; sleep 61 & sleep 62 & echo ready; wait; sleep 63");
+    const ref = await launchOne(harness().launcher, it);
+    await waitFor(async () => (await readOut(it)).includes("ready"), { what: "the trap" });
+    await stopped(harness().launcher, ref, 200);
+    expect(await statusNow(harness().launcher, ref)).toMatchObject({ state: "ended", remaining: [] });
+  });
+
+  test("an attempt that was stopped before its start never starts", async () => {
+    const it = await plan("touch ../ran");
+    await stopped(harness().launcher, it);
+    await harness().launcher.launch([it], context);
+    await expect(stat(join(it.workDirectory, "..", "ran"))).rejects.toThrow("ENOENT");
+  });
+
+  test("stopping what has ended changes nothing", async () => {
+    const it = await plan("exit 4");
+    const ref = await launchOne(harness().launcher, it);
+    await untilState(harness().launcher, ref, "ended");
+    await stopped(harness().launcher, ref);
+    expect(await statusNow(harness().launcher, ref)).toMatchObject({ end: { cause: "exit", exit_code: 4 } });
+  });
+}
+
+function environmentTests(harness: () => LauncherHarness, plan: Plan): void {
+  test("is exactly the plan's", async () => {
+    const environment = { PATH: "/usr/bin:/bin", ODD: "a 'b' \"c\" $d `e` \\ \nnext line", EMPTY: "" };
+    const it = await plan("", { argv: ["/usr/bin/env", "-0"], environment });
+    await launchOne(harness().launcher, it);
+    await untilState(harness().launcher, it, "ended");
+    const lines = (await readOut(it)).split("\0").filter(Boolean);
+    expect(Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)))).toEqual(environment);
+  });
+
+  test("arguments arrive as they are", async () => {
+    const odd = ["", " ", "a b", "'", '"', "$HOME", "`id`", "\\", "*", "-n", "line\nline", "ü€", "%s"];
+    const it = await plan("", { argv: ["printf", "[%s]\\n", ...odd] });
+    await launchOne(harness().launcher, it);
+    await untilState(harness().launcher, it, "ended");
+    expect(await readOut(it)).toBe(odd.map((text) => `[${text}]\n`).join(""));
+  });
+
+  test("working directory, umask, empty stdin, output to files", async () => {
+    const it = await plan("pwd -P; umask; cat; echo problem >&2; touch new; exit 0", { umask: 0o027 });
+    await launchOne(harness().launcher, it);
+    await untilState(harness().launcher, it, "ended");
+    expect(await readOut(it)).toBe(`${it.workDirectory}\n0027\n`);
+    expect(await readOut(it, "err")).toBe("problem\n");
+    expect((await stat(join(it.workDirectory, "new"))).mode & 0o777).toBe(0o640);
+    expect((await stat(join(it.directory, "out"))).mode & 0o077).toBe(0);
+  });
+}

@@ -1,0 +1,65 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createLocalLauncher, type LocalLauncherOptions } from "../../../src/launchers/local/index.ts";
+import type { Launcher } from "../../../src/launchers/types.ts";
+import { context, type LauncherHarness } from "../../conformance/launcher.ts";
+import { isAlive, readProcess } from "../../helpers/processes.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { waitFor } from "../../helpers/wait.ts";
+
+export interface LocalHarness extends LauncherHarness {
+  readonly launcher: Launcher;
+  readonly stateDirectory: string;
+  /** The runners of this place that live. */
+  runners(): readonly number[];
+  /** SIGKILL to the runner, as the kernel's OOM killer does. */
+  killRunner(): Promise<void>;
+}
+
+/** A launcher `local` in a temporary directory; its runners end with it. */
+export async function localHarness(options: Partial<LocalLauncherOptions> = {}): Promise<LocalHarness> {
+  const directory = await temporaryDirectory("sa-local-");
+  const stateDirectory = directory.join("state");
+  const opened: Launcher[] = [];
+  const open = (): Launcher => {
+    const launcher = createLocalLauncher({ stateDirectory, idleMs: 20_000, ...options });
+    opened.push(launcher);
+    return launcher;
+  };
+  const launcher = open();
+  // Its runner lives longer than one test.
+  const probe = await launcher.probe(context);
+  if (!probe.ok) throw new Error(probe.reason);
+  const runners = (): readonly number[] => runnersOf(stateDirectory);
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    for (const pid of runners()) process.kill(pid, signal);
+    await waitFor(() => runners().length === 0, { what: "the end of the runner" });
+  };
+  return {
+    launcher,
+    root: directory.path,
+    stateDirectory,
+    reopen: open,
+    runners,
+    killRunner: () => end("SIGKILL"),
+    async [Symbol.asyncDispose]() {
+      for (const each of opened) await each[Symbol.asyncDispose]();
+      await end("SIGTERM");
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function runnersOf(stateDirectory: string): readonly number[] {
+  let log: string;
+  try {
+    log = readFileSync(join(stateDirectory, "runner.log"), "utf8");
+  } catch {
+    return [];
+  }
+  const pids = log
+    .split("\n")
+    .filter((line) => line.includes("runner listens"))
+    .map((line) => (JSON.parse(line) as { pid: number }).pid);
+  return pids.filter((pid) => isAlive(pid) && readProcess(pid)?.command.includes(stateDirectory));
+}
