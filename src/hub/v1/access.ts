@@ -42,7 +42,9 @@ export function guardRoutes(app: FastifyInstance, ctx: HubContext): void {
   app.addHook("onRequest", async (request) => {
     const access = request.routeOptions.config.access;
     if (access === undefined) throw new Fault("DEFECT", `route '${request.routeOptions.url ?? "?"}' has no guard`);
-    const principal = await principalFor(ctx, request);
+    const identity = await identityFor(ctx, request);
+    request.identity = identity;
+    const principal = fromIdentity(identity);
     assertAccess(principal, access);
     principals.set(request, principal);
   });
@@ -84,26 +86,30 @@ function assertAccess(principal: Principal, access: Access): void {
   throw new Fault("FORBIDDEN", `role '${access}' is needed, '${principal.name}' has '${principal.role}'`);
 }
 
-async function principalFor(ctx: HubContext, request: FastifyRequest): Promise<Principal> {
+async function identityFor(ctx: HubContext, request: FastifyRequest): Promise<Known> {
   const token = bearerOf(request);
   if (token === undefined) throw unauthenticated("Access token is invalid or missing. Please log in again.");
   if (token.startsWith(apiTokenPrefix)) return byApiToken(ctx, token);
   const identity = await identityOf(ctx, token);
   if (!identity) throw unauthenticated("Could not validate credentials");
-  return fromIdentity(identity);
+  return identity;
 }
 
-function fromIdentity(identity: Identity): Principal {
+/** `apiToken`: the role is already the lesser of the token's and the user's. */
+type Known = Identity & { readonly apiToken?: boolean };
+
+function fromIdentity(identity: Known): Principal {
+  const { name } = identity;
   if (identity.kind === "site") {
-    const { name, siteId } = identity;
+    const { siteId } = identity;
     return { kind: "site", name, actor: `client:${name}`, role: "viewer", siteId, sites: [siteId] };
   }
   const sites = JSON.parse(identity.user.site_admin) as string[];
-  const { name } = identity;
-  return { kind: "user", name, actor: `user:${name}`, role: roleOf(identity.role), siteId: undefined, sites };
+  const kind = identity.apiToken === true ? "token" : "user";
+  return { kind, name, actor: `user:${name}`, role: roleOf(identity.role), siteId: undefined, sites };
 }
 
-async function byApiToken(ctx: HubContext, token: string): Promise<Principal> {
+async function byApiToken(ctx: HubContext, token: string): Promise<Known> {
   const now = ctx.clock.now();
   const row = await ctx.store.db
     .selectFrom("api_tokens")
@@ -120,8 +126,7 @@ async function byApiToken(ctx: HubContext, token: string): Promise<Principal> {
   if (row.last_used_at === null || row.last_used_at < now - touchEveryMs) {
     await ctx.store.db.updateTable("api_tokens").set({ last_used_at: now }).where("id", "=", row.id).execute();
   }
-  const user = fromIdentity(identity);
-  return { ...user, kind: "token", role: lesser(roleOf(row.role), user.role) };
+  return { ...identity, role: lesser(roleOf(row.role), roleOf(identity.role)), apiToken: true };
 }
 
 function roleOf(text: string): Role {

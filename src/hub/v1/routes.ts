@@ -8,6 +8,10 @@ import { guardRoutes } from "./access.ts";
 import { agentRoutes } from "./agent-routes.ts";
 import type { V1App } from "./http.ts";
 import { jobRoutes } from "./job-routes.ts";
+import { eventRoutes } from "./events.ts";
+import { fileRoutes } from "./files.ts";
+import { logRoutes } from "./logs.ts";
+import { outputRoutes } from "./outputs.ts";
 import { registryRoutes } from "./registries.ts";
 import { siteRoutes } from "./sites.ts";
 import { tokenRoutes } from "./tokens.ts";
@@ -18,6 +22,7 @@ export const v1Prefix = "/siteagent/v1";
 
 /** Registers everything; background work starts when the server is ready and ends before it closes. */
 export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<void> {
+  ctx.features.push("synchronize", "long-poll", "orders", "logs", "outputs", "exclusive", "events", "files");
   const closing = new AbortController();
   let sweeps: Promise<void> | undefined;
   app.addHook("onReady", async () => {
@@ -35,6 +40,10 @@ export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<v
       const typed = scope as unknown as V1App;
       agentRoutes(typed, ctx, closing.signal);
       jobRoutes(typed, ctx);
+      eventRoutes(typed, ctx, closing.signal);
+      logRoutes(typed, ctx);
+      outputRoutes(typed, ctx);
+      fileRoutes(typed, ctx);
       siteRoutes(typed, ctx);
       registryRoutes(typed, ctx);
       tokenRoutes(typed, ctx);

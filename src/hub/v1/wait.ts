@@ -3,12 +3,11 @@ import type { Channel } from "../store/types.ts";
 import type { HubContext } from "../context.ts";
 import type { SyncAnswer } from "../../wire/agent-api.ts";
 import { isoTime } from "../../common/clock.ts";
+import { listenFor } from "./bell.ts";
 import type { SyncBody } from "./session.ts";
 import { type Site, syncRound } from "./synchronize.ts";
 
 const wakeChannels: readonly Channel[] = ["jobs", "orders"];
-/** Wake-ups within this time are answered by one look, milliseconds. */
-const gatherMs = 10;
 
 /** The answer, at once or held up to `hold_ms`. `signal`: the client went away or the hub closes. */
 export async function holdSynchronize(
@@ -17,7 +16,7 @@ export async function holdSynchronize(
   body: SyncBody,
   signal: AbortSignal,
 ): Promise<SyncAnswer> {
-  using bell = listen(ctx);
+  using bell = listenFor(ctx, wakeChannels);
   const deadline = ctx.clock.monotonic() + body.hold_ms;
   const first = await syncRound(ctx, site, body, true);
   if (first.urgent || body.hold_ms === 0) return first.answer;
@@ -30,39 +29,6 @@ export async function holdSynchronize(
   }
   if (signal.aborted) return { ...first.answer, server_time: isoTime(ctx.clock.now()) };
   return (await syncRound(ctx, site, body, false)).answer;
-}
-
-interface Bell extends Disposable {
-  /** True when something happened since the last wait; false when the time is over. */
-  wait(ms: number, signal: AbortSignal): Promise<boolean>;
-}
-
-function listen(ctx: HubContext): Bell {
-  let rang = false;
-  let wake: (() => void) | undefined;
-  const stops = wakeChannels.map((channel) =>
-    ctx.store.listen(channel, () => {
-      rang = true;
-      wake?.();
-    }),
-  );
-  return {
-    async wait(ms, signal) {
-      if (!rang && ms > 0) {
-        const woken = new AbortController();
-        wake = () => woken.abort();
-        await ctx.clock.sleep(ms, AbortSignal.any([signal, woken.signal]));
-        wake = undefined;
-      }
-      if (!rang) return false;
-      await ctx.clock.sleep(gatherMs, signal);
-      rang = false;
-      return true;
-    },
-    [Symbol.dispose]() {
-      for (const stop of stops) stop();
-    },
-  };
 }
 
 /** A cheap look, without locks and writes: is a full round worth it? */

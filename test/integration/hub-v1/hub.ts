@@ -1,16 +1,15 @@
 /** Hubs for the tests of /siteagent/v1/: listening sockets over a real store, with users of every role and sites. */
 import { describe } from "vitest";
-import fastify, { type FastifyInstance } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
-import { TokenKeys } from "../../../src/hub/auth/keys.ts";
-import { parseHubConfig } from "../../../src/hub/config.ts";
+import { type HubConfigInput, parseHubConfig } from "../../../src/hub/config.ts";
 import type { HubContext } from "../../../src/hub/context.ts";
-import { installHttp } from "../../../src/hub/http.ts";
+import { standardExtensions } from "../../../src/hub/extensions.ts";
+import { buildHub } from "../../../src/hub/server.ts";
 import { openPostgresStore } from "../../../src/hub/store/postgres.ts";
 import { openSqliteStore } from "../../../src/hub/store/sqlite.ts";
 import type { Store } from "../../../src/hub/store/types.ts";
-import { v1Routes } from "../../../src/hub/v1/routes.ts";
 import { createHubClient, type HubClient } from "../../../src/sdk/client.ts";
 import { type Role, roles } from "../../../src/wire/user-api.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
@@ -65,34 +64,37 @@ function openStore(kind: StoreKind, url: string): Promise<Store> {
 }
 
 async function serve(store: Store): Promise<Omit<TestHub, "client" | typeof Symbol.asyncDispose>> {
-  const config = parseHubConfig({ store: { kind: "sqlite", path: ":memory:" } }, () => ({}));
-  const keys = new TokenKeys(store, systemClock, { lifetimeMs: 3_600_000, rotateAfterMs: 86_400_000 });
+  const input: HubConfigInput = {
+    store: { kind: "sqlite", path: ":memory:" },
+    limits: { requests_per_minute: 0 },
+    compat: { anonymous_types: true, anonymous_reads: true },
+    triggers_sweep: "200ms",
+  };
   let url = "";
-  const ctx: HubContext = {
+  let context: HubContext | undefined;
+  const app = await buildHub({
     store,
-    config,
+    config: parseHubConfig(input, () => ({})),
     clock: systemClock,
     log: silentLogger,
-    keys,
+    version: "0.0.0",
+    extensions: [(_app, ctx) => void (context = ctx), ...standardExtensions],
     baseUrl: () => url,
-    typesAssigned: [],
-    features: [],
-  };
-  const app = fastify({ routerOptions: { maxParamLength: 4096 }, forceCloseConnections: true });
-  installHttp(app, ctx);
-  await v1Routes(app, ctx);
+  });
   url = await app.listen({ host: "127.0.0.1", port: 0 });
+  if (!context) throw new Error("the hub made no context");
+  const ctx = context;
   return {
     url,
     ctx,
     app,
     async userToken(role, name = role) {
       await addUser(store, name, role);
-      return keys.sign(`user:${name}`);
+      return ctx.keys.sign(`user:${name}`);
     },
     async siteToken(site) {
       await addSite(store, site);
-      return keys.sign(`client:c-${site}`);
+      return ctx.keys.sign(`client:c-${site}`);
     },
   };
 }
