@@ -1,20 +1,7 @@
 /** The hub's settings (`hub.yaml`). The schema is the only source of defaults; durations are text. */
 import { z } from "zod";
 import { Fault } from "../common/fault.ts";
-import { parseDuration, parseSize } from "../common/units.ts";
-
-const durationSchema = z.string().transform((text, ctx) => {
-  const ms = parseDuration(text);
-  if (ms === undefined)
-    ctx.addIssue({ code: "custom", message: `'${text}' is no duration; write for example '10s' or '1h30m'` });
-  return ms ?? 0;
-});
-
-const sizeSchema = z.union([z.int().min(0), z.string()]).transform((value, ctx) => {
-  const bytes = typeof value === "number" ? value : parseSize(value);
-  if (bytes === undefined) ctx.addIssue({ code: "custom", message: `'${value}' is no size; write for example '8MiB'` });
-  return bytes ?? 0;
-});
+import { duration, size } from "../common/zod-units.ts";
 
 /** `{file: PATH}`, so that no secret stands in the file itself. */
 const secretFileSchema = z.strictObject({
@@ -99,17 +86,17 @@ export const hubConfigSchema = z
     ...registrySchema.shape,
     limits: z
       .strictObject({
-        body: sizeSchema.prefault("8MiB"),
+        body: size().prefault("8MiB"),
         requests_per_minute: z.int().min(0).default(1200).describe("per client; 0 = no limit"),
       })
       .prefault({}),
     tokens: z
       .strictObject({
-        lifetime: durationSchema.prefault("1d"),
-        rotate_keys_after: durationSchema.prefault("30d"),
+        lifetime: duration().prefault("1d"),
+        rotate_keys_after: duration().prefault("30d"),
       })
       .prefault({}),
-    triggers_sweep: durationSchema.prefault("30s").describe("how often to look for triggers that were missed"),
+    triggers_sweep: duration().prefault("30s").describe("how often to look for triggers that were missed"),
     docs: z.boolean().default(true).describe("serve /docs"),
   })
   .describe("settings of `siteagent hub --config`");

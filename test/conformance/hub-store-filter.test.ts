@@ -138,7 +138,7 @@ async function fill(store: Store, documents: readonly Doc[]): Promise<void> {
     await tx.db.deleteFrom("jobs").execute();
     await tx.db.deleteFrom("job_claims").execute();
     for (const document of documents) {
-      const id = String(document["id"]);
+      const id = document["id"] as string;
       const objectId = (document["config"] as JsonObject)["object_id"];
       const claims = document["claims"] as unknown as JobClaim[] | undefined;
       await tx.db

@@ -1,0 +1,121 @@
+/** The hub as a Fastify instance, apart from listening: contract routes, extensions, documents. */
+import rateLimit from "@fastify/rate-limit";
+import swagger from "@fastify/swagger";
+import swaggerUi from "@fastify/swagger-ui";
+import Fastify, { type FastifyInstance } from "fastify";
+import { jsonSchemaTransform } from "fastify-type-provider-zod";
+import type { Clock } from "../common/clock.ts";
+import type { Logger } from "../common/logger.ts";
+import { TokenKeys } from "./auth/keys.ts";
+import type { HubConfig } from "./config.ts";
+import type { HubContext } from "./context.ts";
+import { installHttp } from "./http.ts";
+import { accountRoutes } from "./nmdc/accounts.ts";
+import { allowanceRoutes } from "./nmdc/allowances.ts";
+import { jobRoutes } from "./nmdc/jobs.ts";
+import { objectRoutes } from "./nmdc/objects.ts";
+import { operationRoutes } from "./nmdc/operations.ts";
+import { pidRoutes } from "./nmdc/pids.ts";
+import { registryRoutes } from "./nmdc/registries.ts";
+import { installGuards } from "./nmdc/route.ts";
+import { refusalRoutes, systemRoutes } from "./nmdc/system.ts";
+import { HttpProblem } from "./problem.ts";
+import type { Store } from "./store/types.ts";
+
+/** More routes or background work on the same server (`/siteagent/v1/`, triggers, the portal). */
+export type HubExtension = (app: FastifyInstance, ctx: HubContext) => Promise<void> | void;
+
+export interface HubDeps {
+  readonly store: Store;
+  readonly config: HubConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Of siteagent. */
+  readonly version: string;
+  readonly extensions?: readonly HubExtension[];
+  /** Known once the server listens. */
+  baseUrl(): string;
+}
+
+/** Longest part of a path: ids of workflows and sites are free text. */
+const longestParameter = 1_024;
+
+/** Everything but listening. Close the instance before the store. */
+export async function buildHub(deps: HubDeps): Promise<FastifyInstance> {
+  const { config, store, clock, log } = deps;
+  const keys = new TokenKeys(store, clock, {
+    lifetimeMs: config.tokens.lifetime,
+    rotateAfterMs: config.tokens.rotate_keys_after,
+  });
+  const ctx: HubContext = {
+    store,
+    config,
+    clock,
+    log,
+    keys,
+    baseUrl: () => deps.baseUrl(),
+    typesAssigned: [],
+    features: [],
+  };
+  const app = Fastify({
+    bodyLimit: config.limits.body,
+    trustProxy: config.trust_proxy,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: longestParameter },
+    // A colon in a path may come as %3A, also the one before a verb.
+    rewriteUrl: (request) => withColons(request.url ?? "/"),
+  });
+  installHttp(app, ctx);
+  installGuards(app);
+  await installDocuments(app, config, deps.version);
+  if (config.limits.requests_per_minute > 0) await installRateLimit(app, config.limits.requests_per_minute);
+  app.after(() => {
+    systemRoutes(app, ctx, deps.version);
+    accountRoutes(app, ctx);
+    allowanceRoutes(app, ctx);
+    jobRoutes(app, ctx);
+    operationRoutes(app, ctx);
+    objectRoutes(app, ctx);
+    registryRoutes(app, ctx);
+    pidRoutes(app, ctx);
+    refusalRoutes(app, ctx);
+  });
+  for (const extension of deps.extensions ?? []) await extension(app, ctx);
+  await app.ready();
+  return app;
+}
+
+function withColons(url: string): string {
+  const end = url.indexOf("?");
+  const path = end < 0 ? url : url.slice(0, end);
+  return path.replaceAll(/%3a/gi, ":") + (end < 0 ? "" : url.slice(end));
+}
+
+async function installDocuments(app: FastifyInstance, config: HubConfig, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "siteagent hub", version, description: "The NMDC Runtime wire contract and its extensions." },
+      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+    },
+    transform: jsonSchemaTransform,
+  });
+  app.get("/openapi.json", { schema: { hide: true } }, () => Promise.resolve(app.swagger()));
+  if (config.docs) await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: true });
+}
+
+/** Per client where one is known, else per address. Each hub process counts for itself. */
+async function installRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
+  await app.register(rateLimit, {
+    max: perMinute,
+    timeWindow: 60_000,
+    hook: "preHandler",
+    keyGenerator: (request) => request.identity?.name ?? request.ip,
+    allowList: (request) => ["/livez", "/readyz", "/health"].includes(request.url),
+    errorResponseBuilder: (_request, limit) =>
+      new HttpProblem(429, `more than ${limit.max} requests a minute; try again in ${limit.after}`, {
+        code: "RATE_LIMITED",
+      }),
+  });
+}
