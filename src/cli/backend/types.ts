@@ -1,0 +1,131 @@
+import type { ActionResult, OutputFile } from "../../sdk/client.ts";
+import type { Hold, JobState, Phase, Failure, AttemptEnd } from "../../jobs/states.ts";
+import type { Status } from "../../jobs/status.ts";
+
+/** A job as lists and stories show it, whoever told of it. */
+export interface JobRow {
+  readonly id: string;
+  readonly name: string;
+  readonly workflow: string;
+  readonly status: Status;
+  readonly state: JobState;
+  readonly phase: Phase;
+  readonly hold: Hold | null;
+  /** The site at a hub; the target at an agent. */
+  readonly place: string;
+  readonly owner: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly attempt: number;
+  readonly failure: Failure | null;
+  readonly end: AttemptEnd | null;
+  /** Made (hub) or claimed (agent). */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly claimedAt: string | null;
+  readonly endedAt: string | null;
+  /** Why it waits, in words, when the teller knows. */
+  readonly waiting: string | null;
+  readonly lostContact: boolean;
+  readonly parents: readonly string[];
+  readonly retryOf: string | null;
+  /** As it came, for machine output: the field names are those of the API. */
+  readonly raw: object;
+}
+
+export interface Milestone {
+  readonly at: string;
+  readonly what: string;
+  readonly attempt: number;
+  readonly status: string;
+  readonly message: string;
+}
+
+export interface StoryFile {
+  readonly item: string;
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly where: string;
+}
+
+/** All that is known of one job. */
+export interface JobStory {
+  readonly row: JobRow;
+  readonly timeline: readonly Milestone[];
+  readonly attempts: readonly {
+    readonly attempt: number;
+    readonly directory: string;
+    readonly end: AttemptEnd | null;
+  }[];
+  readonly inputs: readonly StoryFile[];
+  readonly outputs: readonly StoryFile[];
+  /** What was asked for: config and parameters. */
+  readonly asked: Readonly<Record<string, object>>;
+  /** One line on what is moving now. */
+  readonly progress: string | null;
+  /** For machine output. */
+  readonly raw: object;
+}
+
+export interface JobFilter {
+  readonly status: readonly string[];
+  readonly active: boolean;
+  readonly workflow: string | undefined;
+  readonly site: string | undefined;
+  readonly owner: string | undefined;
+  readonly tags: readonly string[];
+  readonly search: string | undefined;
+  readonly since: string | undefined;
+  readonly before: string | undefined;
+  readonly sort: JobSort;
+  readonly limit: number;
+}
+export const jobSorts = ["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name"] as const;
+export type JobSort = (typeof jobSorts)[number];
+
+export interface LogRequest {
+  readonly stream: "stdout" | "stderr";
+  readonly attempt: number | undefined;
+  readonly offset: number;
+  readonly follow: boolean;
+}
+export interface LogChunk {
+  readonly attempt: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface WaitRequest {
+  readonly timeoutMs: number | undefined;
+  readonly onChange?: (row: JobRow) => void;
+}
+
+/** Where job commands get their answers: a hub, or the agent on this machine. */
+export interface JobBackend extends AsyncDisposable {
+  readonly kind: "hub" | "local";
+  /** For messages: URL or socket. */
+  readonly address: string;
+  /** Who I am here, and whether "all jobs" means only mine. */
+  me(): Promise<{ readonly name: string; readonly onlyMine: boolean }>;
+  list(filter: JobFilter): Promise<{ readonly rows: readonly JobRow[]; readonly total: number }>;
+  /** @throws Fault NOT_FOUND */
+  job(id: string): Promise<JobRow>;
+  story(id: string): Promise<JobStory>;
+  /** Until all have ended. @throws Fault TIMEOUT */
+  wait(ids: readonly string[], request: WaitRequest): Promise<readonly JobRow[]>;
+  logs(id: string, request: LogRequest): AsyncIterable<LogChunk>;
+  outputs(id: string): Promise<readonly OutputFile[]>;
+  readOutput(id: string, file: OutputFile): Promise<Uint8Array>;
+  saveOutput(id: string, file: OutputFile, destination: string): Promise<void>;
+  cancel(ids: readonly string[], reason: string): Promise<readonly ActionResult[]>;
+  retry(ids: readonly string[], reason: string): Promise<readonly ActionResult[]>;
+  /** What `explain` knows besides the job itself. */
+  surroundings(row: JobRow): Promise<Surroundings>;
+}
+
+export interface Surroundings {
+  readonly parents: readonly { readonly id: string; readonly status: string }[];
+  /** Sites that serve the job's workflow; undefined when nobody can tell. */
+  readonly sites:
+    | readonly { readonly id: string; readonly state: string; readonly lostContact: boolean; readonly held: number }[]
+    | undefined;
+}

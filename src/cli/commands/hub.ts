@@ -1,0 +1,118 @@
+import { dirname, join, resolve } from "node:path";
+import { Fault } from "../../common/fault.ts";
+import { locate } from "../../common/locations.ts";
+import { createLogger } from "../../common/pino.ts";
+import type { RunningHub } from "../../hub/main.ts";
+import { type CliContext, isMachine } from "../context.ts";
+import { factsText } from "../format/table.ts";
+import { shellQuoted } from "../format/shell.ts";
+import { readText } from "../input.ts";
+import type { Options } from "../options.ts";
+import type { CommandCall } from "../spec.ts";
+
+/** `siteagent hub`: listens until INT or TERM. The log goes to standard error, so that what is printed at the start stays data. */
+export async function run(context: CliContext, call: CommandCall): Promise<number> {
+  const { options } = call;
+  const dev = options.flag("dev");
+  const file = options.text("config");
+  if (!dev && file === undefined) {
+    throw new Fault("USAGE", "a hub needs settings", {
+      hint: "siteagent hub --config hub.yaml, or siteagent hub --dev to try one",
+    });
+  }
+  const ending = endOfProcess();
+  const [{ startHub }, { standardExtensions }] = await Promise.all([
+    import("../../hub/main.ts"),
+    import("../../hub/extensions.ts"),
+  ]);
+  const quiet = dev && context.err.interactive;
+  const hub = await startHub({
+    dev,
+    ...(dev ? { dataDir: dataDirectory(context, options) } : {}),
+    ...(file === undefined ? {} : await settings(context, file)),
+    ...numberOption(options),
+    ...textOption(options),
+    log: createLogger({ level: quiet ? "warn" : "info", fd: 2 }),
+    extensions: standardExtensions,
+  });
+  tell(context, hub);
+  await ending;
+  await hub.close();
+  return 0;
+}
+
+function dataDirectory(context: CliContext, options: Options): string {
+  const given = options.text("data");
+  return given === undefined ? join(locate("state", context.env), "hub-dev") : resolve(context.cwd, given);
+}
+
+async function settings(context: CliContext, file: string): Promise<{ config: unknown; configDir: string }> {
+  const text = await readText(context, file);
+  const { parse } = await import("yaml");
+  try {
+    return { config: parse(text), configDir: dirname(resolve(context.cwd, file)) };
+  } catch (error) {
+    throw new Fault("CONFIG", `'${file}' is no YAML: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function numberOption(options: Options): { port?: number } {
+  const port = options.integer("port", 0, 65_535);
+  return port === undefined ? {} : { port };
+}
+
+function textOption(options: Options): { host?: string } {
+  const host = options.text("host");
+  return host === undefined ? {} : { host };
+}
+
+/** Resolves at the first INT or TERM; the second one ends the process. */
+function endOfProcess(): Promise<void> {
+  const { promise, resolve: ended } = Promise.withResolvers<void>();
+  let asked = false;
+  const on = (code: number): void => {
+    if (asked) process.exit(code);
+    asked = true;
+    ended();
+  };
+  process.on("SIGINT", () => on(130));
+  process.on("SIGTERM", () => on(143));
+  return promise;
+}
+
+/** One JSON line for scripts; address, password and commands to try for people. */
+function tell(context: CliContext, hub: RunningHub): void {
+  const { admin, site, url } = hub;
+  if (isMachine(context.format)) {
+    const data = { url, ...(admin ? { admin } : {}), ...(site ? { site } : {}) };
+    context.print(`${JSON.stringify(data)}\n`);
+    return;
+  }
+  const { out } = context;
+  const facts: (readonly [string, string])[] = [
+    ["Address", out.style("bold", url)],
+    ["API page", `${url}/docs`],
+    ["User", admin ? `${admin.username}, password ${admin.password}` : ""],
+    ["Site", site ? `${site.id}, client id ${site.client_id}, secret ${site.client_secret}` : ""],
+  ];
+  context.print(
+    `${out.style("green", context.symbols.dot)} ${out.style("bold", "siteagent hub")} listens\n${factsText(facts, out)}`,
+  );
+  if (admin)
+    context.print(
+      `\nTry:\n${commands(url, admin)
+        .map((line) => `  ${line}\n`)
+        .join("")}`,
+    );
+  context.note("Ctrl-C ends it");
+}
+
+function commands(url: string, admin: { readonly username: string }): readonly string[] {
+  return [
+    `siteagent login --hub ${shellQuoted(url)} --username ${shellQuoted(admin.username)}`,
+    "siteagent submit hello-1.0.0",
+    "siteagent jobs --all",
+  ];
+}

@@ -1,0 +1,178 @@
+import { allCommands } from "./declare/all.ts";
+import { type CliContext, outputFormats } from "./context.ts";
+import { helpTopics } from "./help-topics.ts";
+import { Options } from "./options.ts";
+import type { Completable, CommandSpec, OptionSpec } from "./spec.ts";
+import { colorModes, symbolsOf, terminalOf } from "./terminal.ts";
+
+/** Whatever has not come by then is not offered; a shell must never hang. */
+const limitMs = 300;
+const mostWords = 200;
+
+const globalOptions: readonly OptionSpec[] = [
+  { flags: "-o, --output <format>", description: "", choices: outputFormats },
+  { flags: "--color <when>", description: "", choices: colorModes },
+  { flags: "--utc", description: "" },
+  { flags: "-h, --help", description: "" },
+  { flags: "-V, --version", description: "" },
+];
+
+/** What may stand at the cursor: words, or a kind to look up. */
+export interface Offer {
+  readonly words: readonly string[];
+  readonly kind: Completable | undefined;
+  /** Flags typed so far, for look-ups: which hub, or the agent here. */
+  readonly given: Readonly<Record<string, string | boolean>>;
+}
+
+/** `siteagent __complete -- WORDS`: one word per line, `__files__` for file names. The last word is the unfinished one. */
+export async function complete(argv: readonly string[], process: NodeJS.Process): Promise<number> {
+  const words = argv[0] === "--" ? argv.slice(1) : argv;
+  const current = words.at(-1) ?? "";
+  const offer = offerFor(words.slice(0, -1), current);
+  const looked = offer.kind === undefined ? [] : await lookUp(offer.kind, offer, process);
+  const fitting = [...offer.words, ...looked].filter((word) => word.startsWith(current) || word === "__files__");
+  process.stdout.write(
+    [...new Set(fitting)]
+      .slice(0, mostWords)
+      .map((word) => `${word}\n`)
+      .join(""),
+  );
+  return 0;
+}
+
+/** Pure: from the words before the cursor and the beginning of the current one. */
+export function offerFor(
+  before: readonly string[],
+  current: string,
+  commands: readonly CommandSpec[] = allCommands,
+): Offer {
+  let level = commands;
+  let spec: CommandSpec | undefined;
+  let pending: OptionSpec | undefined;
+  let positional = 0;
+  const given: Record<string, string | boolean> = {};
+  for (const word of before) {
+    const options = [...(spec?.options ?? []), ...globalOptions];
+    if (pending) {
+      given[longName(pending)] = word;
+      pending = undefined;
+    } else if (word.startsWith("-")) {
+      const option = options.find((one) => spellings(one).includes(word.split("=", 1)[0] ?? ""));
+      if (option && takesValue(option) && !word.includes("=")) pending = option;
+      else if (option) given[longName(option)] = word.includes("=") ? word.slice(word.indexOf("=") + 1) : true;
+    } else {
+      const next = level.find((one) => one.name === word);
+      if (next && positional === 0) {
+        spec = next;
+        level = next.subcommands ?? [];
+      } else positional++;
+    }
+  }
+  return { ...offerAt(spec, level, pending, positional, current), given };
+}
+
+function offerAt(
+  spec: CommandSpec | undefined,
+  level: readonly CommandSpec[],
+  pending: OptionSpec | undefined,
+  positional: number,
+  current: string,
+): Pick<Offer, "words" | "kind"> {
+  const options = [...(spec?.options ?? []), ...globalOptions];
+  if (pending) return { words: pending.choices ?? [], kind: pending.complete };
+  if (current.startsWith("-")) {
+    const [flag = "", value] = current.split("=", 2);
+    const option = value === undefined ? undefined : options.find((one) => spellings(one).includes(flag));
+    if (option) return { words: (option.choices ?? []).map((choice) => `${flag}=${choice}`), kind: undefined };
+    return { words: options.flatMap(spellings).filter((name) => name.startsWith("--")), kind: undefined };
+  }
+  if (level.length > 0 && positional === 0) {
+    return { words: level.filter((one) => !one.hidden).map((one) => one.name), kind: undefined };
+  }
+  const all = spec?.arguments ?? [];
+  const argument = all[positional] ?? all.findLast((one) => one.name.includes("..."));
+  const words = spec?.name === "completion" ? ["bash", "zsh", "fish"] : argument?.complete === "job" ? ["last"] : [];
+  return { words, kind: argument?.complete };
+}
+
+function spellings(option: OptionSpec): readonly string[] {
+  return option.flags.split(/[ ,]+/).filter((word) => word.startsWith("-"));
+}
+
+function longName(option: OptionSpec): string {
+  return (spellings(option).findLast((word) => word.startsWith("--")) ?? "").slice(2);
+}
+
+function takesValue(option: OptionSpec): boolean {
+  return /[<[]/.test(option.flags);
+}
+
+async function lookUp(kind: Completable, offer: Offer, process: NodeJS.Process): Promise<readonly string[]> {
+  if (kind === "file") return ["__files__"];
+  const commands = allCommands.map((spec) => spec.name);
+  if (kind === "command") return commands;
+  if (kind === "topic") return [...Object.keys(helpTopics), ...commands];
+  const stop = new AbortController();
+  const timer = Promise.withResolvers<readonly string[]>();
+  const over = setTimeout(() => timer.resolve([]), limitMs);
+  try {
+    return await Promise.race([
+      remoteWords(kind, quietContext(process, stop.signal), new Options(offer.given)),
+      timer.promise,
+    ]);
+  } catch {
+    return []; // nobody who presses Tab wants to read why
+  } finally {
+    clearTimeout(over);
+    stop.abort();
+  }
+}
+
+async function remoteWords(kind: Completable, context: CliContext, options: Options): Promise<readonly string[]> {
+  const { connect, connectHub } = await import("./connect.ts");
+  if (kind === "job" || kind === "tag") {
+    await using backend = await connect(context, options);
+    const { rows } = await backend.list({ ...newest, limit: 100 });
+    if (kind === "job") return rows.map((row) => row.id);
+    return rows.flatMap((row) =>
+      Object.entries(row.tags).map(([key, value]) => (value === "" ? key : `${key}=${value}`)),
+    );
+  }
+  await using hub = await connectHub(context, options);
+  if (kind === "workflow") return (await hub.client.registries.workflows()).map((workflow) => workflow.id);
+  return (await hub.client.sites({ signal: context.signal })).map((site) => site.id);
+}
+
+const newest = {
+  status: [],
+  active: false,
+  workflow: undefined,
+  site: undefined,
+  owner: undefined,
+  tags: [],
+  search: undefined,
+  since: undefined,
+  before: undefined,
+  sort: "-created_at",
+} as const;
+
+function quietContext(process: NodeJS.Process, signal: AbortSignal): CliContext {
+  const terminal = terminalOf({ write: () => true }, process.env, "never");
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    out: terminal,
+    err: terminal,
+    symbols: symbolsOf(terminal),
+    format: "json",
+    utc: true,
+    signal,
+    now: () => Date.now(),
+    print: () => {},
+    note: () => {},
+  };
+}

@@ -1,0 +1,78 @@
+import type { CommandSpec } from "../spec.ts";
+import { siteFileOption } from "./common.ts";
+
+const configuration = "Configuration:";
+const more = "More:";
+
+export const otherCommands: readonly CommandSpec[] = [
+  {
+    name: "validate",
+    group: configuration,
+    summary: "check a site file; all problems at once",
+    arguments: [{ name: "[file]", description: "default: site.yaml in the configuration directory", complete: "file" }],
+    examples: [{ command: "siteagent validate site.yaml", what: "file, line, column and the nearest valid word" }],
+    exits: { 78: "the file cannot be used" },
+    load: () => import("../commands/validate.ts"),
+  },
+  {
+    name: "config",
+    group: configuration,
+    summary: "effective settings and their schema",
+    examples: [{ command: "siteagent config show", what: "every value and where it comes from" }],
+    subcommands: [
+      {
+        name: "show",
+        group: configuration,
+        summary: "effective settings with their origin, secrets masked",
+        arguments: [
+          { name: "[file]", description: "default: site.yaml in the configuration directory", complete: "file" },
+        ],
+        options: [siteFileOption],
+        examples: [
+          { command: "siteagent config show", what: "every value and where it comes from" },
+          { command: "siteagent config show -o json", what: "for programs" },
+        ],
+        exits: { 78: "the file cannot be used" },
+        load: () => import("../commands/config-show.ts"),
+      },
+      {
+        name: "schema",
+        group: configuration,
+        summary: "print a JSON Schema",
+        arguments: [{ name: "[which]", description: "site (default) or hub" }],
+        examples: [{ command: "siteagent config schema > site.schema.json", what: "for an editor" }],
+        load: () => import("../commands/config-schema.ts"),
+      },
+    ],
+  },
+  {
+    name: "completion",
+    group: more,
+    summary: "print a completion script for a shell",
+    details:
+      "bash: add `source <(siteagent completion bash)` to ~/.bashrc; the bash-completion package is not needed. zsh: add `source <(siteagent completion zsh)` to ~/.zshrc after compinit. fish: `siteagent completion fish > ~/.config/fish/completions/siteagent.fish`.",
+    arguments: [{ name: "<shell>", description: "bash, zsh or fish" }],
+    examples: [{ command: "source <(siteagent completion bash)", what: "in this shell, now" }],
+    load: () => import("../commands/completion.ts"),
+  },
+  {
+    name: "version",
+    group: more,
+    summary: "print the version",
+    examples: [{ command: "siteagent version -o json", what: "with Node and build" }],
+    load: () => import("../commands/version.ts"),
+  },
+  {
+    name: "help",
+    group: more,
+    summary: "help on a command or on environment, exit-codes, formats",
+    arguments: [
+      { name: "[topic...]", description: "a command, or environment, exit-codes, formats", complete: "topic" },
+    ],
+    examples: [
+      { command: "siteagent help submit", what: "a command" },
+      { command: "siteagent help exit-codes", what: "what exit codes mean" },
+    ],
+    load: () => import("../commands/help.ts"),
+  },
+];

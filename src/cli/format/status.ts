@@ -1,0 +1,180 @@
+import { formatSize } from "../../common/units.ts";
+import { isFinalStatus } from "../../jobs/status.ts";
+import type { LocalJob, StatusView } from "../../wire/control-api.ts";
+import { rowOf } from "../backend/local.ts";
+import type { CliContext } from "../context.ts";
+import type { Style } from "../terminal.ts";
+import { infoOf, statusStyle } from "./job.ts";
+import { type Column, factsText, tableText } from "./table.ts";
+import { counted, manyLines, oneLine } from "./text.ts";
+import { relative, shortAge, timeAndAge } from "./time.ts";
+
+const mostJobs = 20;
+const lastLines = 5;
+
+/** The agent at a glance, in the manner of `systemctl status`. */
+export async function statusText(context: CliContext, view: StatusView): Promise<string> {
+  const sections = [
+    headText(context, view),
+    problemsText(context, view),
+    await targetsText(context, view),
+    await jobsText(context, view),
+    nextText(context, view),
+    logText(context, view),
+  ];
+  return sections.filter((text) => text !== "").join("\n");
+}
+
+function headText(context: CliContext, view: StatusView): string {
+  const { out, symbols, utc } = context;
+  const now = context.now();
+  const style = modeStyle(view);
+  const title = `${out.style(style, symbols.dot)} ${out.style("bold", `siteagent ${oneLine(view.site)}`)} - ${oneLine(view.version)}`;
+  const reason = [view.mode_reason, view.mode_by === null || view.mode_by === "" ? null : `by ${view.mode_by}`]
+    .filter((text) => text !== null && text !== "")
+    .join(", ");
+  const until = view.mode_until === null ? "" : `, until ${timeAndAge(view.mode_until, now, utc)}`;
+  const mode = `${out.style(style, view.mode)}${reason === "" ? "" : ` (${oneLine(reason)})`}${until}`;
+  const facts: (readonly [string, string])[] = [
+    ["State", `${mode} since ${timeAndAge(view.since, now, utc)}`],
+    ["Health", healthText(context, view)],
+    ["Server", serverText(context, view)],
+    ["Jobs", countsText(view.jobs)],
+    ["Reports", reportsText(view, now)],
+    [
+      "Journal",
+      `${view.journal.health}, ${formatSize(view.journal.bytes)}, ${counted(view.journal.records, "record")}, last sync ${view.journal.last_sync_ms.toFixed(1)} ms`,
+    ],
+    ["Config", `${oneLine(view.config.file)}, loaded ${relative(view.config.loaded_at, now)}`],
+    ["Process", `${view.pid}`],
+  ];
+  return `${title}\n${factsText(facts, out)}`;
+}
+
+function modeStyle(view: StatusView): Style {
+  if (view.problems.length > 0 || !view.api.reachable) return "yellow";
+  return view.mode === "running" ? "green" : "yellow";
+}
+
+function healthText(context: CliContext, view: StatusView): string {
+  const { out, symbols } = context;
+  if (view.problems.length === 0) return out.style("green", `${symbols.good} well`);
+  return out.style("yellow", `${symbols.warn} degraded: ${counted(view.problems.length, "problem")}`);
+}
+
+function serverText(context: CliContext, view: StatusView): string {
+  const { api } = view;
+  const now = context.now();
+  const state = api.reachable
+    ? context.out.style("green", "reachable")
+    : context.out.style("red", `not reachable since ${relative(api.since, now)}`);
+  const last = api.last_sync_at === null ? "never spoken to" : `last sync ${relative(api.last_sync_at, now)}`;
+  const next = api.next_sync_at === null ? "" : `, next ${relative(api.next_sync_at, now)}`;
+  const error = api.last_error === null || api.reachable ? "" : `\n${oneLine(api.last_error)}`;
+  return `${oneLine(api.url)} (${oneLine(api.dialect)}), ${state}, ${last}${next}${error}`;
+}
+
+function countsText(jobs: readonly LocalJob[]): string {
+  const counts = new Map<string, number>();
+  for (const job of jobs) {
+    if (!isFinalStatus(job.status)) counts.set(job.status, (counts.get(job.status) ?? 0) + 1);
+  }
+  const held = [...counts.values()].reduce((sum, count) => sum + count, 0);
+  const parts = [...counts].map(([status, count]) => `${count} ${status}`);
+  return held === 0 ? "none held" : `${held} held: ${parts.join(", ")}`;
+}
+
+function reportsText(view: StatusView, now: number): string {
+  const { unsent, oldest_at: oldest, parked } = view.outbox;
+  const age = oldest === null ? "" : `, the oldest of ${relative(oldest, now)}`;
+  return `${unsent === 0 ? "all sent" : `${unsent} unsent${age}`}${parked > 0 ? `, ${parked} refused by the server` : ""}`;
+}
+
+function problemsText(context: CliContext, view: StatusView): string {
+  const { out, symbols } = context;
+  const lines = view.problems.flatMap((problem) => {
+    const since = relative(problem.since, context.now());
+    const what = `  ${out.style("yellow", symbols.warn)} ${manyLines(problem.what)} (${since})`;
+    return problem.repair === undefined ? [what] : [what, `    ${symbols.arrow} ${manyLines(problem.repair)}`];
+  });
+  return lines.length === 0 ? "" : `${out.style("bold", "Problems")}\n${lines.join("\n")}\n`;
+}
+
+async function targetsText(context: CliContext, view: StatusView): Promise<string> {
+  type Target = StatusView["targets"][number];
+  const apps = (target: Target): string =>
+    view.apps
+      .filter((app) => app.target === target.name)
+      .map((app) => (app.running > 0 ? `${app.name} (${app.running})` : app.name))
+      .join(" ");
+  const columns: readonly Column<Target>[] = [
+    { key: "name", title: "TARGET", value: (target) => target.name },
+    { key: "launcher", title: "LAUNCHER", value: (target) => target.launcher },
+    { key: "used", title: "USED", value: (target) => `${target.used}/${target.slots}`, right: true },
+    { key: "tier", title: "KILL", value: (target) => target.tier },
+    { key: "apps", title: "APPS", value: apps, shrinkTo: 12 },
+    { key: "problem", title: "PROBLEM", value: (target) => target.problem ?? "", style: () => "yellow", shrinkTo: 12 },
+  ];
+  return await section(context, "Targets", view.targets, columns);
+}
+
+async function jobsText(context: CliContext, view: StatusView): Promise<string> {
+  const now = context.now();
+  const active = view.jobs.filter((job) => !isFinalStatus(job.status)).slice(0, mostJobs);
+  const columns: readonly Column<LocalJob>[] = [
+    { key: "id", title: "ID", value: (job) => job.id },
+    { key: "status", title: "STATUS", value: (job) => job.status, style: (job) => statusStyle(job.status) },
+    { key: "app", title: "APP", value: (job) => job.app },
+    { key: "target", title: "TARGET", value: (job) => job.target },
+    { key: "age", title: "AGE", value: (job) => shortAge(job.claimed_at, now), right: true },
+    { key: "info", title: "INFO", value: (job) => infoOf(rowOf(job), now), shrinkTo: 10 },
+  ];
+  return await section(context, "Jobs", active, columns);
+}
+
+async function section<Row>(
+  context: CliContext,
+  title: string,
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+): Promise<string> {
+  if (rows.length === 0) return "";
+  const { ellipsis } = context.symbols;
+  const terminal = { ...context.out, columns: context.out.columns - 2 };
+  const text = await tableText(rows, columns, terminal, { header: true, dropEmpty: true, ellipsis });
+  return `${context.out.style("bold", title)}\n${text.replace(/^(?=.)/gm, "  ")}`;
+}
+
+function nextText(context: CliContext, view: StatusView): string {
+  if (view.next.length === 0) return "";
+  const lines = view.next.map((text) => `  ${context.symbols.arrow} ${oneLine(text)}\n`);
+  return `${context.out.style("bold", "Next")}\n${lines.join("")}`;
+}
+
+function logText(context: CliContext, view: StatusView): string {
+  if (view.log.length === 0) return "";
+  const lines = view.log
+    .slice(-lastLines)
+    .map((line) => `  ${context.out.style("dim", oneLine(logLine(context, line)))}\n`);
+  return `${context.out.style("bold", "Log")}\n${lines.join("")}`;
+}
+
+/** A JSON log line as time, level, message and the few fields that say what it is about. */
+export function logLine(context: CliContext, line: string): string {
+  let data: unknown;
+  try {
+    data = JSON.parse(line);
+  } catch {
+    return line;
+  }
+  if (typeof data !== "object" || data === null) return line;
+  const { time, level, msg, ...rest } = data as Record<string, unknown>;
+  const about = ["job", "jobId", "state", "code", "reason"].flatMap((key) => {
+    const value = rest[key];
+    return typeof value === "string" ? [`${key}=${value}`] : [];
+  });
+  const at = typeof time === "string" ? new Date(time) : undefined;
+  const clock = at === undefined ? "" : context.utc ? at.toISOString().slice(11, 19) : at.toTimeString().slice(0, 8);
+  const words = [clock, level, msg, ...about];
+  return words.filter((word) => typeof word === "string" && word !== "").join(" ");
+}

@@ -1,0 +1,109 @@
+import type { Style, Terminal } from "../terminal.ts";
+import { cut, displayWidth, oneLine } from "./text.ts";
+
+export interface Column<Row> {
+  readonly key: string;
+  readonly title: string;
+  /** Foreign text is welcome: it is made harmless here. */
+  value(row: Row): string;
+  style?(row: Row): Style | undefined;
+  readonly right?: boolean;
+  /** May be cut on a terminal down to this many columns; absent: never. The last such column gives way first. */
+  readonly shrinkTo?: number;
+}
+
+export interface TableOptions {
+  readonly header: boolean;
+  /** Columns without any value disappear. */
+  readonly dropEmpty: boolean;
+  readonly ellipsis: string;
+}
+
+/** Rows as aligned text. Cut to the width of a terminal; in a pipe nothing is ever cut. */
+export async function tableText<Row>(
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+  terminal: Terminal,
+  options: TableOptions,
+): Promise<string> {
+  let cells = rows.map((row) => columns.map((column) => oneLine(column.value(row))));
+  const kept = columns.flatMap((column, index) => {
+    const used = !options.dropEmpty || cells.some((line) => line[index] !== "");
+    return used ? [{ column, index }] : [];
+  });
+  if (kept.length === 0) return "";
+  cells = cells.map((line) => kept.map(({ index }) => line[index] ?? ""));
+  const shown = kept.map(({ column }) => column);
+  const header = options.header ? [shown.map((column) => column.title)] : [];
+  const widths = fit([...header, ...cells], shown, terminal);
+  const styled = cells.map((line, at) => styleLine(line, rows[at], shown, widths, terminal, options.ellipsis));
+  const titles = header.map((line) => line.map((title, at) => terminal.style("bold", cut(title, widths[at] ?? 0, ""))));
+  return await layout([...titles, ...styled], shown);
+}
+
+function styleLine<Row>(
+  line: readonly string[],
+  row: Row | undefined,
+  columns: readonly Column<Row>[],
+  widths: readonly number[],
+  terminal: Terminal,
+  ellipsis: string,
+): string[] {
+  return line.map((cell, at) => {
+    const text = cut(cell, widths[at] ?? cell.length, ellipsis);
+    const style = row === undefined ? undefined : columns[at]?.style?.(row);
+    return style === undefined ? text : terminal.style(style, text);
+  });
+}
+
+/** Widths of the columns; on a terminal the shrinkable ones give way until the line fits. */
+function fit<Row>(
+  lines: readonly (readonly string[])[],
+  columns: readonly Column<Row>[],
+  terminal: Terminal,
+): readonly number[] {
+  const widths = columns.map((_, at) => Math.max(1, ...lines.map((line) => displayWidth(line[at] ?? ""))));
+  if (!terminal.interactive) return widths;
+  let excess = widths.reduce((sum, width) => sum + width + gap, -gap) - terminal.columns;
+  for (let at = columns.length - 1; at >= 0 && excess > 0; at--) {
+    const least = columns[at]?.shrinkTo;
+    const width = widths[at] ?? 0;
+    if (least === undefined || width <= least) continue;
+    const taken = Math.min(excess, width - least);
+    widths[at] = width - taken;
+    excess -= taken;
+  }
+  return widths;
+}
+
+const gap = 2;
+
+async function layout<Row>(lines: readonly string[][], columns: readonly Column<Row>[]): Promise<string> {
+  if (lines.length === 0) return "";
+  const { getBorderCharacters, table } = await import("table");
+  const text = table(lines as string[][], {
+    border: getBorderCharacters("void"),
+    columnDefault: { paddingLeft: 0, paddingRight: gap },
+    columns: columns.map((column) => ({ alignment: column.right ? "right" : "left" }) as const),
+    drawHorizontalLine: () => false,
+  });
+  return `${text.split("\n").map(trimLine).join("\n").replace(/\n+$/, "")}\n`;
+}
+
+/** Without the padding of the last column, also when a colour ends behind it. */
+function trimLine(line: string): string {
+  return line.replace(/ +$/, "");
+}
+
+/** `key: value` lines with aligned values; empty values are left out. */
+export function factsText(facts: readonly (readonly [string, string])[], terminal: Terminal, indent = ""): string {
+  const shown = facts.filter(([, value]) => value !== "");
+  const width = Math.max(0, ...shown.map(([name]) => displayWidth(name)));
+  return shown
+    .map(([name, value]) => {
+      const label = terminal.style("dim", `${name.padStart(width)}:`);
+      const rest = value.split("\n").join(`\n${indent}${" ".repeat(width + 2)}`);
+      return `${indent}${label} ${rest}\n`;
+    })
+    .join("");
+}

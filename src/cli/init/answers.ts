@@ -1,0 +1,132 @@
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import { Fault } from "../../common/fault.ts";
+import { quoted } from "../../common/nearest.ts";
+import type { CliContext } from "../context.ts";
+import { readText } from "../input.ts";
+import type { Options } from "../options.ts";
+
+/** What a site file is made of. */
+export interface Answers {
+  readonly site: string;
+  readonly api: string;
+  readonly clientId: string;
+  /** Where the secret lies already. */
+  readonly secretFile: string | undefined;
+  /** The secret itself, to be put into a file beside the site file. */
+  readonly secret: string | undefined;
+  readonly workdir: string | undefined;
+  readonly slots: number;
+  readonly sources: readonly string[];
+  readonly destinations: readonly string[];
+  readonly exampleApp: boolean;
+  readonly allowHttp: boolean;
+}
+
+/** From flags alone. @throws Fault USAGE that names every missing flag. */
+export async function answersFromFlags(context: CliContext, options: Options): Promise<Answers> {
+  const missing = ["site", "api", "client-id", "secret-file"].filter((name) => !options.given(name));
+  if (missing.length > 0) {
+    const flags = missing.map((name) => `--${name}`);
+    throw new Fault(
+      "USAGE",
+      `there is no terminal to ask on, and ${flags.join(", ")} ${flags.length === 1 ? "is" : "are"} missing`,
+      {
+        hint: "siteagent init --site ID --api URL --client-id ID --secret-file FILE",
+        details: { missing: flags },
+      },
+    );
+  }
+  const secretFile = options.text("secret-file") ?? "";
+  return {
+    site: options.text("site") ?? "",
+    api: checkedUrl(options.text("api") ?? ""),
+    clientId: options.text("client-id") ?? "",
+    secretFile: secretFile === "-" ? undefined : resolve(context.cwd, secretFile),
+    secret: secretFile === "-" ? ((await readText(context, "-")).split(/\r?\n/, 1)[0] ?? "") : undefined,
+    ...rest(context, options),
+  };
+}
+
+function rest(context: CliContext, options: Options) {
+  const workdir = options.text("workdir");
+  return {
+    workdir: workdir === undefined ? undefined : resolve(context.cwd, workdir),
+    slots: options.integer("slots", 1, 100_000) ?? availableParallelism(),
+    sources: options.list("source"),
+    destinations: options.list("destination"),
+    exampleApp: options.flag("example-app"),
+    allowHttp: options.flag("allow-http"),
+  };
+}
+
+/** Asks for what the flags leave open: at most seven questions. @throws Fault CANCELLED. */
+export async function answersFromTerminal(
+  context: CliContext,
+  options: Options,
+  defaultWorkdir: string,
+): Promise<Answers> {
+  const prompts = await import("@clack/prompts");
+  const output = process.stderr;
+  const asked = async (
+    name: string,
+    message: string,
+    initialValue: string | undefined,
+    check: (text: string) => string | undefined,
+  ): Promise<string> => {
+    const given = options.text(name);
+    if (given !== undefined) return given;
+    const answer = await prompts.text({
+      message,
+      output,
+      ...(initialValue === undefined ? {} : { initialValue }),
+      validate: (text) => check(text ?? ""),
+    });
+    if (prompts.isCancel(answer)) throw new Fault("CANCELLED", "nothing was written");
+    return answer;
+  };
+  const needed = (text: string): string | undefined => (text.trim() === "" ? "An answer is needed" : undefined);
+  prompts.intro("A site file for this machine", { output });
+  const site = await asked("site", "Site id, as central knows it", undefined, needed);
+  const api = await asked("api", "Address of the central API", "https://", (text) =>
+    URL.canParse(text) ? undefined : "An address like https://api.example.org",
+  );
+  const clientId = await asked("client-id", "Client id of the site", undefined, needed);
+  const secretFile = options.text("secret-file");
+  let secret: string | undefined;
+  if (secretFile === undefined) {
+    const answer = await prompts.password({
+      message: "Client secret (kept in a file with mode 0600)",
+      output,
+      validate: (text) => needed(text ?? ""),
+    });
+    if (prompts.isCancel(answer)) throw new Fault("CANCELLED", "nothing was written");
+    secret = answer;
+  }
+  const workdir = await asked("workdir", "Where jobs run", defaultWorkdir, needed);
+  const slots = await asked("slots", "Jobs at the same time", String(availableParallelism()), (text) =>
+    /^[1-9]\d{0,4}$/.test(text) ? undefined : "A number from 1",
+  );
+  let exampleApp = options.flag("example-app");
+  if (!exampleApp) {
+    const answer = await prompts.confirm({ message: "Include the app 'hello' (workflow hello-1.0.0) to try?", output });
+    if (prompts.isCancel(answer)) throw new Fault("CANCELLED", "nothing was written");
+    exampleApp = answer;
+  }
+  return {
+    ...rest(context, options),
+    site,
+    api: checkedUrl(api),
+    clientId,
+    secretFile: secretFile === undefined ? undefined : resolve(context.cwd, secretFile),
+    secret,
+    workdir: workdir === defaultWorkdir && !options.given("workdir") ? undefined : resolve(context.cwd, workdir),
+    slots: Number(slots),
+    exampleApp,
+  };
+}
+
+function checkedUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:/.test(text)) return text.replace(/\/+$/, "");
+  throw new Fault("USAGE", `--api ${quoted(text)} is no address`, { hint: "write https://api.example.org" });
+}
