@@ -169,14 +169,15 @@ async function compileFiles(
     parameters[name] = { ...spec, file: ref.path };
   }
   const hooks: Record<string, HookSpec> = {};
+  const ceiling = compiling.settings.hooks.max_timeout;
   for (const [name, hook] of hooksOf(app)) {
     if (!("module" in hook)) {
-      hooks[name] = hook;
+      hooks[name] = { ...hook, timeout: Math.min(hook.timeout, ceiling) };
       continue;
     }
     const module = compiling.absolute(hook.module);
     checkReadable(compiling, [...path, "hooks", name, "module"], module);
-    hooks[name] = { ...hook, module };
+    hooks[name] = { ...hook, module, timeout: Math.min(hook.timeout, ceiling) };
   }
   return { parameters, hooks, ...withRemotes(compiling, app) };
 }
@@ -207,9 +208,9 @@ function ceilings(
     report.add({ path: [...path, "max_output"], message, allowed: `at most ${settings.max_output}` });
   }
   for (const [name, hook] of hooksOf(app)) {
-    if (hook.timeout <= settings.hooks.max_timeout) continue;
-    const message = `'${hook.timeout}' ms are more than the site's hooks.max_timeout`;
     const at = [...path, "hooks", name, "timeout"];
+    if (hook.timeout <= settings.hooks.max_timeout || !yaml.has(at)) continue;
+    const message = `'${hook.timeout}' ms are more than the site's hooks.max_timeout`;
     report.add({ path: at, message, allowed: `at most ${settings.hooks.max_timeout} ms` });
   }
   const retry = settings.retry !== undefined && !yaml.has([...path, "retry"]) ? settings.retry : app.retry;

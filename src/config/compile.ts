@@ -7,7 +7,8 @@ import { compileApps } from "./compile-apps.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { type LoadedConfig, loadConfig, parseConfig } from "./load.ts";
-import { inputSchemaOf } from "./json-schema.ts";
+import { inputSchemaOf, memberOf } from "./json-schema.ts";
+import type { z } from "zod";
 import type { Registries } from "./registries.ts";
 import { defaultSlots, type SiteSettings, siteSchema } from "./site-schema.ts";
 import type { Site, SiteAgent, SiteApi, SiteHost, SiteTarget } from "./types.ts";
@@ -30,7 +31,7 @@ const minPollMs = 50;
  * @throws ConfigProblems (CONFIG) with all problems, each with its place.
  */
 export async function loadSite(path: string, registries: Registries, options: CompileOptions = {}): Promise<Site> {
-  return compileSite(await loadConfig(path, siteSchema), registries, options);
+  return compileSite(await loadConfig(path, siteSchema, withoutMisfits), registries, options);
 }
 
 /** The same for text; relative paths are resolved against the directory of `file`. */
@@ -40,7 +41,22 @@ export async function parseSite(
   registries: Registries,
   options: CompileOptions = {},
 ): Promise<Site> {
-  return compileSite(parseConfig(text, resolve(file), siteSchema), registries, options);
+  return compileSite(parseConfig(text, resolve(file), siteSchema, withoutMisfits), registries, options);
+}
+
+/** Unknown keys and apps that do not fit are left out for the cross checks; anything else would make them find what is not there. */
+function withoutMisfits(data: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  for (const issue of issues) {
+    const [section, name] = issue.path;
+    const unknownKeys = issue.code === "unrecognized_keys";
+    const place = unknownKeys ? issue.path : [section];
+    if (!unknownKeys && (section !== "apps" || name === undefined)) return undefined;
+    let node: unknown = data;
+    for (const step of place) node = node === undefined ? undefined : memberOf(node, step as PropertyKey);
+    if (typeof node !== "object" || node === null) continue; // inside of what is left out already
+    for (const key of unknownKeys ? issue.keys : [String(name)]) Reflect.deleteProperty(node, key);
+  }
+  return data;
 }
 
 export async function compileSite(

@@ -71,13 +71,24 @@ export class Report {
   }
 }
 
-/** Reads a YAML file and checks it against a schema. @throws ConfigProblems (CONFIG) with all problems of syntax, or all of the schema. */
+/**
+ * Takes out of the data what does not fit, so that later checks can look at the rest; undefined when that would be misleading. May
+ * change and return `data`, which is a copy.
+ */
+export type Salvage = (data: unknown, issues: readonly z.core.$ZodIssue[]) => unknown;
+
+/**
+ * Reads a YAML file and checks it against a schema. With `salvage`, problems of the schema may wait in `report` for those that later
+ * checks find.
+ * @throws ConfigProblems (CONFIG) with all problems of syntax, or all of the schema.
+ */
 export async function loadConfig<Schema extends z.ZodType>(
   path: string,
   schema: Schema,
+  salvage?: Salvage,
 ): Promise<LoadedConfig<z.output<Schema>>> {
   const file = resolve(path);
-  return parseConfig(await readText(file), file, schema);
+  return parseConfig(await readText(file), file, schema, salvage);
 }
 
 /** The same for text that is there already; `file` is only its name. */
@@ -85,14 +96,18 @@ export function parseConfig<Schema extends z.ZodType>(
   text: string,
   file: string,
   schema: Schema,
+  salvage?: Salvage,
 ): LoadedConfig<z.output<Schema>> {
   const yaml = parseYaml(text, file);
   if (yaml.problems.length > 0) throw new ConfigProblems(file, yaml.problems);
   const report = new Report(file, yaml);
   const parsed = schema.safeParse(yaml.value ?? {});
   if (parsed.success) return { file, text, settings: parsed.data, yaml, report };
-  const context = { file, yaml, schema: inputSchemaOf(schema) };
-  throw new ConfigProblems(file, problemsOf(parsed.error.issues, context));
+  const { issues } = parsed.error;
+  for (const problem of problemsOf(issues, { file, yaml, schema: inputSchemaOf(schema) })) report.addProblem(problem);
+  const rest = schema.safeParse(salvage?.(structuredClone(yaml.value), issues));
+  if (!rest.success) report.finish();
+  return { file, text, settings: rest.data as z.output<Schema>, yaml, report };
 }
 
 async function readText(file: string): Promise<string> {

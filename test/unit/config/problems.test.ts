@@ -1,8 +1,10 @@
 /** Every kind of bad input names file, line, column, value, what is allowed and the nearest word. */
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 import { head, problemsOf, rawProblemsOf, writeSecret } from "./files.ts";
-import { loadSite } from "../../../src/config/compile.ts";
+import { loadSite, parseSite } from "../../../src/config/compile.ts";
+import { ConfigProblems } from "../../../src/config/problems.ts";
 import { builtInRegistries } from "../../../src/config/registries.ts";
 import { isFault } from "../../../src/common/fault.ts";
 import { writeFile } from "node:fs/promises";
@@ -100,6 +102,65 @@ apps:
       "site.yaml:17:17: apps.b.max_output: '1 stone' is not a size; allowed: a number of bytes, or with KiB, MiB, GiB, TiB, kB, MB, GB, TB",
       `site.yaml:18:12: apps.b.umask: '27' does not fit; allowed: text (three octal digits in quotes, as "027")`,
     ]);
+  });
+
+  it("names what does not fit each other in the same go", async () => {
+    const text = `${head}aps: {}
+policy: {sources: [htp://x/]}
+apps:
+  a: {workflow: w, command: [x], target: locl, retrry: {}}
+  b: {workflow: v, command: x, target: locl}
+`;
+    const problems = await rawProblemsOf(directory, text);
+    expect(problems.map(({ path }) => path)).toEqual([
+      "aps",
+      "policy.sources[0]",
+      "apps.a.target",
+      "apps.a.retrry",
+      "apps.b.command",
+    ]);
+  });
+
+  it("throws nothing but problems, whatever is written", async () => {
+    await writeSecret(directory);
+    const good = `${head}remotes: {ar: {url: "https://a.example.org/"}}
+apps: {b: {workflow: w, command: [x, "{{p}}"], target: local, parameters: {p: {type: string}}, inputs: {i: {from: "ar:/{{p}}", to: i}}}}
+`;
+    const word = fc.constantFrom(
+      "{{",
+      "}}",
+      "{",
+      "}",
+      "[",
+      "]",
+      ":",
+      "&a ",
+      "*a",
+      "- ",
+      "\n",
+      " ",
+      "'",
+      "!x ",
+      "null",
+      "-1",
+      "__proto__: 1",
+      "<<",
+      "\0",
+      "💥",
+    );
+    const edit = fc.tuple(fc.nat({ max: good.length }), fc.nat({ max: 30 }), word);
+    await fc.assert(
+      fc.asyncProperty(fc.array(edit, { maxLength: 4 }), async (edits) => {
+        let text = good;
+        for (const [at, cut, put] of edits) text = text.slice(0, at) + put + text.slice(at + cut);
+        const file = directory.join("site.yaml");
+        const result: unknown = await parseSite(text, file, builtInRegistries, { env: {} }).catch(
+          (error: unknown) => error,
+        );
+        if (result instanceof Error) expect(result).toBeInstanceOf(ConfigProblems);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it("never shows a secret that somebody wrote into the file", async () => {
@@ -206,7 +267,7 @@ describe("things that do not fit each other", () => {
     ],
     [
       "more than the target or the site allows",
-      `${head}max_output: 1MiB\nhooks: {max_timeout: 1m}\ntargets: {t: {host: here, launcher: local, cores: 2}}\napps:\n  b: {workflow: w, command: [x], target: t, resources: {cores: 4, nodes: 2}, max_output: 2MiB, hooks: {postprocess: {command: [y]}}}\n`,
+      `${head}max_output: 1MiB\nhooks: {max_timeout: 1m}\ntargets: {t: {host: here, launcher: local, cores: 2}}\napps:\n  b: {workflow: w, command: [x], target: t, resources: {cores: 4, nodes: 2}, max_output: 2MiB, hooks: {postprocess: {command: [y], timeout: 5m}, preprocess: {command: [y]}}}\n`,
       [
         /7:64: apps\.b\.resources\.cores: '4' cores are more than target 't' has; allowed: at most 2/,
         /resources\.nodes: '2' nodes are more than target 't' has; allowed: at most 1/,
