@@ -141,6 +141,13 @@ export class ScriptedServer implements AsyncDisposable {
     return this;
   }
 
+  /** The lasting answer of a route, to wrap it. */
+  lasting(route: string): Answer {
+    const answer = this.#lasting.get(route);
+    if (!answer) throw new Error(`nothing is scripted for '${route}'`);
+    return answer;
+  }
+
   /** Those of one route. */
   received(route: string): readonly Received[] {
     return this.requests.filter((request) => routesOf(request).includes(route));
