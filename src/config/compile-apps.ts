@@ -46,7 +46,7 @@ export async function compileApps(
 }
 
 function checkTarget(
-  { loaded }: Compiling,
+  { loaded, registries }: Compiling,
   path: readonly PropertyKey[],
   app: AppSettings,
   targets: Readonly<Record<string, SiteTarget>>,
@@ -54,7 +54,7 @@ function checkTarget(
   const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
   const resources = [...checkResources(app.resources)];
   if (target) {
-    const maxNodes = target.launcher === "local" ? 1 : Infinity;
+    const maxNodes = registries.launchers[target.launcher]?.maxNodes ?? Infinity;
     resources.push(...checkFits(app.resources, { ...target, maxNodes }));
   } else {
     const known = Object.keys(targets);

@@ -4,6 +4,8 @@ import { z } from "zod";
 export interface LauncherKind {
   /** The keys of a target that belong to this launcher; strict. */
   readonly settings: z.ZodType;
+  /** Nodes that one attempt can have at most; default: no limit. */
+  readonly maxNodes?: number;
 }
 
 /** The adapters that there are. Kinds are open strings: a site's own adapters are added before the file is compiled. */
@@ -15,6 +17,6 @@ export interface Registries {
 
 /** What is built in. */
 export const builtInRegistries: Registries = {
-  launchers: { local: { settings: z.strictObject({}) } },
+  launchers: { local: { settings: z.strictObject({}), maxNodes: 1 } },
   schemes: ["file", "http", "https"],
 };
