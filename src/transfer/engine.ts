@@ -30,7 +30,9 @@ export function createTransferEngine(options: TransferEngineOptions): TransferEn
 }
 
 /** Files waiting in a queue beyond those moving; keeps a million small files from becoming a million promises. */
-const mostWaiting = 64;
+const mostWaiting = 512;
+/** Filled up again when so few wait; p-queue's wait is too dear for every file. */
+const fewWaiting = 64;
 
 class Engine implements TransferEngine {
   readonly #policy: TransferPolicy;
@@ -91,7 +93,7 @@ class Engine implements TransferEngine {
       const queue = this.#queue(file.host);
       const moved = queue.add(() => run.move(file)).finally(() => moving.delete(moved));
       moving.add(moved);
-      if (queue.size >= mostWaiting) await queue.onSizeLessThan(mostWaiting);
+      if (queue.size >= mostWaiting) await queue.onSizeLessThan(fewWaiting);
     }
     await Promise.all(moving);
     return run.outcome(plan.missing);

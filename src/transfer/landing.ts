@@ -5,7 +5,7 @@ import { failpoint } from "../common/failpoint.ts";
 import { throwIfStopped } from "./errors.ts";
 import type { OpenDirectory } from "./paths.ts";
 
-const pieceBytes = 256 * 1024;
+const pieceBytes = 512 * 1024;
 
 /**
  * A partial file that becomes a file at its final name only when `commit` is called. Its digest is computed along the way; the
@@ -114,15 +114,26 @@ async function openOrReplace(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-/** The bytes of an open file from `offset` to its end, in pieces of 256 KiB. Throws CANCELLED when the signal aborts. */
+/** Buffers that wait for the next file: fresh ones for each of many small files keep the garbage collector busy. */
+const spareBuffers: Buffer[] = [];
+const mostSpareBuffers = 8;
+
+/**
+ * The bytes of an open file from `offset` to its end. A piece is valid until the next one is asked for; who keeps pieces
+ * copies them. Throws CANCELLED when the signal aborts.
+ */
 export async function* readPieces(handle: FileHandle, offset: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  for (let position = offset; ;) {
-    throwIfStopped(signal);
-    const buffer = Buffer.allocUnsafeSlow(pieceBytes);
-    const { bytesRead } = await handle.read(buffer, 0, pieceBytes, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield bytesRead === pieceBytes ? buffer : buffer.subarray(0, bytesRead);
+  const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(pieceBytes);
+  try {
+    for (let position = offset; ;) {
+      throwIfStopped(signal);
+      const { bytesRead } = await handle.read(buffer, 0, pieceBytes, position);
+      if (bytesRead === 0) return;
+      position += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    if (spareBuffers.length < mostSpareBuffers) spareBuffers.push(buffer);
   }
 }
 

@@ -108,7 +108,8 @@ export interface TransferAdapter extends Adapter {
   list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]>;
   /**
    * Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER with `details.source_changed` = true;
-   * noticed at the opening or, where it changes meanwhile, by the end of the iteration.
+   * noticed at the opening or, where it changes meanwhile, by the end of the iteration. A chunk is valid until the next one is
+   * asked for.
    */
   read(url: string, file: RemoteFile, offset: number, context: CallContext): Promise<AsyncIterable<Uint8Array>>;
   /**

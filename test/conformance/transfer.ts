@@ -167,7 +167,7 @@ async function readAll(place: TransferPlace, path: string, offset: number): Prom
 
 async function collect(chunks: Promise<AsyncIterable<Uint8Array>>): Promise<Buffer> {
   const all: Uint8Array[] = [];
-  for await (const chunk of await chunks) all.push(chunk);
+  for await (const chunk of await chunks) all.push(Buffer.from(chunk)); // a chunk is valid until the next one
   return Buffer.concat(all);
 }
 

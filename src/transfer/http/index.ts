@@ -88,7 +88,7 @@ class HttpTransfer implements TransferAdapter {
           "content-type": "application/octet-stream",
           "repr-digest": reprDigest(info.sha256),
         },
-        body: () => readPieces(source, 0, context.signal),
+        body: () => copies(readPieces(source, 0, context.signal)),
       },
       context,
     );
@@ -185,6 +185,11 @@ class HttpTransfer implements TransferAdapter {
     }
     check.finish(what);
   }
+}
+
+/** The request reads ahead and keeps what it read. */
+async function* copies(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) yield Buffer.from(piece);
 }
 
 const noRange = { first: undefined, total: undefined };
