@@ -1,5 +1,5 @@
 /** docs/states.md: the life of a job, from the tables in src/jobs. */
-import { parentPolicies } from "../../src/jobs/parents.ts";
+import { parentPolicyMeanings } from "../../src/jobs/parents.ts";
 import { endCauses, jobStates, phaseMeanings, stateMeanings } from "../../src/jobs/states.ts";
 import { isFinalStatus, statuses, statusOf } from "../../src/jobs/status.ts";
 import { isFinal, transitions } from "../../src/jobs/transitions.ts";
@@ -64,7 +64,7 @@ function page(): string {
     "",
     table(
       ["policy", "starts when"],
-      Object.entries(parentPolicies).map(([policy, meaning]) => [code(policy), meaning]),
+      Object.entries(parentPolicyMeanings).map(([policy, meaning]) => [code(policy), meaning]),
     ),
     "",
   ].join("\n");

@@ -1,13 +1,13 @@
+import type { ParentPolicy } from "./parent-policy.ts";
 import type { JobState } from "./states.ts";
 import { isFinal } from "./transitions.ts";
 
 /** When a job that has parents may start; `docs/states.md` lists them. */
-export const parentPolicies = {
+export const parentPolicyMeanings = {
   all_finished: "all parents ended well; as soon as one failed or was cancelled the job fails",
   all_ended: "all parents ended, well or not",
   any_finished: "one parent ended well; the job fails when all ended and none did",
-} as const;
-export type ParentPolicy = keyof typeof parentPolicies;
+} as const satisfies Record<ParentPolicy, string>;
 export const defaultParentPolicy: ParentPolicy = "all_finished";
 
 /** `wait`, `ready`, or `fail` because the policy can never be met any more. Without parents: ready. */

@@ -1,13 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  checkCommand,
-  checkTemplate,
-  fillText,
-  fillUrl,
-  parseTemplate,
-  type TemplateUse,
-} from "../../../src/jobs/template.ts";
+import { fillText, fillUrl, parseTemplate, type TemplateUse } from "../../../src/jobs/template.ts";
+import { checkCommand, checkTemplate } from "../../../src/jobs/template-check.ts";
 import { appOf } from "./builders.ts";
 
 const app = appOf({
