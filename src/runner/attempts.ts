@@ -71,6 +71,7 @@ export class Attempts {
   }
 
   async #start(request: StartRequest): Promise<StartAnswer> {
+    await failpoint("runner.before-plan");
     const { recorder, cgroups } = this.#options;
     let cgroup: string | undefined;
     try {

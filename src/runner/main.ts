@@ -135,13 +135,19 @@ function listen(server: Server, path: string): Promise<void> {
   return promise;
 }
 
+/** Whoever started the runner needs time to find it, whatever the idle time is. */
+const firstClientMs = 10_000;
+
 /** Calls `end` when nothing was busy for `idleMs`. */
 function idleEnd(idleMs: number, busy: () => boolean, end: () => void): { look(): void } {
   let timer: NodeJS.Timeout | undefined;
+  let used = false;
   return {
     look() {
       clearTimeout(timer);
-      timer = busy() ? undefined : setTimeout(() => (busy() ? this.look() : end()), idleMs);
+      used ||= busy();
+      const waitMs = used ? idleMs : Math.max(idleMs, firstClientMs);
+      timer = busy() ? undefined : setTimeout(() => (busy() ? this.look() : end()), waitMs);
     },
   };
 }

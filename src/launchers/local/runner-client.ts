@@ -3,7 +3,7 @@ import { z } from "zod";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../../common/clock.ts";
-import { Fault } from "../../common/fault.ts";
+import { Fault, isFault } from "../../common/fault.ts";
 import {
   answerSchema,
   lineReader,
@@ -39,6 +39,7 @@ interface Connection {
 }
 
 interface Waiting {
+  readonly socket: Socket;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: Fault) => void;
 }
@@ -128,9 +129,10 @@ export class RunnerClient {
     const deadline = clock.monotonic() + startTimeoutMs;
     mkdirSync(dirname(this.#options.socketPath), { recursive: true, mode: 0o700 });
     let startAt = clock.monotonic();
-    for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 500)) {
+    for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
       const socket = await tryConnect(this.#options.socketPath);
-      if (socket) return this.#greet(socket);
+      const connection = socket === undefined ? undefined : await this.#greet(socket);
+      if (connection) return connection;
       if (!mayStart) throw new Fault("RUNNER", "no runner answers");
       const now = clock.monotonic();
       // Again after a while: the one that we started may have lost the lock to one that was just ending.
@@ -147,7 +149,8 @@ export class RunnerClient {
     }
   }
 
-  async #greet(socket: Socket): Promise<Connection> {
+  /** Undefined when it is lost before it says anything: a runner that is just ending still accepts. */
+  async #greet(socket: Socket): Promise<Connection | undefined> {
     this.#socket = socket;
     const read = lineReader((line) => this.#take(line));
     socket.setEncoding("utf8");
@@ -158,7 +161,7 @@ export class RunnerClient {
         socket.destroy();
       }
     });
-    socket.once("close", () => this.#lost());
+    socket.once("close", () => this.#lost(socket));
     const versions = this.#options.versions ?? protocolVersions;
     try {
       const welcome = welcomeSchema.parse(await this.#send(socket, "hello", { versions }));
@@ -166,6 +169,7 @@ export class RunnerClient {
       return { socket, welcome };
     } catch (error) {
       socket.destroy();
+      if (isFault(error, "UNREACHABLE")) return undefined;
       throw error;
     }
   }
@@ -182,7 +186,7 @@ export class RunnerClient {
       this.#waiting.delete(id);
       reject(new Fault("RUNNER", `the runner did not answer '${verb}' within ${callTimeoutMs} ms`));
     }, callTimeoutMs);
-    this.#waiting.set(id, { resolve, reject });
+    this.#waiting.set(id, { socket, resolve, reject });
     socket.write(`${JSON.stringify({ id, verb, ...content })}\n`);
     return promise.finally(() => clearTimeout(timer));
   }
@@ -199,13 +203,16 @@ export class RunnerClient {
     else waiting?.reject(new Fault("RUNNER", message.error.message));
   }
 
-  #lost(): void {
+  #lost(socket: Socket): void {
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.socket !== socket) continue;
+      this.#waiting.delete(id);
+      waiting.reject(new Fault("UNREACHABLE", "the connection to the runner was lost"));
+    }
+    if (this.#socket !== socket) return;
     this.#connection = undefined;
     this.#welcome = undefined;
     this.#socket = undefined;
-    for (const { reject } of this.#waiting.values())
-      reject(new Fault("RUNNER", "the connection to the runner was lost"));
-    this.#waiting.clear();
     this.#options.onLost();
   }
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import type { AttemptPlan, AttemptRef } from "../../../src/launchers/types.ts";
 import { identityOf, nodeIdentity, parseIdentity, type ProcessIdentity } from "../../../src/runner/identity.ts";
-import { context, launchOne, makePlan, readOut, statusNow, stopped, untilState } from "../../conformance/launcher.ts";
+import { context, launchOne, makePlan, readOut, statusNow, stopped, untilState } from "./attempts.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { isAlive } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";

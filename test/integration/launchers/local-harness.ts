@@ -2,10 +2,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLocalLauncher, type LocalLauncherOptions } from "../../../src/launchers/local/index.ts";
 import type { Launcher } from "../../../src/launchers/types.ts";
-import { context, type LauncherHarness } from "../../conformance/launcher.ts";
+import type { LauncherHarness } from "../../conformance/launcher.ts";
 import { isAlive, readProcess } from "../../helpers/processes.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
+import { context } from "./attempts.ts";
 
 export interface LocalHarness extends LauncherHarness {
   readonly launcher: Launcher;
@@ -50,7 +51,8 @@ export async function localHarness(options: Partial<LocalLauncherOptions> = {}):
   };
 }
 
-function runnersOf(stateDirectory: string): readonly number[] {
+/** The runners of a state directory that live. */
+export function runnersOf(stateDirectory: string): readonly number[] {
   let log: string;
   try {
     log = readFileSync(join(stateDirectory, "runner.log"), "utf8");
