@@ -310,3 +310,22 @@ test("names the certificate file that cannot be read", async () => {
     message: expect.stringContaining("/nonexistent/ca.pem"),
   });
 });
+
+test("gives the token for files of this hub and for nothing else", async () => {
+  await using server = await start();
+  await using central = await centralOf(server);
+  const headers = (url: string): Promise<Readonly<Record<string, string>>> =>
+    central.downloadHeaders(new URL(url), testContext());
+  expect(await headers(`${server.url}${base}/files/reads.fq`)).toStrictEqual({ authorization: "Bearer t1" });
+  for (const url of [
+    `${server.url}${base}/files`,
+    `${server.url}${base}/files/../jobs`,
+    `${server.url}${base}/files/%2e%2e/jobs`,
+    `${server.url}/objects/x`,
+    `http://127.0.0.1:1${base}/files/x`,
+    `${server.url.replace("http:", "https:")}${base}/files/x`,
+    `http://${new URL(server.url).host}@elsewhere.example${base}/files/x`,
+  ]) {
+    expect(await headers(url), url).toStrictEqual({});
+  }
+});
