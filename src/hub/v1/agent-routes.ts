@@ -21,6 +21,7 @@ import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
 import { siteOf } from "./access.ts";
 import { claimJob, isClaimable, isReleasable, leaseMs, releaseExpired, unclaimJob } from "./claims.ts";
+import type { HeldCalls } from "./held.ts";
 import { idempotencyKeyOf, idParams, type V1App } from "./http.ts";
 import { applyReports } from "./reports.ts";
 import { assignmentsOf } from "./spec.ts";
@@ -33,7 +34,7 @@ const site = { config: { access: "site" } } as const;
 const syncBodyLimit = 32 * 1024 * 1024;
 const reportsBodyLimit = 16 * 1024 * 1024;
 
-export function agentRoutes(app: V1App, ctx: HubContext, closing: AbortSignal): void {
+export function agentRoutes(app: V1App, ctx: HubContext, held: HeldCalls): void {
   app.post(
     "/synchronize",
     {
@@ -41,11 +42,7 @@ export function agentRoutes(app: V1App, ctx: HubContext, closing: AbortSignal): 
       bodyLimit: syncBodyLimit,
       schema: { tags: ["agent"], body: syncRequestSchema, response: { 200: syncAnswerSchema } },
     },
-    async (request, reply) => {
-      const gone = new AbortController();
-      reply.raw.once("close", () => gone.abort());
-      return holdSynchronize(ctx, siteOf(request), request.body, AbortSignal.any([gone.signal, closing]));
-    },
+    async (request, reply) => holdSynchronize(ctx, siteOf(request), request.body, held.hold(reply)),
   );
 
   app.post(

@@ -5,6 +5,7 @@ import type { z } from "zod";
 import { eventListSchema, eventQuerySchema } from "../../wire/user-api.ts";
 import type { HubContext } from "../context.ts";
 import type { EventRow } from "../store/tables.ts";
+import type { HeldCalls } from "./held.ts";
 import type { V1App } from "./http.ts";
 import { listenFor } from "./bell.ts";
 import { eventView } from "./view.ts";
@@ -16,7 +17,7 @@ const pageSize = 500;
 const keepAliveMs = 15_000;
 const reconnectMs = 1_000;
 
-export function eventRoutes(app: V1App, ctx: HubContext, closing: AbortSignal): void {
+export function eventRoutes(app: V1App, ctx: HubContext, held: HeldCalls): void {
   app.get(
     "/events",
     {
@@ -25,10 +26,8 @@ export function eventRoutes(app: V1App, ctx: HubContext, closing: AbortSignal): 
     },
     async (request, reply) => {
       if (!wantsStream(request)) return listEvents(ctx, request.query);
-      const gone = new AbortController();
-      reply.raw.once("close", () => gone.abort());
       const after = lastEventId(request) ?? request.query.after;
-      const signal = AbortSignal.any([gone.signal, closing]);
+      const signal = held.hold(reply);
       const lines = Readable.from(stream(ctx, { ...request.query, after }, signal), { objectMode: false });
       reply.header("content-type", "text/event-stream; charset=utf-8");
       reply.header("x-accel-buffering", "no");

@@ -1,5 +1,5 @@
 /** Who watches a log makes the site that writes it send faster. Noted in the store: the reader may sit at another hub. */
-import type { Queries } from "../store/types.ts";
+import type { Queries, Store } from "../store/types.ts";
 
 const watchedMs = 1_000;
 const unwatchedMs = 5_000;
@@ -7,15 +7,18 @@ const unwatchedMs = 5_000;
 const lastsMs = 30_000;
 const noteEveryMs = 10_000;
 
-const noted = new Map<string, number>();
+/** When this process last noted a site; only spares writes. */
+const noted = new WeakMap<Store, Map<string, number>>();
 
 /** Notes that somebody reads a log of this site. At most one write per site and ten seconds. */
-export async function noteLogReader(db: Queries, siteId: string, now: number): Promise<void> {
-  const last = noted.get(siteId);
+export async function noteLogReader(store: Store, siteId: string, now: number): Promise<void> {
+  const times = noted.get(store) ?? new Map<string, number>();
+  noted.set(store, times);
+  const last = times.get(siteId);
   if (last !== undefined && now - last < noteEveryMs) return;
-  noted.set(siteId, now);
+  times.set(siteId, now);
   const value = String(now);
-  await db
+  await store.db
     .insertInto("settings")
     .values({ name: nameOf(siteId), value })
     .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))

@@ -72,7 +72,7 @@ export function logRoutes(app: V1App, ctx: HubContext): void {
     async (request, reply) => {
       const [job] = await readJobs(ctx.store.db, [request.params.id]);
       if (!job) throw new Fault("NOT_FOUND", "Not found");
-      if (job.site_id !== null) await noteLogReader(ctx.store.db, job.site_id, ctx.clock.now());
+      if (job.site_id !== null) await noteLogReader(ctx.store, job.site_id, ctx.clock.now());
       return sendLog(ctx, reply, job, request.params.stream, request.query);
     },
   );

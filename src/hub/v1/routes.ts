@@ -7,6 +7,7 @@ import type { HubContext } from "../context.ts";
 import { guardRoutes } from "./access.ts";
 import { agentRoutes } from "./agent-routes.ts";
 import type { V1App } from "./http.ts";
+import { HeldCalls } from "./held.ts";
 import { jobRoutes } from "./job-routes.ts";
 import { eventRoutes } from "./events.ts";
 import { fileRoutes } from "./files.ts";
@@ -23,24 +24,24 @@ export const v1Prefix = "/siteagent/v1";
 /** Registers everything; background work starts when the server is ready and ends before it closes. */
 export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<void> {
   ctx.features.push("synchronize", "long-poll", "orders", "logs", "outputs", "exclusive", "events", "files");
-  const closing = new AbortController();
+  const held = new HeldCalls();
   let sweeps: Promise<void> | undefined;
   app.addHook("onReady", async () => {
-    sweeps = runSweeps(ctx, closing.signal);
+    sweeps = runSweeps(ctx, held.closing);
   });
   // Held calls must answer before the server waits for its connections.
-  app.addHook("preClose", async () => closing.abort());
+  app.addHook("preClose", () => held.close(ctx.clock));
   app.addHook("onClose", async () => {
-    closing.abort();
+    await held.close(ctx.clock);
     await sweeps;
   });
   await app.register(
     async (scope) => {
       guardRoutes(scope, ctx);
       const typed = scope as unknown as V1App;
-      agentRoutes(typed, ctx, closing.signal);
+      agentRoutes(typed, ctx, held);
       jobRoutes(typed, ctx);
-      eventRoutes(typed, ctx, closing.signal);
+      eventRoutes(typed, ctx, held);
       logRoutes(typed, ctx);
       outputRoutes(typed, ctx);
       fileRoutes(typed, ctx);

@@ -1,0 +1,90 @@
+import { expect, it } from "vitest";
+import { waitFor } from "../../helpers/wait.ts";
+import { chunkBytes, logCapBytes } from "../../../src/hub/v1/logs.ts";
+import { onBothStores, startTestHub } from "./hub.ts";
+import { testSite, type TestSite } from "./site.ts";
+import type { Assignment } from "../../../src/wire/agent-api.ts";
+
+async function put(site: TestSite, claim: Assignment, offset: number, text: string | Uint8Array, more = "") {
+  const epoch = claim.epoch;
+  return site.call("PUT", `/jobs/${claim.job}/logs/stdout?attempt=1&offset=${offset}&epoch=${epoch}${more}`, text);
+}
+
+onBothStores("logs", (kind) => {
+  it("appends by offset: repeated chunks are harmless, gaps are refused with the offset to go on from", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    expect((await put(site, claim, 0, "hello ")).body).toEqual({ offset: 6 });
+    expect((await put(site, claim, 0, "hello ")).body).toEqual({ offset: 6 });
+    expect((await put(site, claim, 3, "lo wor")).body).toEqual({ offset: 9 });
+    const gap = await put(site, claim, 20, "x");
+    expect(gap).toMatchObject({ status: 416, body: { code: "BAD_OFFSET", details: { offset: 9 } } });
+    expect((await put(site, claim, 9, "ld\n")).body).toEqual({ offset: 12 });
+    const [piece] = await Array.fromAsync(client.logs(claim.job));
+    expect(Buffer.from(piece?.bytes ?? []).toString()).toBe("hello world\n");
+    const [middle] = await Array.fromAsync(client.logs(claim.job, { offset: 6 }));
+    expect(Buffer.from(middle?.bytes ?? []).toString()).toBe("world\n");
+    const [tail] = await Array.fromAsync(client.logs(claim.job, { offset: -3 }));
+    expect(tail).toMatchObject({ offset: 9, attempt: 1 });
+    const stale = await put(site, { ...claim, epoch: claim.epoch + 1 }, 12, "x");
+    expect(stale.body["code"]).toBe("STALE_EPOCH");
+  });
+
+  it("keeps the first bytes up to its cap and swallows the rest", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    expect((await put(site, claim, 0, new Uint8Array(chunkBytes + 1))).status).toBe(413);
+    const chunk = new Uint8Array(chunkBytes).fill(120);
+    for (let offset = 0; offset < logCapBytes + 2 * chunkBytes; offset += chunkBytes) {
+      expect((await put(site, claim, offset, chunk)).body).toEqual({ offset: offset + chunkBytes });
+    }
+    expect((await put(site, claim, 0, chunk)).body).toEqual({ offset: logCapBytes + 2 * chunkBytes });
+    let size = 0;
+    for await (const piece of client.logs(claim.job)) size += piece.bytes.length;
+    expect(size).toBe(logCapBytes);
+  });
+
+  it("lets a reader follow over attempts to the end without a missing or doubled byte", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    await site.report(claim, { state: "RUNNING", phase: "started", attempt: 1 });
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const piece of client.logs(claim.job, { follow: true, pollMs: 20 })) {
+        seen.push(`${piece.attempt}:${Buffer.from(piece.bytes).toString()}`);
+      }
+    })();
+    await put(site, claim, 0, "one ");
+    await waitFor(() => seen.join("") === "1:one ", { what: "the first piece" });
+    await put(site, claim, 4, "two", "&final=true");
+    await site.report(claim, { state: "RUN_ERROR", attempt: 1 });
+    await site.report(claim, { state: "RESTART_READY", attempt: 1 });
+    await site.report(claim, { state: "RUNNING", phase: "started", attempt: 2 });
+    await site.call("PUT", `/jobs/${claim.job}/logs/stdout?attempt=2&offset=0&epoch=${claim.epoch}`, "three");
+    await waitFor(() => seen.at(-1) === "2:three", { what: "the second attempt" });
+    await site.report(claim, { state: "JOB_FINISHED", attempt: 2, done: true });
+    await site.call("PUT", `/jobs/${claim.job}/logs/stdout?attempt=2&offset=5&epoch=${claim.epoch}&final=true`, "!");
+    await reading;
+    expect(seen.join(" ")).toBe("1:one  1:two 2:three 2:!");
+  });
+
+  it("tells the site to send faster while somebody reads", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-r");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    expect((await site.sync()).log_interval_ms).toBe(5_000);
+    await Array.fromAsync(client.logs(claim.job));
+    expect((await site.sync()).log_interval_ms).toBe(1_000);
+  });
+});
