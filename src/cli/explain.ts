@@ -64,12 +64,11 @@ function ended(row: JobRow): Reason {
   const hint = row.failure?.hint;
   return {
     why: `It has ended: ${row.status}: ${message}`,
-    facts: row.failure ? [`kind: ${row.failure.code}, a matter of the ${whose[row.failure.category]}`] : [],
-    do: [
+    facts: [
+      ...(row.failure ? [`kind: ${row.failure.code}, a matter of the ${whose[row.failure.category]}`] : []),
       ...(hint === undefined ? [] : [hint]),
-      `what it wrote: siteagent logs ${row.id}`,
-      `try again: siteagent retry ${row.id}`,
     ],
+    do: [`what it wrote: siteagent logs ${row.id}`, `try again: siteagent retry ${row.id}`],
   };
 }
 

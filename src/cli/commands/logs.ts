@@ -21,34 +21,46 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const which = options.text("stream") ?? "both";
   await using backend = await connect(context, options);
   const id = await resolveId(backend, call.args[0] ?? "");
-  const request = { id, attempt: attempt ?? (await latestAttempt(backend, id)), follow: options.flag("follow"), tail };
+  const request = { id, attempt, follow: options.flag("follow"), tail };
   const streams = (["stdout", "stderr"] as const).filter((name) => which === "both" || which === name);
-  if (request.follow) await Promise.all(streams.map((name) => copy(context, backend, request, name)));
-  else for (const name of streams) await copy(context, backend, request, name);
+  let bytes = 0;
+  if (request.follow) {
+    const copied = await Promise.all(streams.map((name) => copy(context, backend, request, name)));
+    bytes = copied.reduce((sum, one) => sum + one, 0);
+  } else for (const name of streams) bytes += await copy(context, backend, request, name);
+  if (bytes === 0 && request.tail !== 0 && !context.signal.aborted) context.note(await emptyNote(backend, id));
   return 0;
 }
 
-/** Undefined before the first attempt: then the log is followed from the start. */
-async function latestAttempt(backend: JobBackend, id: string): Promise<number | undefined> {
+async function emptyNote(backend: JobBackend, id: string): Promise<string> {
   const { attempt } = await backend.job(id);
-  return attempt > 0 ? attempt : undefined;
+  if (attempt === 0) return `it has not run; why: siteagent explain ${id}`;
+  if (backend.kind === "local") return "nothing was written";
+  return `nothing here; a site with \`report: minimal\` keeps logs to itself: siteagent logs ${id} --local, on its machine`;
 }
 
+/** Gives the number of bytes that the log has (of what was looked at). */
 async function copy(
   context: CliContext,
   backend: JobBackend,
   request: Request,
   stream: "stdout" | "stderr",
-): Promise<void> {
+): Promise<number> {
   const target = stream === "stdout" ? context.stdout : context.stderr;
   const interactive = stream === "stdout" ? context.out.interactive : context.err.interactive;
   const writer = logWriter(target, interactive);
   const { attempt, tail, follow, id } = request;
-  // Following goes on into the next attempt, unless one was asked for: the last attempt is where it begins.
+  // Without an attempt it begins with the last one, and following goes on into the next.
   const source = (offset: number, on: boolean) => backend.logs(id, { stream, attempt, offset, follow: on });
-  if (tail === undefined) {
-    for await (const { bytes } of source(0, follow)) writer.write(bytes);
-  } else {
+  let count = 0;
+  const pass = async (pieces: ReturnType<typeof source>): Promise<void> => {
+    for await (const { bytes } of pieces) {
+      count += bytes.length;
+      writer.write(bytes);
+    }
+  };
+  if (tail === undefined) await pass(source(0, follow));
+  else {
     const kept: Buffer[] = [];
     let offset = 0;
     for await (const { bytes } of source(0, false)) {
@@ -57,9 +69,11 @@ async function copy(
       if (kept.length > 8) kept.splice(0, kept.length, lastLines(Buffer.concat(kept), tail));
     }
     writer.write(lastLines(Buffer.concat(kept), tail));
-    if (follow) for await (const { bytes } of source(offset, true)) writer.write(bytes);
+    count += offset;
+    if (follow) await pass(source(offset, true));
   }
   writer.end();
+  return count;
 }
 
 /** The last `count` lines of some bytes. */

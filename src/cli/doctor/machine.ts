@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, homedir, userInfo } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { speaksUtf8 } from "../terminal.ts";
 import { shellQuoted } from "../format/shell.ts";
@@ -57,8 +57,8 @@ async function hasPerl(env: NodeJS.ProcessEnv): Promise<boolean> {
   }
 }
 
-async function killTier({ env }: DoctorFacts): Promise<Finding> {
-  if (ownCgroup()?.writable) return ok("tier 'cgroup': nothing of an attempt can escape");
+async function killTier({ env, cgroups }: DoctorFacts): Promise<Finding> {
+  if (await cgroups()) return ok("tier 'cgroup': nothing of an attempt can escape");
   if (await hasPerl(env)) return ok("tier 'subreaper' (perl is there): all descendants are found, also detached ones");
   return warning(
     "tier 'group': only the process group and what is seen in time",
@@ -67,24 +67,10 @@ async function killTier({ env }: DoctorFacts): Promise<Finding> {
   );
 }
 
-function cgroup(): Finding {
-  const own = ownCgroup();
-  if (!own) return skipped("no cgroup v2 here");
-  if (own.writable) return ok(`${own.directory} is ours`);
-  return skipped(`${own.directory} is not ours; systemd with Delegate=yes would give it`);
-}
-
-/** The cgroup v2 directory of this process and whether we may make groups below it. */
-function ownCgroup(): { readonly directory: string; readonly writable: boolean } | undefined {
-  const line = readText("/proc/self/cgroup")
-    .split("\n")
-    .find((one) => one.startsWith("0::"));
-  if (line === undefined || !existsSync("/sys/fs/cgroup/cgroup.controllers")) return undefined;
-  const directory = join("/sys/fs/cgroup", line.slice(3));
-  return {
-    directory,
-    writable: allows(directory, constants.W_OK) && allows(join(directory, "cgroup.procs"), constants.W_OK),
-  };
+async function cgroup({ cgroups }: DoctorFacts): Promise<Finding> {
+  const base = await cgroups();
+  if (base) return ok(`groups can be made and killed below ${dirname(base.directory)}`);
+  return skipped("no part of a version 2 tree is ours; systemd with Delegate=yes would give one");
 }
 
 async function pty(): Promise<Finding> {
@@ -211,14 +197,5 @@ function readText(file: string): string {
     return readFileSync(file, "utf8");
   } catch {
     return "";
-  }
-}
-
-function allows(file: string, mode: number): boolean {
-  try {
-    accessSync(file, mode);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -3,6 +3,7 @@ import { locate } from "../../common/locations.ts";
 import { loadSite } from "../../config/compile.ts";
 import { ConfigProblems, problemText } from "../../config/problems.ts";
 import { builtInRegistries } from "../../config/registries.ts";
+import { type CgroupBase, probeCgroups, removeCgroup } from "../../runner/cgroups.ts";
 import type { CliContext } from "../context.ts";
 import { centralChecks } from "./central.ts";
 import { machineChecks } from "./machine.ts";
@@ -24,8 +25,10 @@ export async function runDoctor(siteFile: string, context: Pick<CliContext, "env
 }
 
 async function factsOf(siteFile: string, { env, signal }: Pick<CliContext, "env" | "signal">): Promise<DoctorFacts> {
+  let tried: Promise<CgroupBase | undefined> | undefined;
+  const cgroups = () => (tried ??= tryCgroups(usual.stateDir));
   const usual = { stateDir: locate("state", env), runtimeDir: locate("runtime", env) };
-  const base = { siteFile, env, signal, ...usual };
+  const base = { siteFile, env, signal, cgroups, ...usual };
   if (!existsSync(siteFile)) return { ...base, site: undefined, siteProblem: undefined };
   try {
     const site = await loadSite(siteFile, builtInRegistries, { env });
@@ -36,6 +39,13 @@ async function factsOf(siteFile: string, { env, signal }: Pick<CliContext, "env"
     const more = error.problems.length > 1 ? ` (and ${error.problems.length - 1} more)` : "";
     return { ...base, site: undefined, siteProblem: `${first ? problemText(first) : error.message}${more}` };
   }
+}
+
+/** The same trial that the runner makes; what it made is removed again unless a runner uses it. */
+async function tryCgroups(stateDir: string): Promise<CgroupBase | undefined> {
+  const base = await probeCgroups(stateDir);
+  if (base) removeCgroup(base.directory);
+  return base;
 }
 
 async function runCheck(check: Check, facts: DoctorFacts): Promise<CheckedFinding> {

@@ -1,4 +1,5 @@
 import type { Site } from "../../config/types.ts";
+import type { CgroupBase } from "../../runner/cgroups.ts";
 
 export type CheckResult = "ok" | "warning" | "error" | "skipped";
 
@@ -24,6 +25,8 @@ export interface DoctorFacts {
   readonly runtimeDir: string;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
+  /** Tried once: where attempts could have control groups of their own. */
+  readonly cgroups: () => Promise<CgroupBase | undefined>;
 }
 
 export interface Check {

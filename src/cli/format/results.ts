@@ -36,7 +36,8 @@ function resultText(
   const { symbols, out } = context;
   const ok = isGood(result);
   const what = result.result === "requested" || result.result === "done" ? good[result.result] : words[result.result];
-  const sign = ok ? out.style("green", symbols.good) : out.style("red", symbols.bad);
+  const idle = result.result === "already-ended";
+  const sign = idle ? symbols.skip : ok ? out.style("green", symbols.good) : out.style("red", symbols.bad);
   const made = result.job && result.job.id !== result.id ? ` ${symbols.arrow} ${oneLine(result.job.id)}` : "";
   const detail = result.detail === undefined || result.detail === "" ? "" : `: ${oneLine(result.detail)}`;
   return `${sign} ${oneLine(result.id)}${made}  ${what}${detail}`;

@@ -36,7 +36,7 @@ function headText(context: CliContext, view: StatusView): string {
   const until = view.mode_until === null ? "" : `, until ${timeAndAge(view.mode_until, now, utc)}`;
   const mode = `${out.style(style, view.mode)}${reason === "" ? "" : ` (${oneLine(reason)})`}${until}`;
   const facts: (readonly [string, string])[] = [
-    ["State", `${mode} since ${timeAndAge(view.since, now, utc)}`],
+    ["State", mode],
     ["Health", healthText(context, view)],
     ["Server", serverText(context, view)],
     ["Jobs", countsText(view.jobs)],
@@ -46,7 +46,7 @@ function headText(context: CliContext, view: StatusView): string {
       `${view.journal.health}, ${formatSize(view.journal.bytes)}, ${counted(view.journal.records, "record")}, last sync ${view.journal.last_sync_ms.toFixed(1)} ms`,
     ],
     ["Config", `${oneLine(view.config.file)}, loaded ${relative(view.config.loaded_at, now)}`],
-    ["Process", `${view.pid}`],
+    ["Process", `${view.pid}, up since ${timeAndAge(view.since, now, utc)}`],
   ];
   return `${title}\n${factsText(facts, out)}`;
 }
@@ -159,22 +159,11 @@ function logText(context: CliContext, view: StatusView): string {
   return `${context.out.style("bold", "Log")}\n${lines.join("")}`;
 }
 
-/** A JSON log line as time, level, message and the few fields that say what it is about. */
+/** `2026-11-20T11:48:24.977Z info words`: the time of day as everywhere else here. */
 export function logLine(context: CliContext, line: string): string {
-  let data: unknown;
-  try {
-    data = JSON.parse(line);
-  } catch {
-    return line;
-  }
-  if (typeof data !== "object" || data === null) return line;
-  const { time, level, msg, ...rest } = data as Record<string, unknown>;
-  const about = ["job", "jobId", "state", "code", "reason"].flatMap((key) => {
-    const value = rest[key];
-    return typeof value === "string" ? [`${key}=${value}`] : [];
-  });
-  const at = typeof time === "string" ? new Date(time) : undefined;
-  const clock = at === undefined ? "" : context.utc ? at.toISOString().slice(11, 19) : at.toTimeString().slice(0, 8);
-  const words = [clock, level, msg, ...about];
-  return words.filter((word) => typeof word === "string" && word !== "").join(" ");
+  const match = /^(\d{4}-\d{2}-\d{2}T[\d:.]+Z) (.*)$/.exec(line);
+  const [, at, rest] = match ?? [];
+  if (at === undefined || rest === undefined) return line;
+  const date = new Date(at);
+  return `${context.utc ? date.toISOString().slice(11, 19) : date.toTimeString().slice(0, 8)} ${rest}`;
 }
