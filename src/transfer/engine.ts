@@ -11,6 +11,7 @@ import type { TransferPolicy } from "./policy.ts";
 import { ProgressMeter } from "./progress.ts";
 import type { TransferRegistry } from "./registry.ts";
 import { defaultRetry, type RetryOptions } from "./retry.ts";
+import { checkSpace } from "./space.ts";
 import { planStageIn } from "./stage-in.ts";
 import { planStageOut } from "./stage-out.ts";
 import type { ManifestEntry, TransferEngine, TransferOutcome, TransferRequest } from "./types.ts";
@@ -60,6 +61,7 @@ class Engine implements TransferEngine {
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
       const plan = request.direction === "in" ? await planStageIn(input) : await planStageOut(input);
+      if (request.direction === "in") await checkSpace(request.root, request.token, plan.files);
       return await this.#moveAll(plan, request, context);
     } catch (error) {
       throwIfStopped(context.signal);

@@ -50,7 +50,7 @@ export class FetchedFile implements PlannedFile {
 
   constructor(source: Source, remote: RemoteFile, input: PlanInput) {
     this.#source = source;
-    this.#remote = remote;
+    this.#remote = promisedBy(source.item, remote);
     this.#input = input;
     this.path = [...source.target, ...(remote.path === "" ? [] : [remote.path])].join("/");
   }
@@ -83,7 +83,7 @@ export class FetchedFile implements PlannedFile {
     const { adapter, url, item } = this.#source;
     const files = await adapter.list(url, item.kind, context);
     const same = files.find((file) => file.path === this.#remote.path);
-    if (same) this.#remote = same;
+    if (same) this.#remote = promisedBy(item, same);
   }
 
   async #attempt(context: CallContext, report: ByteReport): Promise<MovedFile> {
@@ -193,7 +193,7 @@ export class FetchedFile implements PlannedFile {
   }
 
   #promised(): string | undefined {
-    return this.item.expectedSha256 ?? this.#remote.sha256;
+    return this.#remote.sha256;
   }
 
   /** The same for the same version of the source only, so that parts of two versions never meet. */
@@ -220,6 +220,11 @@ export class FetchedFile implements PlannedFile {
       mtimeMs: Math.trunc(mtimeMs),
     };
   }
+}
+
+/** The job's own promise goes before the server's. */
+function promisedBy(item: TransferItem, remote: RemoteFile): RemoteFile {
+  return item.expectedSha256 === undefined ? remote : { ...remote, sha256: item.expectedSha256 };
 }
 
 /** URL of one file of an item, without query: it is kept and shown. */

@@ -91,6 +91,7 @@ export interface RemoteFile {
   readonly mtimeMs: number | undefined;
   /** Changes when the content does (ETag, inode+mtime), when the source offers one. */
   readonly version: string | undefined;
+  /** What the source, or the job, promises; lower-case hexadecimal. */
   readonly sha256?: string | undefined;
 }
 

@@ -39,7 +39,7 @@ export function readUrl(text: string): UrlReading {
   if (authorityFault !== undefined) return { ok: false, problem: authorityFault };
   const segments = readSegments(path);
   if (typeof segments === "string") return { ok: false, problem: segments };
-  return canonical(text, scheme, authority, segments);
+  return canonical(text, scheme, authority);
 }
 
 function spellingProblem(text: string): string | undefined {
@@ -81,7 +81,7 @@ function readSegments(path: string): readonly string[] | string {
   return decoded;
 }
 
-function canonical(text: string, scheme: string, authority: string, segments: readonly string[]): UrlReading {
+function canonical(text: string, scheme: string, authority: string): UrlReading {
   let url: URL;
   let host = "";
   try {
@@ -94,19 +94,22 @@ function canonical(text: string, scheme: string, authority: string, segments: re
   if (scheme !== "file" && (host === "" || (isIP(host) === 0 && !/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(host)))) {
     return { ok: false, problem: "its host is not a host name or address" };
   }
+  // The path stays encoded as it came: `%2B` and `+` are two names to some object stores.
+  const path = url.pathname === "" ? "/" : url.pathname;
+  const segments = readSegments(path);
+  if (typeof segments === "string") return { ok: false, problem: segments };
   const port = url.port === "" ? (defaultPorts[scheme] ?? 0) : Number(url.port);
   const shownHost = host.includes(":") ? `[${host}]` : host;
   const shownPort = url.port === "" || port === defaultPorts[scheme] ? "" : `:${url.port}`;
-  const path = segments.map((segment) => encodeSegment(segment)).join("/");
   return {
     ok: true,
-    url: { href: `${scheme}://${shownHost}${shownPort}/${path}${url.search}`, scheme, host, port, segments },
+    url: { href: `${scheme}://${shownHost}${shownPort}${path}${url.search}`, scheme, host, port, segments },
   };
 }
 
 /** One path component, percent-encoded but for the characters that every server takes as they are. Globs stay readable. */
 export function encodeSegment(segment: string): string {
-  return encodeURIComponent(segment).replace(/%(2C|3A|40|3D|2B|24|26|3B)/g, (code) => decodeURIComponent(code));
+  return encodeURIComponent(segment).replace(/%(2C|3A|40|3D|24|26|3B)/g, (code) => decodeURIComponent(code));
 }
 
 /** `url` without its query: what messages and logs show. A text that is no URL is cut before `?` and its credentials hidden. */

@@ -2,6 +2,7 @@ import { lookup as systemLookup } from "node:dns/promises";
 import type { LookupFunction } from "node:net";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { getCACertificates } from "node:tls";
 import { Agent, type Dispatcher, request } from "undici";
 import type { CallContext } from "../../common/context.ts";
 import { Fault, errnoOf } from "../../common/fault.ts";
@@ -20,7 +21,7 @@ export interface HttpTransferOptions {
   readonly policy: TransferPolicy;
   /** Credentials of a URL (`authorization`…), asked per request; never sent to another origin after a redirect. */
   readonly headersFor?: (url: URL) => Promise<Readonly<Record<string, string>>>;
-  /** PEM certificates to trust besides the system's. */
+  /** PEM certificates to trust besides Node's. */
   readonly ca?: string;
   /** Default 10 s. */
   readonly connectTimeoutMs?: number;
@@ -110,7 +111,11 @@ export class HttpClient implements AsyncDisposable {
       allowH2: false, // one request per connection: a broken one harms no other file
       headersTimeout: idleTimeoutMs,
       bodyTimeout: idleTimeoutMs,
-      connect: { timeout: connectTimeoutMs, lookup: this.#lookup(set), ...(ca === undefined ? {} : { ca }) },
+      connect: {
+        timeout: connectTimeoutMs,
+        lookup: this.#lookup(set),
+        ...(ca === undefined ? {} : { ca: [...getCACertificates(), ca] }),
+      },
     });
     this.#agents.set(set, agent);
     return agent;

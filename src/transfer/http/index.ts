@@ -118,11 +118,14 @@ class HttpTransfer implements TransferAdapter {
   async #describe(url: string, context: CallContext): Promise<Representation> {
     const head = await this.#client.call(url, "sources", { method: "HEAD" }, context);
     await drop(head.body);
-    if (head.status === 200) {
+    const described = representation(head.headers);
+    if (head.status === 200 && described.bytes !== 0) {
       checkEncoding(url, head.headers);
-      return representation(head.headers);
+      return described;
     }
-    if (!headRefused.has(head.status)) throw statusFault(shownUrl(url), head, context.clock.now());
+    // Some servers answer every HEAD with length 0.
+    if (head.status !== 200 && !headRefused.has(head.status))
+      throw statusFault(shownUrl(url), head, context.clock.now());
     const call = { method: "GET", headers: { range: "bytes=0-0" } } as const;
     const first = await this.#client.call(url, "sources", call, context);
     await drop(first.body);
@@ -148,6 +151,7 @@ class HttpTransfer implements TransferAdapter {
     const answer = await this.#client.call(url, "sources", { method: "GET", headers }, context);
     try {
       const skip = acceptAnswer(url, what, answer, file, offset, context.clock.now());
+      if (file.sha256 === undefined) checkEndIsKnown(what, answer);
       yield* this.#body(url, what, answer, skip, context);
     } finally {
       answer.body.on("error", () => {}); // destroying a body that still flows is an error to it
@@ -218,6 +222,15 @@ function acceptAnswer(
   const otherSize = file.bytes !== undefined && found.bytes !== undefined && found.bytes !== file.bytes;
   if (otherVersion || unknownVersion || otherSize) throw sourceChanged(what);
   return answer.status === 200 ? offset : 0;
+}
+
+/** A body that ends with the connection looks complete when it is cut; without a digest nothing could tell. */
+function checkEndIsKnown(what: string, { headers }: HttpAnswer): void {
+  if (contentLength(headers) !== undefined) return;
+  if (single(headers, "transfer-encoding")?.toLowerCase().includes("chunked")) return;
+  throw new Fault("TRANSFER_REFUSED", `${what} is sent without a length, so its end cannot be told from a cut`, {
+    hint: "give the input's 'sha256', or have the server send Content-Length",
+  });
 }
 
 /** A server that packs the file on the way would leave us with other bytes than the file's. */

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { appendFile, lstat, mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, lstat, mkdir, mkdtemp, open, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -118,6 +118,32 @@ describe("what fails", () => {
     expect(fault).toMatchObject({ code: "TRANSFER", details: { errno: "ENOSPC" } });
     expect(fault.message).toContain("no space left");
     expect(reads).toBe(1);
+    expect(await namesBelow(directory.join("in"))).toEqual([]);
+  });
+
+  test("inputs that cannot fit are refused before the first byte", async () => {
+    await using directory = await temporaryDirectory();
+    await mkdir(directory.join("data"));
+    await using huge = await open(directory.join("data/huge"), "w");
+    const { bavail, bsize } = await statfs(directory.path);
+    const needed = bavail * bsize + 2 ** 40;
+    await huge.truncate(needed); // a hole
+    const rules = [fileUrl(directory.join("data/"))];
+    let reads = 0;
+    const adapter = customised(rules, () => ({
+      read: async () => {
+        reads++;
+        throw new Fault("TRANSFER_REFUSED", "nothing should be read");
+      },
+    }));
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] }, adapters: [adapter] });
+    const items = [item({ source: `${rules[0] ?? ""}huge`, target: "x" })];
+    const fault = await faultOf(
+      engine.run(request({ direction: "in", root: directory.join("in"), items }), testContext()),
+    );
+    expect(fault).toMatchObject({ code: "TRANSFER", details: { errno: "ENOSPC", needed } });
+    expect(fault.message).toMatch(/^the inputs need .* left$/);
+    expect(reads).toBe(0);
     expect(await namesBelow(directory.join("in"))).toEqual([]);
   });
 

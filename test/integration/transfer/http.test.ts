@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { describe, expect, test } from "vitest";
 import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import type { HttpTransferOptions } from "../../../src/transfer/http/client.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import type { TransferEngine, TransferItem } from "../../../src/transfer/types.ts";
+import { testCertificate, testKey } from "./certificate.ts";
 import { answerFile, serve, store } from "./servers.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import {
@@ -174,6 +177,51 @@ describe("fetching", () => {
     const fault = await faultOf(fetchOne(fetching, { source: `${server.url}x` }, context));
     expect(fault).toMatchObject({ code: "TRANSFER", details: { tries: 5 } });
     expect(await namesBelow(directory.join("in"))).toEqual([]);
+  });
+
+  test("a body that ends with the connection is taken with a promised digest only", async () => {
+    const server = createNetServer((socket) => {
+      socket.once("data", (text: Buffer) => {
+        const body = text.toString("latin1").startsWith("HEAD") ? "" : "the whole file";
+        socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${body}`);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+      await using directory = await temporaryDirectory();
+      const fetching = start(directory, [url]);
+      await using _engine = fetching.engine;
+      const fault = await faultOf(fetchOne(fetching, { source: `${url}x` }));
+      expect(fault).toMatchObject({ code: "TRANSFER_REFUSED" });
+      expect(fault.hint).toContain("sha256");
+      const outcome = await fetchOne(fetching, { source: `${url}x`, expectedSha256: sha256("the whole file") });
+      expect(outcome.manifest).toMatchObject([{ verified: "digest" }]);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  test("a server that answers HEAD with length 0 is asked again", async () => {
+    await using server = await serve((incoming, response) => {
+      if (incoming.method === "HEAD") response.writeHead(200, { "content-length": 0 }).end();
+      else answer(incoming, response);
+    });
+    await using directory = await temporaryDirectory();
+    const fetching = start(directory, [server.url]);
+    await using _engine = fetching.engine;
+    expect((await fetchOne(fetching, { source: `${server.url}x` })).manifest).toMatchObject([
+      { bytes: data.byteLength },
+    ]);
+  });
+
+  test("the path reaches the server encoded as it was written", async () => {
+    await using server = await serve((incoming, response) => answer(incoming, response));
+    await using directory = await temporaryDirectory();
+    const fetching = start(directory, [`${server.url}a/`]);
+    await using _engine = fetching.engine;
+    await fetchOne(fetching, { source: `${server.url}a/b%2Bc+d%3d(e)'?x=%2B+'` });
+    expect(server.seen[0]?.path).toBe("/a/b%2Bc+d%3d(e)'?x=%2B+%27");
   });
 
   test("a login page instead of the data is a digest mismatch after one redo", async () => {
@@ -427,6 +475,49 @@ describe("redirects and addresses", () => {
     await using _engine = fetching.engine;
     const fault = await faultOf(fetchOne(fetching, { source: `${server.url}x` }));
     expect(fault).toMatchObject({ code: "TRANSFER", details: { errno: "ECONNREFUSED", tries: 5 } });
+  });
+});
+
+describe("certificates", () => {
+  async function serveTls(): Promise<{ readonly url: string } & AsyncDisposable> {
+    const server = createTlsServer({ key: testKey, cert: testCertificate }, (incoming, response) =>
+      answer(incoming, response),
+    );
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return {
+      url: `https://localhost:${(server.address() as AddressInfo).port}/`,
+      [Symbol.asyncDispose]: () =>
+        new Promise((resolve) => {
+          server.close(() => resolve());
+          server.closeAllConnections();
+        }),
+    };
+  }
+  const resolve = async () => [{ address: "127.0.0.1", family: 4 }];
+
+  test("an unknown authority is refused at once with the way out", async () => {
+    await using server = await serveTls();
+    await using directory = await temporaryDirectory();
+    const fetching = start(directory, [server.url], { resolve });
+    await using _engine = fetching.engine;
+    const clock = impatientClock();
+    const fault = await faultOf(fetchOne(fetching, { source: `${server.url}x` }, testContext({ clock })));
+    expect(fault).toMatchObject({ code: "TRANSFER_REFUSED" });
+    expect(fault.hint).toContain("NODE_EXTRA_CA_CERTS");
+    expect(clock.waits).toEqual([]);
+  });
+
+  test("a trusted one is fetched from, but not under another name", async () => {
+    await using server = await serveTls();
+    await using directory = await temporaryDirectory();
+    const other = server.url.replace("localhost", "data.example.org");
+    const fetching = start(directory, [server.url, other], { ca: testCertificate, resolve }, ["127.0.0.1"]);
+    await using _engine = fetching.engine;
+    expect((await fetchOne(fetching, { source: `${server.url}x` })).manifest).toMatchObject([{ sha256: sha256(data) }]);
+    expect(await faultOf(fetchOne(fetching, { source: `${other}x` }))).toMatchObject({
+      code: "TRANSFER_REFUSED",
+      details: { errno: "ERR_TLS_CERT_ALTNAME_INVALID" },
+    });
   });
 });
 
