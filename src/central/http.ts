@@ -130,25 +130,36 @@ export class Transport implements AsyncDisposable {
     context: CallContext,
   ): Promise<TransportAnswer<Value>> {
     const limitMs = request.timeoutMs ?? this.#options.timeoutMs ?? defaultTimeoutMs;
-    const deadline = AbortSignal.timeout(limitMs);
-    const signal = AbortSignal.any([context.signal, deadline]);
+    // By hand: AbortSignal.any on a signal that lives as long as the agent lets memory grow with each call.
+    const ending = new AbortController();
+    const stop = (): void => ending.abort();
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      stop();
+    }, limitMs);
+    context.signal.addEventListener("abort", stop, { once: true });
+    if (context.signal.aborted) stop();
     try {
       const response = await undiciRequest(this.#url(request), {
         dispatcher: agent,
         method: request.method,
         headers: { accept: "application/json", "user-agent": "siteagent", ...request.headers },
         body: typeof request.body === "function" ? request.body() : (request.body ?? null),
-        signal,
+        signal: ending.signal,
       });
-      const text = await this.#readText(response, signal);
+      const text = await this.#readText(response, ending.signal);
       return this.#judge(request, headOf(response), text, context);
     } catch (error) {
       if (error instanceof Fault) throw error;
       if (context.signal.aborted) throw new Fault("CANCELLED", "the call was given up", { cause: error });
-      if (deadline.aborted) {
+      if (late) {
         throw unreachable("timeout", `no whole answer within ${limitMs} ms`, { url: this.#base.origin }, error);
       }
       throw this.#lost(error);
+    } finally {
+      clearTimeout(timer);
+      context.signal.removeEventListener("abort", stop);
     }
   }
 

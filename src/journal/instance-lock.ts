@@ -57,6 +57,8 @@ const defaultRenewMs = 30_000;
 const defaultStaleMs = 300_000;
 /** Answer time of a live holder; its kernel accepts, so this is only for a machine under great load. */
 const connectMs = 5_000;
+/** Age from which a starter's socket that nobody listens on is rubbish. */
+const forsakenMs = 60_000;
 /** Linux: a socket's path holds 107 bytes. */
 const longestSocketPath = 107;
 
@@ -218,6 +220,21 @@ async function settleSocket(options: InstanceLockOptions, directory: string, key
       throw await alreadyRunning(options);
     }
     if (number < own) await rm(path, { force: true });
+  }
+  await removeForsaken(directory, key);
+}
+
+/** Sockets of starters that were killed before they had linked theirs; young ones may just be at it. */
+async function removeForsaken(directory: string, key: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!new RegExp(`^${key}\\.[0-9a-f]{12}$`).test(name)) continue;
+    const path = join(directory, name);
+    try {
+      const ageMs = Date.now() - (await stat(path)).mtimeMs;
+      if (ageMs > forsakenMs && !(await isListening(path))) await rm(path, { force: true });
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
+    }
   }
 }
 

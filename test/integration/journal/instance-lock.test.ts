@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -144,6 +144,26 @@ test("renews its sign of life, and notices when another has taken over", async (
     },
     { what: "the loss to be noticed" },
   );
+});
+
+test("names of dead holders and starters do not pile up", async () => {
+  await using directory = await temporaryDirectory();
+  for (let round = 0; round < 5; round++) {
+    await using program = await start(directory);
+    await verdict(program);
+    program.signal("SIGKILL");
+    await program.finished;
+  }
+  const names = await readdir(directory.join("run"));
+  expect(names.length).toBe(1);
+  const [key] = names[0]?.split(".") ?? [];
+  const forsaken = directory.join("run", `${key ?? ""}.0123456789ab`);
+  await writeFile(forsaken, "");
+  await utimes(forsaken, 1, 1);
+  await using _ = await acquire(directory);
+  const left = await readdir(directory.join("run"));
+  expect(left.length).toBe(1);
+  expect(left[0]).toMatch(/\.6\.lock$/);
 });
 
 test("refuses a runtime directory that others can write", async () => {
