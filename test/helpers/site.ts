@@ -1,0 +1,308 @@
+/**
+ * A whole installation for a test: a real hub, a real agent process with its runner, apps that are small shell programs which
+ * leave a trace of every start, and the oracle that balances the books at the end.
+ */
+import { readFileSync } from "node:fs";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { createHubClient, type HubClient, type JobView } from "../../src/sdk/client.ts";
+import { cleanEnvironment, repository } from "./cli.ts";
+import { listProcesses } from "./processes.ts";
+import { Program } from "./program.ts";
+import { temporaryDirectory } from "./temporary.ts";
+import { waitFor } from "./wait.ts";
+
+export interface HubAccess {
+  readonly url: string;
+  readonly admin: { readonly username: string; readonly password: string };
+  readonly site: { readonly id: string; readonly client_id: string; readonly client_secret: string };
+}
+
+export interface TestSiteOptions {
+  /** Added to (or over) the app's defaults, by name; `workflow` is the app's name. */
+  readonly apps: Readonly<Record<string, Record<string, unknown>>>;
+  readonly dialect?: "auto" | "nmdc" | "hub";
+  readonly slots?: number;
+  readonly agent?: Readonly<Record<string, unknown>>;
+}
+
+const main = join(repository, "src", "main.ts");
+
+export class TestSite implements AsyncDisposable {
+  readonly root: string;
+  readonly siteFile: string;
+  /** Each start of an attempt adds its token to this file; what the oracle counts. */
+  readonly startsFile: string;
+  readonly delivered: string;
+  hub: Program;
+  readonly access: HubAccess;
+  readonly client: HubClient;
+  agent: Program | undefined;
+  readonly #resources: AsyncDisposableStack;
+  readonly #options: TestSiteOptions;
+
+  private constructor(
+    root: string,
+    hub: Program,
+    access: HubAccess,
+    resources: AsyncDisposableStack,
+    options: TestSiteOptions,
+  ) {
+    this.root = root;
+    this.siteFile = join(root, "site.yaml");
+    this.startsFile = join(root, "starts");
+    this.delivered = join(root, "delivered");
+    this.hub = hub;
+    this.access = access;
+    this.#resources = resources;
+    this.#options = options;
+    this.client = createHubClient({
+      url: access.url,
+      username: access.admin.username,
+      password: access.admin.password,
+    });
+    resources.use(this.client);
+  }
+
+  static async start(options: TestSiteOptions): Promise<TestSite> {
+    const resources = new AsyncDisposableStack();
+    try {
+      const { path: root } = resources.use(await temporaryDirectory("sa-"));
+      for (const name of ["hub", "delivered", "state", "run", "work", "home"])
+        await mkdir(join(root, name), { mode: 0o700 });
+      const hub = await startHubProcess(root, 0);
+      const access = JSON.parse((await hub.output(/^\{.*\}$/m)).at(0) ?? "") as HubAccess;
+      const site = new TestSite(root, hub, access, resources, options);
+      await site.#writeSiteFile();
+      for (const workflow of Object.keys(options.apps))
+        await site.client.registries.putWorkflow(workflow, { name: workflow });
+      return site;
+    } catch (error) {
+      await resources.disposeAsync();
+      throw error;
+    }
+  }
+
+  /** Starts the agent and waits until it has spoken with the hub (or, with failpoints armed, only until it runs). */
+  async startAgent(
+    options: { readonly failpoints?: string; readonly wait?: boolean; readonly args?: readonly string[] } = {},
+  ): Promise<Program> {
+    const env = {
+      ...cleanEnvironment(join(this.root, "home")),
+      ...(options.failpoints === undefined ? {} : { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: options.failpoints }),
+    };
+    this.agent = await Program.start(
+      process.execPath,
+      [main, "run", "--config", this.siteFile, ...(options.args ?? [])],
+      { env, cwd: this.root, input: "" },
+    );
+    if (options.wait !== false)
+      await waitFor(
+        () =>
+          readFile(join(this.root, "run", "agent.sock")).catch(
+            (error: unknown) => (error as NodeJS.ErrnoException).code === "ENXIO",
+          ),
+        { what: "the control socket", timeoutMs: 20_000 },
+      );
+    return this.agent;
+  }
+
+  /** SIGKILL, and nothing of it is left. */
+  async killAgent(): Promise<void> {
+    this.agent?.signal("SIGKILL");
+    await this.agent?.finished;
+  }
+
+  async killHub(): Promise<void> {
+    this.hub.signal("SIGKILL");
+    await this.hub.finished;
+  }
+
+  /** The same data and port as before. */
+  async restartHub(): Promise<void> {
+    this.hub = await startHubProcess(this.root, Number(new URL(this.access.url).port));
+    await this.hub.output(/^\{.*\}$/m);
+  }
+
+  /** SIGKILL to the runner process; attempts go on under their recorders. */
+  killRunner(): void {
+    const runner = installationProcesses(this.root).find((entry) =>
+      /runner[/\\]main\.[tj]s/.test(commandLine(entry.pid)),
+    );
+    if (!runner) throw new Error("no runner of this installation");
+    process.kill(runner.pid, "SIGKILL");
+  }
+
+  async submit(workflow: string, config: Record<string, string | number | boolean> = {}): Promise<JobView> {
+    return this.client.submit({ workflow, config });
+  }
+
+  async waitFor(id: string, condition: (job: JobView) => boolean, what: string, timeoutMs = 30_000): Promise<JobView> {
+    let last: JobView | undefined;
+    await waitFor(
+      async () => {
+        last = await this.client.job(id);
+        return condition(last);
+      },
+      {
+        what: () =>
+          `${what}; it is ${last?.status} ${last?.state} ${JSON.stringify(last?.hold ?? last?.failure ?? null)}\n${this.agent?.stdout.slice(-3000)}`,
+        timeoutMs,
+      },
+    );
+    return last as JobView;
+  }
+
+  async ended(id: string, timeoutMs?: number): Promise<JobView> {
+    return this.waitFor(id, (job) => job.ended_at !== null, `the end of job ${id}`, timeoutMs);
+  }
+
+  /** The work/ directory of the only job. */
+  async workDirectory(): Promise<string> {
+    const [token, ...more] = await readdir(join(this.root, "work"));
+    if (token === undefined || more.length > 0) throw new Error("not exactly one job has a directory");
+    return join(this.root, "work", token, "work");
+  }
+
+  /** An operation by the plain NMDC route, which needs no token. */
+  async operation(
+    id: string | null,
+  ): Promise<{ readonly done: boolean; readonly result: unknown; readonly metadata: Record<string, unknown> }> {
+    const answer = await fetch(`${this.access.url}/operations/${id ?? ""}`);
+    return (await answer.json()) as { done: boolean; result: unknown; metadata: Record<string, unknown> };
+  }
+
+  /** Edits the site file as text, before or while the agent runs. */
+  async replaceInSiteFile(from: string, to: string): Promise<void> {
+    const text = await readFile(this.siteFile, "utf8");
+    if (!text.includes(from)) throw new Error(`the site file has no '${from}'`);
+    await writeFile(this.siteFile, text.replaceAll(from, to), { mode: 0o600 });
+  }
+
+  /** How often each attempt token was started. */
+  async starts(): Promise<ReadonlyMap<string, number>> {
+    const text = await readFile(this.startsFile, "utf8").catch(() => "");
+    const counts = new Map<string, number>();
+    for (const line of text.split("\n").filter((one) => one !== "")) counts.set(line, (counts.get(line) ?? 0) + 1);
+    return counts;
+  }
+
+  /**
+   * The books: every job ended, no attempt token started twice, as many starts as attempts, states reported in an order the table
+   * allows, each operation closed once, no process of a job alive, no partial file. Returns what is wrong; empty = balanced.
+   */
+  async imbalances(ids: readonly string[]): Promise<readonly string[]> {
+    const wrong: string[] = [];
+    const starts = await this.starts();
+    for (const [token, count] of starts) if (count > 1) wrong.push(`attempt ${token} was started ${count} times`);
+    for (const id of ids) {
+      const job = await this.client.job(id);
+      if (job.ended_at === null) wrong.push(`job ${id} has not ended: ${job.state} ${job.phase}`);
+      wrong.push(...(await this.#wrongOrder(id)));
+    }
+    for (const file of await allFiles(this.root)) if (/\.part-/.test(file)) wrong.push(`partial file ${file}`);
+    for (const entry of jobProcesses(this.root))
+      wrong.push(`process ${entry.pid} (${entry.command}) of a job is alive`);
+    return wrong;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.agent?.signal("SIGKILL");
+    await this.agent?.finished;
+    this.hub.signal("SIGTERM");
+    await this.hub.finished;
+    // What a failed test left running, recorders and runner included; only processes of this installation.
+    for (const entry of installationProcesses(this.root)) {
+      try {
+        process.kill(entry.pid, "SIGKILL");
+      } catch {
+        // it ended meanwhile
+      }
+    }
+    await waitFor(() => installationProcesses(this.root).length === 0, {
+      what: "the end of the installation's processes",
+    });
+    await this.#resources.disposeAsync();
+  }
+
+  async #wrongOrder(id: string): Promise<readonly string[]> {
+    const seen: string[] = [];
+    let finals = 0;
+    const { token } = await this.client.login();
+    const answer = await fetch(
+      `${this.access.url}/siteagent/v1/events?after=0&limit=1000&job=${encodeURIComponent(id)}`,
+      { headers: { authorization: `Bearer ${token}` } },
+    );
+    const { events } = (await answer.json()) as { events: { type: string; data: Record<string, unknown> }[] };
+    for (const event of events) {
+      const state = event.data["state"];
+      if (event.type !== "job.state" || typeof state !== "string") continue;
+      seen.push(state);
+      if (["JOB_FINISHED", "FAILED", "CANCELLED"].includes(state)) finals++;
+    }
+    return finals === 1 ? [] : [`job ${id} has ${finals} ends: ${seen.join(" ")}`];
+  }
+
+  async #writeSiteFile(): Promise<void> {
+    const { access, root } = this;
+    await writeFile(join(root, "secret"), access.site.client_secret, { mode: 0o600 });
+    await chmod(join(root, "secret"), 0o600);
+    const apps = Object.entries(this.#options.apps).map(([name, app]) => [
+      name,
+      { workflow: name, target: "local", grace: "1s", ...app },
+    ]);
+    const site = {
+      site: access.site.id,
+      api: {
+        url: access.url,
+        client_id: access.site.client_id,
+        client_secret: { file: "secret" },
+        poll: "200ms",
+        dialect: this.#options.dialect ?? "auto",
+      },
+      agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
+      hosts: { here: { workdir: "work" } },
+      targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4 } },
+      policy: { sources: [`${access.url}/`, `file://${root}/inputs/`], destinations: [`file://${this.delivered}/`] },
+      apps: Object.fromEntries(apps),
+    };
+    await writeFile(this.siteFile, stringify(site), { mode: 0o600 });
+  }
+}
+
+/** Shell text for an app's command: records the attempt's start where the oracle counts it, then does the given work. */
+export function traced(script: string): string[] {
+  return ["/bin/sh", "-c", `echo "$SITEAGENT_ATTEMPT_TOKEN" >> "$SITEAGENT_JOB_DIR/../../starts"; ${script}`];
+}
+
+async function startHubProcess(root: string, port: number): Promise<Program> {
+  const args = [main, "hub", "--dev", "--port", String(port), "--data", join(root, "hub"), "-o", "json"];
+  return Program.start(process.execPath, args, { env: cleanEnvironment(join(root, "home")), cwd: root, input: "" });
+}
+
+async function allFiles(root: string): Promise<readonly string[]> {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+/** Processes that work in a job's directory. */
+function jobProcesses(root: string) {
+  return listProcesses().filter((entry) => entry.cwd?.startsWith(join(root, "work")) === true);
+}
+
+/** Everything that works in the installation's directory or names it on its command line: hub, agent, runner, recorders, jobs. */
+function installationProcesses(root: string) {
+  return listProcesses().filter(
+    (entry) =>
+      entry.pid !== process.pid && (entry.cwd?.startsWith(root) === true || commandLine(entry.pid).includes(root)),
+  );
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,107 @@
+import { readFile, writeFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { TestSite, traced } from "../helpers/site.ts";
+
+const outputs = { result: { from: "result.txt" } };
+
+describe.each(["hub", "nmdc"] as const)("jobs from claim to closed operation, dialect %s", (dialect) => {
+  it("stages in, runs, stages out and closes the operation with digests", async () => {
+    await using site = await TestSite.start({
+      dialect,
+      apps: {
+        count: {
+          parameters: { name: { type: "string", from: "config.name" } },
+          inputs: { text: { from: "{{config.url}}", to: "text.txt" } },
+          command: ["/bin/sh", "-c", 'wc -c < "$1" > result.txt; echo done', "count", "{{inputs.text}}"],
+          outputs: { result: { from: "result.txt", to: "file:///delivered/{{name}}/result.txt" } },
+        },
+      },
+    });
+    await mkdir(join(site.root, "inputs"));
+    await writeFile(join(site.root, "inputs", "a.txt"), "x".repeat(12_345));
+    await site.replaceInSiteFile("file:///delivered/", `file://${site.delivered}/`);
+    await site.startAgent();
+    const { id } = await site.submit("count", { name: "one", url: `file://${site.root}/inputs/a.txt` });
+    const job = await site.ended(id);
+    expect(job).toMatchObject({ status: "FINISHED", attempt: 1 });
+    expect((await readFile(join(site.delivered, "one", "result.txt"), "utf8")).trim()).toBe("12345");
+    const operation = await site.operation(job.op_id);
+    expect(operation).toMatchObject({ done: true, metadata: { siteagent: { state: "JOB_FINISHED" } } });
+    expect(operation.result).toMatchObject({ outputs: [{ output: "result", path: "result.txt", bytes: 6 }] });
+  });
+
+  it("reports a failure with exit code and category, and a timeout with its cause", async () => {
+    await using site = await TestSite.start({
+      dialect,
+      apps: {
+        fail: { command: ["/bin/sh", "-c", "exit 3"] },
+        sleep: { command: ["/bin/sleep", "60"], resources: { walltime: "1s" } },
+      },
+    });
+    await site.startAgent();
+    const failing = await site.submit("fail");
+    const sleeping = await site.submit("sleep");
+    const failed = await site.operation((await site.ended(failing.id)).op_id);
+    expect(failed).toMatchObject({
+      done: true,
+      result: { code: "EXIT_CODE", details: { exit_code: 3, cause: "exit" } },
+    });
+    const timedOut = await site.operation((await site.ended(sleeping.id)).op_id);
+    expect(timedOut).toMatchObject({ done: true, result: { code: "TIMEOUT", details: { cause: "timeout" } } });
+  });
+
+  it("refuses a job whose parameters the app does not accept, naming all of them, and starts nothing", async () => {
+    await using site = await TestSite.start({
+      dialect,
+      apps: {
+        strict: {
+          parameters: {
+            n: { type: "integer", from: "config.n", minimum: 1, maximum: 4 },
+            name: { type: "string", from: "config.name", pattern: "[a-z]+" },
+          },
+          command: ["/bin/true", "{{n}}", "{{name}}"],
+        },
+      },
+    });
+    await site.startAgent();
+    const { id } = await site.submit("strict", { n: 9, name: "--rm" });
+    const job = await site.ended(id);
+    const { result } = await site.operation(job.op_id);
+    expect(job.status).toBe("FAILED");
+    expect(JSON.stringify(result)).toMatch(/PARAMETERS/);
+    expect(JSON.stringify(result)).toMatch(/'9'.*'--rm'/s);
+    expect((await site.starts()).size).toBe(0);
+  });
+});
+
+describe("orders", () => {
+  it("cancels a running job: everything of it is gone before CANCELLED is told", async () => {
+    await using site = await TestSite.start({
+      apps: { long: { command: ["/bin/sh", "-c", "sleep 300 & sleep 300"], outputs: {} } },
+    });
+    await site.startAgent();
+    const { id } = await site.submit("long");
+    await site.waitFor(id, (job) => job.state === "RUNNING", "RUNNING");
+    expect((await site.client.cancel(id, "not needed")).result).toBe("requested");
+    expect((await site.ended(id)).status).toBe("CANCELLED");
+    expect(await site.imbalances([id])).toEqual([]);
+  });
+
+  it("retries by policy until success, each attempt once", async () => {
+    await using site = await TestSite.start({
+      apps: {
+        flaky: {
+          command: traced('[ "$SITEAGENT_ATTEMPT" -ge 3 ] && echo ok > result.txt || exit 9'),
+          retry: { attempts: 5, on: ["exit:9"], delay: "100ms" },
+          outputs,
+        },
+      },
+    });
+    await site.startAgent();
+    const { id } = await site.submit("flaky");
+    expect(await site.ended(id)).toMatchObject({ status: "FINISHED", attempt: 3 });
+    expect((await site.starts()).size).toBe(3);
+    expect(await site.imbalances([id])).toEqual([]);
+  });
+});
