@@ -30,10 +30,8 @@ export function createTransferEngine(options: TransferEngineOptions): TransferEn
   return new Engine(options);
 }
 
-/** Files waiting in a queue beyond those moving; keeps a million small files from becoming a million promises. */
-const mostWaiting = 512;
-/** Filled up again when so few wait; p-queue's wait is too dear for every file. */
-const fewWaiting = 64;
+/** Files of one run waiting in a queue; keeps a million small files from becoming a million promises. */
+const mostWaiting = 64;
 
 class Engine implements TransferEngine {
   readonly #policy: TransferPolicy;
@@ -90,12 +88,22 @@ class Engine implements TransferEngine {
   async #moveAll(plan: TransferPlan, request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
     const run = new Run(plan, request, context);
     const moving = new Set<Promise<void>>();
+    let waiting = 0;
+    let room = Promise.withResolvers<void>();
     for (const file of plan.files) {
       if (run.stopped) break;
-      const queue = this.#queue(file.host);
-      const moved = queue.add(() => run.move(file)).finally(() => moving.delete(moved));
+      const task = async (): Promise<void> => {
+        if (--waiting <= mostWaiting / 2) room.resolve();
+        await run.move(file);
+      };
+      // The more of this run wait already, the later its next one: a small job is not kept behind all of a large one.
+      const moved = this.#queue(file.host)
+        .add(task, { priority: -waiting })
+        .finally(() => moving.delete(moved));
       moving.add(moved);
-      if (queue.size >= mostWaiting) await queue.onSizeLessThan(fewWaiting);
+      if (++waiting < mostWaiting) continue;
+      room = Promise.withResolvers<void>();
+      await room.promise;
     }
     await Promise.all(moving);
     return run.outcome(plan.missing);

@@ -8,6 +8,7 @@ import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import type { Progress, TransferAdapter } from "../../../src/transfer/types.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { waitFor } from "../../helpers/wait.ts";
 import { answerFile, serve } from "./servers.ts";
 import { faultOf, fileUrl, item, namesBelow, request, sha256, startEngine, testContext, writeTree } from "./setup.ts";
 
@@ -241,6 +242,41 @@ describe("limits", () => {
     );
     await Promise.all(runs);
     expect(most).toBe(4);
+  });
+
+  test("a small job is served among the files of a large one", async () => {
+    const order: string[] = [];
+    const held: (() => void)[] = [];
+    let holding = true;
+    await using server = await serve((incoming, response) => {
+      const go = (): void => answerFile(incoming, response, Buffer.from("data"));
+      if (incoming.method === "HEAD") return go();
+      order.push(incoming.url ?? "");
+      if (holding) held.push(go);
+      else go();
+      return undefined;
+    });
+    await using directory = await temporaryDirectory();
+    await using engine = startEngine({ policy: { sources: [server.url], destinations: [] } });
+    const runOf = (job: string, files: number) =>
+      engine.run(
+        request({
+          direction: "in",
+          root: directory.join(job),
+          items: Array.from({ length: files }, (_, index) =>
+            item({ name: `i${index}`, source: `${server.url}${job}/${index}`, target: `f${index}` }),
+          ),
+        }),
+        testContext(),
+      );
+    const large = runOf("large", 60);
+    await waitFor(() => order.length === 4, { what: "four files of the large job" });
+    holding = false;
+    const small = runOf("small", 1);
+    for (const go of held) go();
+    await Promise.all([large, small]);
+    expect(order).toHaveLength(61);
+    expect(order.indexOf("/small/0")).toBeLessThan(20);
   });
 
   test("progress is told seldom, grows, and ends with everything", async () => {
