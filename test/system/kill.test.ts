@@ -48,7 +48,6 @@ const points = {
   nmdc: [
     "claim.before-send",
     "claim.after-send",
-    "claim.before-record",
     "start.after-launch",
     "end.before-record",
     "report.after-send",

@@ -28,12 +28,13 @@ done
 
 shift
 if [ "$attempt" -le 1 ]; then
-  printf 'slow: attempt %s sleeps %s seconds on purpose\n' "$attempt" "$seconds" >&2
-  # In the background, so that a signal is answered at once and takes the sleep along.
+  # In the background, so that a signal is answered at once and takes the sleep along; who reads the message may signal us.
+  sleeper=
+  trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null || :; exit 143' TERM
+  trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null || :; exit 130' INT
   sleep "$seconds" &
   sleeper=$!
-  trap 'kill "$sleeper" 2>/dev/null || :; exit 143' TERM
-  trap 'kill "$sleeper" 2>/dev/null || :; exit 130' INT
+  printf 'slow: attempt %s sleeps %s seconds on purpose\n' "$attempt" "$seconds" >&2
   wait "$sleeper"
   trap - TERM INT
 fi
