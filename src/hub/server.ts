@@ -1,8 +1,8 @@
 /** The hub as a Fastify instance, apart from listening: contract routes, extensions, documents. */
 import rateLimit from "@fastify/rate-limit";
-import swagger from "@fastify/swagger";
+import swagger, { type SwaggerTransform } from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyInstance } from "fastify";
+import Fastify, { type FastifyInstance, type FastifySchema } from "fastify";
 import { jsonSchemaTransform } from "fastify-type-provider-zod";
 import type { Clock } from "../common/clock.ts";
 import type { Logger } from "../common/logger.ts";
@@ -92,6 +92,24 @@ function withColons(url: string): string {
   return path.replaceAll(/%3a/gi, ":") + (end < 0 ? "" : url.slice(end));
 }
 
+/** Of /docs. Without `upgrade-insecure-requests`: hubs inside an institute often speak plain HTTP. */
+const pagePolicy =
+  "default-src 'self'; base-uri 'self'; img-src 'self' data:; object-src 'none'; script-src 'self'; style-src 'self'; frame-ancestors 'none'";
+
+/** zod schemas to JSON Schema; guarded routes say so; every operation has an id that stays. */
+const describeRoute: SwaggerTransform = (data) => {
+  const described = jsonSchemaTransform(data as Parameters<typeof jsonSchemaTransform>[0]);
+  const method = [data.route.method].flat()[0]?.toLowerCase() ?? "get";
+  // A verb after a colon stands apart, so that `/jobs/{id}:release` and `/jobs/{id}/release` would differ.
+  const words = described.url
+    .replaceAll(":", "/_")
+    .replaceAll("*", "rest")
+    .split(/[^A-Za-z0-9_]+/);
+  const operationId = [method, ...words.filter((word) => word !== "")].join("_");
+  const security = data.route.preValidation === undefined ? {} : { security: [{ bearer: [] }] };
+  return { url: described.url, schema: { operationId, ...security, ...(described.schema as object) } as FastifySchema };
+};
+
 async function installDocuments(app: FastifyInstance, config: HubConfig, version: string): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -99,10 +117,10 @@ async function installDocuments(app: FastifyInstance, config: HubConfig, version
       info: { title: "siteagent hub", version, description: "The NMDC Runtime wire contract and its extensions." },
       components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
     },
-    transform: jsonSchemaTransform,
+    transform: describeRoute,
   });
   app.get("/openapi.json", { schema: { hide: true } }, () => Promise.resolve(app.swagger()));
-  if (config.docs) await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: true });
+  if (config.docs) await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: pagePolicy });
 }
 
 /** Per client where one is known, else per address. Each hub process counts for itself. */

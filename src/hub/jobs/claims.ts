@@ -24,6 +24,7 @@ export interface Claimed {
 export function claimJob(ctx: LifecycleContext, site: SiteIdentity, id: string): Promise<Claimed> {
   return ctx.store.transaction(async (tx) => {
     const row = await openJob(ctx, tx, id);
+    refuseWaiting(row);
     const document = parseJob(row);
     await checkCapabilities(tx, site.siteId, document);
     const expireAt = ctx.clock.now() + operationLifeMs;
@@ -45,6 +46,13 @@ async function openJob(ctx: LifecycleContext, tx: Tx, id: string): Promise<JobRo
     throw new Fault("CLAIM_EXCLUSIVE", `jobs of workflow '${row.workflow_id}' are claimed through /siteagent/v1/ only`);
   }
   return row;
+}
+
+/** Jobs that wait for parents or a person, or ended without a claim, are in no list; who guesses their id is refused. */
+function refuseWaiting(row: JobRow): void {
+  const idle = row.live_claims === 0 && (row.hold !== null || row.ended_at !== null);
+  if (row.state !== "AWAITING_PARENTS" && !idle) return;
+  throw new Fault("CONFLICT", `job '${row.id}' cannot be claimed: it is ${row.status}, state ${row.state}`);
 }
 
 async function checkCapabilities(tx: Tx, siteId: string, document: JobDocument): Promise<void> {

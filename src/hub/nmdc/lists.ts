@@ -70,6 +70,13 @@ async function find(
   }
 }
 
+/**
+ * NMDC clients claim what looks unclaimed: jobs that nobody may claim there, that wait for parents or a person, or that ended
+ * without a claim (a parent failed) are not shown.
+ */
+const shownJobs = sql<SqlBool>`jobs.claims_policy = 'nmdc' AND jobs.state <> 'AWAITING_PARENTS'
+  AND NOT (jobs.live_claims = 0 AND (jobs.hold IS NOT NULL OR jobs.ended_at IS NOT NULL))`;
+
 function select(
   ctx: HubContext,
   collection: Collection,
@@ -79,7 +86,7 @@ function select(
 ): Promise<Row[]> {
   const table = collection.table;
   let query = ctx.store.db.selectFrom(table).select(["id", "n", "doc"]).where(where).orderBy("id");
-  if (table === "jobs") query = query.where(sql<SqlBool>`jobs.claims_policy = 'nmdc'`);
+  if (table === "jobs") query = query.where(shownJobs);
   if (afterId !== undefined) query = query.where("id", ">", afterId);
   if (limit !== undefined) query = query.limit(limit);
   return query.execute();

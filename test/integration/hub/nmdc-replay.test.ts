@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
-import { devHub, postgresHubs, type TestHub } from "./hubs.ts";
+import { hubOn, type TestHub } from "./hubs.ts";
 import { Replay, type Scenario } from "./replay.ts";
 
 const folder = new URL("../../fixtures/nmdc-runtime/", import.meta.url);
@@ -9,14 +9,14 @@ const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))
   .toSorted();
 
-function scenarios(start: () => Promise<{ hub: TestHub } & AsyncDisposable>): void {
-  let place: ({ hub: TestHub } & AsyncDisposable) | undefined;
+function scenarios(kind: "sqlite" | "postgres"): void {
+  let hub: TestHub | undefined;
   let replay: Replay | undefined;
   beforeAll(async () => {
-    place = await start();
-    replay = new Replay(place.hub);
+    hub = await hubOn(kind);
+    replay = new Replay(hub);
   });
-  afterAll(async () => place?.[Symbol.asyncDispose]());
+  afterAll(async () => hub?.[Symbol.asyncDispose]());
 
   test.each(files)("%s", async (file) => {
     const scenario = JSON.parse(readFileSync(new URL(file, folder), "utf8")) as Scenario;
@@ -27,18 +27,5 @@ function scenarios(start: () => Promise<{ hub: TestHub } & AsyncDisposable>): vo
   });
 }
 
-describe("recorded scenarios: sqlite", () => {
-  scenarios(async () => {
-    const hub = await devHub();
-    return { hub, [Symbol.asyncDispose]: () => hub[Symbol.asyncDispose]() };
-  });
-});
-
-describeWithEngine("postgres", "recorded scenarios: postgres", () => {
-  scenarios(async () => {
-    const place = await postgresHubs(1);
-    const [hub] = place.hubs;
-    if (!hub) throw new Error("no hub");
-    return { hub, [Symbol.asyncDispose]: () => place[Symbol.asyncDispose]() };
-  });
-});
+describe("recorded scenarios: sqlite", () => scenarios("sqlite"));
+describeWithEngine("postgres", "recorded scenarios: postgres", () => scenarios("postgres"));

@@ -1,0 +1,289 @@
+import { sql } from "kysely";
+import { expect, test } from "vitest";
+import { isFault } from "../../src/common/fault.ts";
+import { silentLogger } from "../../src/common/logger.ts";
+import { systemClock } from "../../src/common/clock.ts";
+import { createJobs, readJobs } from "../../src/hub/jobs/lifecycle.ts";
+import { isUniqueViolation } from "../../src/hub/store/errors.ts";
+import { appendEvents, readEvents } from "../../src/hub/store/events.ts";
+import { migrate, migrations } from "../../src/hub/store/migrations.ts";
+import { openPostgresStore } from "../../src/hub/store/postgres.ts";
+import type { Store } from "../../src/hub/store/types.ts";
+import { describeWithEngine } from "../helpers/engines/index.ts";
+import { freshDatabase } from "../helpers/engines/postgres.ts";
+import { waitFor } from "../helpers/wait.ts";
+import { describeStores } from "./hub-stores.ts";
+
+const job = { workflow: { id: "w" }, config: {}, actor: "user:a" };
+
+async function violates(action: Promise<unknown>): Promise<boolean> {
+  try {
+    await action;
+    return false;
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error;
+    return true;
+  }
+}
+
+async function counter(store: Store): Promise<number> {
+  const row = await store.db.selectFrom("settings").select("value").where("name", "=", "counter").executeTakeFirst();
+  return Number(row?.value ?? 0);
+}
+
+describeStores("the hub's store", (place) => {
+  test("what a transaction did is there after it, also for the next opener, and nothing of one that failed", async () => {
+    {
+      await using store = await place().open();
+      await store.transaction((tx) => tx.db.insertInto("settings").values({ name: "kept", value: "1" }).execute());
+      const failing = store.transaction(async (tx) => {
+        await tx.db.insertInto("settings").values({ name: "lost", value: "1" }).execute();
+        throw new Error("on purpose");
+      });
+      await expect(failing).rejects.toThrow("on purpose");
+    }
+    await using again = await place().open();
+    const names = (await again.db.selectFrom("settings").select("name").execute()).map((row) => row.name);
+    expect(names).toContain("kept");
+    expect(names).not.toContain("lost");
+  });
+
+  test("read, change and write in a transaction lose no update", async () => {
+    await using store = await place().open();
+    await store.db.insertInto("settings").values({ name: "counter", value: "0" }).execute();
+    const add = () =>
+      store.transaction(async (tx) => {
+        const query = tx.db.selectFrom("settings").select("value").where("name", "=", "counter");
+        const row = await (store.kind === "postgres" ? query.forUpdate() : query).executeTakeFirstOrThrow();
+        await tx.db
+          .updateTable("settings")
+          .set({ value: String(Number(row.value) + 1) })
+          .where("name", "=", "counter")
+          .execute();
+      });
+    await Promise.all(Array.from({ length: 30 }, add));
+    expect(await counter(store)).toBe(30);
+  });
+
+  test("wake-ups come after the commit, once, and not after a rollback", async () => {
+    await using store = await place().open();
+    const heard: string[] = [];
+    const stop = store.listen("jobs", (payload) => void heard.push(payload));
+    await store.transaction(async (tx) => {
+      tx.notify("jobs", "a");
+      await tx.db.selectFrom("settings").selectAll().execute();
+      expect(heard).toEqual([]);
+    });
+    await expect(
+      store.transaction((tx) => {
+        tx.notify("jobs", "never");
+        return Promise.reject(new Error("no"));
+      }),
+    ).rejects.toThrow("no");
+    await store.notify("jobs", "b");
+    await waitFor(() => heard.includes("b"), { what: "the second wake-up" });
+    expect(heard).toEqual(["a", "b"]);
+    stop();
+    await store.notify("jobs", "c");
+    const later = Promise.withResolvers<void>();
+    store.listen("jobs", () => later.resolve());
+    await store.notify("jobs", "d");
+    await later.promise;
+    expect(heard).toEqual(["a", "b"]);
+  });
+
+  test("races end at unique constraints: one trigger job per object, one use of a key and of a page token", async () => {
+    await using store = await place().open();
+    const fire = () =>
+      violates(
+        store.transaction((tx) =>
+          createJobs({ store, clock: systemClock }, tx, [{ ...job, trigger: { id: "t", objectId: "o1" } }]),
+        ),
+      );
+    const fired = await Promise.all(Array.from({ length: 10 }, fire));
+    expect(fired.filter((refused) => !refused)).toHaveLength(1);
+    const key = { scope: "s", key: "k", request_hash: "h", status: null, response: null, created_at: 0 };
+    const keyed = await Promise.all(
+      Array.from({ length: 10 }, () => violates(store.db.insertInto("idempotency_keys").values(key).execute())),
+    );
+    expect(keyed.filter((refused) => !refused)).toHaveLength(1);
+    await store.db
+      .insertInto("page_tokens")
+      .values({ id: "p", collection: "jobs", last_id: "x", created_at: 0 })
+      .execute();
+    const taken = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        store.db.deleteFrom("page_tokens").where("id", "=", "p").returningAll().execute(),
+      ),
+    );
+    expect(taken.flat()).toHaveLength(1);
+  });
+
+  test("values come back as they went in", async () => {
+    await using store = await place().open();
+    const at = 8_640_000_000_000_000;
+    const bytes = Buffer.from([0, 1, 255, 10]);
+    await store.db
+      .insertInto("logs")
+      .values({
+        job_id: "j",
+        attempt: 1,
+        stream: "stdout",
+        offset_bytes: 9_007_199_254_740_991,
+        bytes,
+        length: 4,
+        created_at: at,
+      })
+      .execute();
+    const row = await store.db.selectFrom("logs").selectAll().executeTakeFirstOrThrow();
+    expect({ ...row, bytes: [...row.bytes] }).toMatchObject({
+      offset_bytes: 9_007_199_254_740_991,
+      created_at: at,
+      bytes: [0, 1, 255, 10],
+      attempt: 1,
+    });
+    const config = { ключ: 'a"\\\n🧬', list: [1.5, null, true], z: 1, a: 2 };
+    const [made] = await store.transaction((tx) =>
+      createJobs({ store, clock: systemClock }, tx, [{ ...job, config, name: null }]),
+    );
+    const document = JSON.parse(made?.doc ?? "{}") as { config: object; name: unknown };
+    expect(JSON.stringify(document.config)).toBe(JSON.stringify(config));
+    expect(document.name).toBeNull();
+  });
+
+  test("ids sort by bytes, on whatever language the database was made", async () => {
+    await using store = await place().open();
+    const ids = ["b", "B", "a", "_", "é", "Z", "0", ":", "~"];
+    for (const id of ids) {
+      await store.db.insertInto("objects").values({ id, doc: "{}", mgr_site: "s", created_at: 0 }).execute();
+    }
+    const rows = await store.db.selectFrom("objects").select("id").orderBy("id").execute();
+    expect(rows.map((row) => row.id)).toEqual(ids.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+  });
+
+  test("many jobs are made in the order given, in one transaction, with tags, parents and events", async () => {
+    await using store = await place().open();
+    const names = Array.from({ length: 1_500 }, (_, i) => `n${i}`);
+    const before = (await readEvents(store.db, 0, 100_000)).at(-1)?.seq ?? 0;
+    const rows = await store.transaction((tx) =>
+      createJobs(
+        { store, clock: systemClock },
+        tx,
+        names.map((name) => ({ ...job, name, tags: { a: "1", b: name } })),
+      ),
+    );
+    expect(rows.map((row) => row.name)).toEqual(names);
+    expect(rows.every((row, i) => i === 0 || row.n > (rows[i - 1]?.n ?? 0))).toBe(true);
+    const tags = await store.db
+      .selectFrom("job_tags")
+      .select("job_id")
+      .where("key", "=", "b")
+      .where("value", "=", "n7")
+      .execute();
+    expect(tags).toEqual([{ job_id: rows[7]?.id }]);
+    const events = await readEvents(store.db, before, 10_000);
+    expect(events.map((event) => event.job_id)).toEqual(rows.map((row) => row.id));
+    expect((await readJobs(store.db, [rows[3]?.id ?? "", "none"])).map((row) => row.name)).toEqual(["n3"]);
+  });
+
+  test("who read the events up to a number has missed none below it, with writers at work", async () => {
+    await using store = await place().open();
+    const seen = new Set<number>();
+    let last = (await readEvents(store.db, 0, 100_000)).at(-1)?.seq ?? 0;
+    let writing = true;
+    const writers = Promise.all(
+      Array.from({ length: 8 }, async (_, writer) => {
+        for (let i = 0; i < 15; i++) {
+          await store.transaction((tx) =>
+            appendEvents(tx, store.kind, [
+              { type: "t", at: 0, actor: `${writer}` },
+              { type: "t", at: i },
+            ]),
+          );
+        }
+      }),
+    ).then(() => (writing = false));
+    const start = last;
+    for (let more = true; more;) {
+      more = writing;
+      for (const event of await readEvents(store.db, last, 7)) {
+        more = true;
+        seen.add(event.seq);
+        last = event.seq;
+      }
+    }
+    await writers;
+    const all = (await readEvents(store.db, start, 10_000)).map((event) => event.seq);
+    expect([...seen]).toEqual(all);
+    expect(all).toHaveLength(8 * 15 * 2);
+  });
+
+  test("migrations run once, and a database of a newer hub is refused", async () => {
+    await using store = await place().open();
+    await migrate(store.db, store.kind);
+    const extra = {
+      name: "9999-later",
+      statements: () => ["CREATE TABLE later (a text)", "INSERT INTO later VALUES ('x')"],
+    };
+    await migrate(store.db, store.kind, [...migrations, extra]);
+    await migrate(store.db, store.kind, [...migrations, extra]);
+    expect((await sql<{ a: string }>`SELECT a FROM later`.execute(store.db)).rows).toEqual([{ a: "x" }]);
+    await expect(migrate(store.db, store.kind)).rejects.toSatisfy((error) => isFault(error, "STORE"));
+    await sql`DELETE FROM migrations WHERE name = '9999-later'`.execute(store.db);
+    await sql`DROP TABLE later`.execute(store.db);
+  });
+
+  test("a migration that fails leaves nothing", async () => {
+    await using store = await place().open();
+    const broken = { name: "9998-broken", statements: () => ["CREATE TABLE half (a text)", "CREATE NONSENSE"] };
+    await expect(migrate(store.db, store.kind, [...migrations, broken])).rejects.toThrow();
+    await expect(sql`SELECT * FROM half`.execute(store.db)).rejects.toThrow();
+    await migrate(store.db, store.kind);
+  });
+
+  test("says whether it is healthy", async () => {
+    const store = await place().open();
+    expect(await store.healthy()).toBe(true);
+    await store.close();
+    expect(await store.healthy()).toBe(false);
+  });
+});
+
+describeWithEngine("postgres", "the store on PostgreSQL", () => {
+  test("several hubs that start at once make the tables once", async () => {
+    await using database = await freshDatabase();
+    const open = () => openPostgresStore({ url: database.url, log: silentLogger, poolSize: 2 });
+    const stores = await Promise.all(Array.from({ length: 4 }, open));
+    const rows = await stores[0]?.db.selectFrom("settings").selectAll().execute();
+    expect(rows).toEqual([]);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  test("a deadlock is resolved by running a transaction again", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger });
+    for (const name of ["a", "b"]) await store.db.insertInto("settings").values({ name, value: "0" }).execute();
+    const both = Promise.withResolvers<void>();
+    let inside = 0;
+    const add = (names: readonly string[]) =>
+      store.transaction(async (tx) => {
+        for (const [i, name] of names.entries()) {
+          await tx.db
+            .updateTable("settings")
+            .set({ value: sql<string>`(value::int + 1)::text` })
+            .where("name", "=", name)
+            .execute();
+          if (i === 0 && ++inside === 2) both.resolve();
+          if (i === 0) await both.promise;
+        }
+      });
+    await Promise.all([add(["a", "b"]), add(["b", "a"])]);
+    const values = (await store.db.selectFrom("settings").select("value").execute()).map((row) => row.value);
+    expect(values).toEqual(["2", "2"]);
+  });
+
+  test("a server that is not there is a fault that says so", async () => {
+    const opening = openPostgresStore({ url: "postgres://nobody@127.0.0.1:1/none", log: silentLogger });
+    await expect(opening).rejects.toSatisfy((error) => isFault(error, "STORE"));
+  });
+});
