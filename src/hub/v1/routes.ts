@@ -37,6 +37,9 @@ export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<v
   });
   await app.register(
     async (scope) => {
+      scope.addHook("onRoute", (route) => {
+        route.schema = { security: [{ bearer: [] }], ...route.schema };
+      });
       guardRoutes(scope, ctx);
       const typed = scope as unknown as V1App;
       agentRoutes(typed, ctx, held);

@@ -157,6 +157,33 @@ onBothStores("access", (kind) => {
     expect((await site.call("GET", "/object_types/fixed")).body).toMatchObject({ id: "fixed" });
   });
 
+  it("hides jobs that wait, and closes cancelled ones for NMDC clients", async () => {
+    await using hub = await startTestHub(kind);
+    const client = await hub.client("submitter");
+    const parent = await client.submit({ workflow: "w" });
+    const child = await client.submit({ workflow: "w", parents: [parent.id] });
+    const paused = await client.submit({ workflow: "w" });
+    await client.pause(paused.id);
+    const list = async (filter: object) => {
+      const response = await fetch(`${hub.url}/jobs?filter=${encodeURIComponent(JSON.stringify(filter))}`);
+      return ((await response.json()) as { resources: readonly { id: string }[] }).resources.map((job) => job.id);
+    };
+    const open = {
+      $or: [{ claims: { $size: 0 } }, { claims: { $not: { $elemMatch: { cancelled: { $ne: true } } } } }],
+    };
+    expect(await list(open)).toEqual([parent.id]);
+    const claim = await fetch(`${hub.url}/jobs/${child.id}:claim`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${await hub.siteToken("lab-a")}` },
+    });
+    expect([claim.status, await claim.json()]).toMatchObject([409, { code: "CONFLICT" }]);
+    await client.resume(paused.id);
+    await client.cancel(parent.id);
+    expect(await list(open)).toEqual([paused.id]);
+    expect((await client.job(child.id)).status).toBe("FAILED");
+    expect(await list({})).toEqual([parent.id, paused.id].toSorted());
+  });
+
   it("hides jobs of exclusive workflows from NMDC clients and refuses their claims", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
