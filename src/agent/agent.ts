@@ -109,6 +109,7 @@ export class Agent implements AsyncDisposable {
         `the journal was damaged: ${opening.repair.message ?? "some records are lost"}`,
         `compare the jobs below with the hub; the damaged file is kept at ${opening.repair.keptAside ?? "the journal directory"}`,
       );
+      await afterSalvage(ledger);
     }
     const core = new AgentCore({
       ledger,
@@ -346,6 +347,13 @@ export class Agent implements AsyncDisposable {
     this.#deps.log.error({ err: fault }, "the agent ends; attempts go on and are adopted by the next start");
     void this.stop({ kind: "failed", fault });
   }
+}
+
+/** Whatever the damaged part said of a held job is gone: mark them all, and begin a new generation so that the damage is behind us. */
+async function afterSalvage(ledger: Ledger): Promise<void> {
+  const marks = [...ledger.book.jobs.keys()].map((id) => record("job.change", { patch: { recovered: true } }, id));
+  if (marks.length > 0) await ledger.commit(marks, "report");
+  await ledger.compact();
 }
 
 /** Stable for a state directory; made at the first start. */

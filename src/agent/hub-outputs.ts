@@ -1,10 +1,12 @@
-import { stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
+import { relative } from "node:path";
 import type { Central } from "../central/types.ts";
 import { isFault, Fault } from "../common/fault.ts";
 import type { CallContext } from "../common/context.ts";
 import { isToken } from "../common/token.ts";
 import type { Probe } from "../common/adapter.ts";
 import type { RemoteFile, TransferAdapter } from "../transfer/types.ts";
+import { jobDirectories } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 
 /** Scheme of outputs that the app gives no destination: `siteagent://hub/<job token>/<output>[/path]`. */
@@ -60,8 +62,7 @@ export class HubOutputs implements TransferAdapter {
     info: { readonly bytes: number; readonly sha256: string },
     context: CallContext,
   ): Promise<void> {
-    const [, token = "", output = "", path = ""] =
-      /^siteagent:\/\/hub\/([a-z0-9]+)\/([^/]+)(?:\/(.*))?$/.exec(url) ?? [];
+    const [, token = "", output = ""] = /^siteagent:\/\/hub\/([a-z0-9]+)\/([^/]+)(?:\/.*)?$/.exec(url) ?? [];
     const job = isToken(token) ? this.#jobByToken(token) : undefined;
     if (!job) throw new Fault("TRANSFER_REFUSED", `'${url}' belongs to no job of this site`);
     this.#written.set(url, { bytes: info.bytes, sha256: info.sha256 });
@@ -71,7 +72,8 @@ export class HubOutputs implements TransferAdapter {
       return;
     }
     try {
-      const name = path === "" ? output : decodeURIComponent(path);
+      // The hub knows a file by the path that the manifest has; the engine hands over the open file, not its name.
+      const name = relative(jobDirectories(job).work, await realpath(localPath));
       await central.putOutput({ job: job.id, epoch: job.epoch, output, path: name, localPath, ...info }, context);
     } catch (error) {
       if (!isFault(error, "TOO_LARGE")) throw error;

@@ -41,6 +41,12 @@ export class Ledger {
     this.#compactIfLarge();
   }
 
+  /** Writes the book as a new generation now: after salvage, so that the damage is behind us. */
+  async compact(): Promise<void> {
+    await this.#compacting;
+    await this.#journal.compact(this.book.snapshot());
+  }
+
   async close(): Promise<void> {
     await this.#compacting;
     await this.#journal[Symbol.asyncDispose]();

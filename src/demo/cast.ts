@@ -29,7 +29,10 @@ export class NmdcClient {
     this.#token ??= await this.#login();
     const response = await fetch(`${this.#hub.url}${path}`, {
       method,
-      headers: { authorization: `Bearer ${this.#token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
@@ -40,7 +43,11 @@ export class NmdcClient {
   async #login(): Promise<string> {
     const { client_id, client_secret } = this.#hub.site;
     const form = new URLSearchParams({ grant_type: "client_credentials", client_id, client_secret });
-    const response = await fetch(`${this.#hub.url}/token`, { method: "POST", body: form.toString(), headers: { "content-type": "application/x-www-form-urlencoded" } });
+    const response = await fetch(`${this.#hub.url}/token`, {
+      method: "POST",
+      body: form.toString(),
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+    });
     const answer = (await response.json()) as { access_token: string };
     return answer.access_token;
   }
@@ -49,16 +56,25 @@ export class NmdcClient {
 /** Workflows, object type and trigger: what an administrator of the hub sets up once. */
 export async function register(hub: HubClient): Promise<void> {
   for (const id of ["readqc-1.0.0", "readqc-flaky-1.0.0", "readqc-slow-1.0.0"]) {
-    await hub.registries.putWorkflow(id, { name: id, description: "quality, k-mers and coverage of reads on a small genome" });
+    await hub.registries.putWorkflow(id, {
+      name: id,
+      description: "quality, k-mers and coverage of reads on a small genome",
+    });
   }
   await hub.registries.putObjectType("lambda-reads", { name: "reads on phage lambda" });
-  await hub.registries.putTrigger("lambda-reads--readqc-1.0.0", { object_type_id: "lambda-reads", workflow_id: "readqc-1.0.0" });
+  await hub.registries.putTrigger("lambda-reads--readqc-1.0.0", {
+    object_type_id: "lambda-reads",
+    workflow_id: "readqc-1.0.0",
+  });
 }
 
 /** Two objects whose type fires the trigger; the reads themselves are uploaded to the hub. */
 export async function createByTrigger(hub: HubClient, nmdc: NmdcClient): Promise<readonly Expected[]> {
   const expected: Expected[] = [];
-  for (const [sample, path] of [["lambda_1", dataFiles.reads1], ["lambda_2", dataFiles.reads2]] as const) {
+  for (const [sample, path] of [
+    ["lambda_1", dataFiles.reads1],
+    ["lambda_2", dataFiles.reads2],
+  ] as const) {
     const bytes = await readFile(path);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const stored = await hub.files.put(basename(path), bytes);
@@ -88,11 +104,25 @@ async function jobOfObject(nmdc: NmdcClient, object: string): Promise<string> {
 export async function createByPost(nmdc: NmdcClient): Promise<readonly Expected[]> {
   const make = async (workflow: string, sample: string, path: string): Promise<string> => {
     const config = { sample, reads_url: pathToFileURL(path).href };
-    const job = (await nmdc.call("POST", "/jobs", { workflow: { id: workflow }, config, claims: [] })) as { id: string };
+    const job = (await nmdc.call("POST", "/jobs", { workflow: { id: workflow }, config, claims: [] })) as {
+      id: string;
+    };
     return job.id;
   };
   return [
-    { id: await make("readqc-flaky-1.0.0", "flaky", dataFiles.reads1), sample: "flaky", how: "POST /jobs, fails once", attempts: 2, reads: 3000 },
-    { id: await make("readqc-slow-1.0.0", "slow", dataFiles.reads2), sample: "slow", how: "POST /jobs, times out once", attempts: 2, reads: 3000 },
+    {
+      id: await make("readqc-flaky-1.0.0", "flaky", dataFiles.reads1),
+      sample: "flaky",
+      how: "POST /jobs, fails once",
+      attempts: 2,
+      reads: 3000,
+    },
+    {
+      id: await make("readqc-slow-1.0.0", "slow", dataFiles.reads2),
+      sample: "slow",
+      how: "POST /jobs, times out once",
+      attempts: 2,
+      reads: 3000,
+    },
   ];
 }

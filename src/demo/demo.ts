@@ -32,7 +32,11 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     const { child: hubChild, access: hubAccess } = await startHub(scene);
     children.push(hubChild);
     stage.line(`   ${hubAccess.url}  (API at ${hubAccess.url}/docs)`);
-    await using hub = createHubClient({ url: hubAccess.url, username: hubAccess.admin.username, password: hubAccess.admin.password });
+    await using hub = createHubClient({
+      url: hubAccess.url,
+      username: hubAccess.admin.username,
+      password: hubAccess.admin.password,
+    });
     await register(hub);
     stage.line("2  An agent for this machine: it polls, claims, stages, runs, reports");
     await writeSite(scene, hubAccess);
@@ -45,7 +49,9 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     await follow(hub, cast, stage, limit);
     if (options.signal.aborted) return 130;
     const well = await tellResults(hub, nmdc, cast, stage, scene);
-    stage.line(`\n${well ? "All jobs ended as they should" : "NOT all jobs ended as they should"} (${formatDuration(performance.now() - begun)}).`);
+    stage.line(
+      `\n${well ? "All jobs ended as they should" : "NOT all jobs ended as they should"} (${formatDuration(performance.now() - begun)}).`,
+    );
     kept = options.keep;
     tellMore(stage, scene, hubAccess, kept);
     return well ? 0 : 1;
@@ -57,14 +63,27 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   }
 }
 
-async function tellResults(hub: HubClient, nmdc: NmdcClient, cast: readonly Expected[], stage: Stage, scene: Scene): Promise<boolean> {
+async function tellResults(
+  hub: HubClient,
+  nmdc: NmdcClient,
+  cast: readonly Expected[],
+  stage: Stage,
+  scene: Scene,
+): Promise<boolean> {
   const verdicts: Verdict[] = [];
   for (const expected of cast) verdicts.push(await verify(hub, nmdc, expected));
   stage.line("\n4  What became of them");
   stage.line(
     columns([
       ["job", "sample", "made by", "status", "attempts", "took"],
-      ...verdicts.map(({ job, expected }) => [job.id, expected.sample, expected.how, job.status, String(job.attempt), took(job.created_at, job.ended_at)]),
+      ...verdicts.map(({ job, expected }) => [
+        job.id,
+        expected.sample,
+        expected.how,
+        job.status,
+        String(job.attempt),
+        took(job.created_at, job.ended_at),
+      ]),
     ]),
   );
   stage.line("\n5  The results, read from the delivered reports");
@@ -76,9 +95,12 @@ async function tellResults(hub: HubClient, nmdc: NmdcClient, cast: readonly Expe
   );
   const files = verdicts.flatMap((verdict) => verdict.outputs);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  stage.line(`\n6  ${files.length} output files, ${bytes} bytes: read again and their SHA-256 compared with what the agent reported`);
+  stage.line(
+    `\n6  ${files.length} output files, ${bytes} bytes: read again and their SHA-256 compared with what the agent reported`,
+  );
   stage.line(`   delivered to ${scene.delivered}; the summaries lie on the hub`);
-  for (const { expected, problems } of verdicts) for (const problem of problems) stage.line(`   WRONG  ${expected.sample}: ${problem}`);
+  for (const { expected, problems } of verdicts)
+    for (const problem of problems) stage.line(`   WRONG  ${expected.sample}: ${problem}`);
   return verdicts.every((verdict) => verdict.problems.length === 0);
 }
 
@@ -103,7 +125,9 @@ To end it: kill the two processes named in ${join(scene.root, "pids")}`);
 /** Rows as text; each column as wide as its longest cell. */
 function columns(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  return rows.map((row) => `   ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd()).join("\n");
+  return rows
+    .map((row) => `   ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd())
+    .join("\n");
 }
 
 function took(from: string, to: string | null): string {

@@ -78,7 +78,17 @@ function apps(scene: Scene): Record<string, unknown> {
       { from: file, to: `file://${encodeURI(scene.delivered)}/{{sample}}/${file}` },
     ]),
   );
-  const command = [join(example, "bin", "readqc.sh"), "--node", process.execPath, "--sample", "{{sample}}", "--reads", "{{inputs.reads}}", "--genome", "{{inputs.genome}}"];
+  const command = [
+    join(example, "bin", "readqc.sh"),
+    "--node",
+    process.execPath,
+    "--sample",
+    "{{sample}}",
+    "--reads",
+    "{{inputs.reads}}",
+    "--genome",
+    "{{inputs.genome}}",
+  ];
   const genome = { from: `file://${encodeURI(dataFiles.genome)}`, to: "genome.fa.gz" };
   const byConfig = { reads: { from: "{{config.reads_url}}", to: "reads.fastq.gz" }, genome };
   const common = { outputs: { ...outputs, summary: { from: "summary.txt" } }, target: "local", grace: "2s" };
@@ -109,7 +119,9 @@ function apps(scene: Scene): Record<string, unknown> {
       command: [join(example, "bin", "slow.sh"), "60", ...command],
       resources: { walltime: "5s" },
       // The administrator's own code decides what a timeout means.
-      hooks: { handle_timeout: { command: [process.execPath, join(example, "hooks", "handle-timeout.mjs")], timeout: "20s" } },
+      hooks: {
+        handle_timeout: { command: [process.execPath, join(example, "hooks", "handle-timeout.mjs")], timeout: "20s" },
+      },
     },
   };
 }

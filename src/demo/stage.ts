@@ -9,7 +9,9 @@ export interface Stage {
   settle(): void;
 }
 
-export async function makeStage(stream: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }): Promise<Stage> {
+export async function makeStage(
+  stream: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number },
+): Promise<Stage> {
   if (stream.isTTY !== true) {
     return { line: (text) => void stream.write(`${text}\n`), live: () => {}, settle: () => {} };
   }
@@ -31,7 +33,12 @@ const pollMs = 300;
  * Follows the jobs until all have ended: every change is a line (from the hub's events, so none is missed), and on a terminal a
  * block below shows where each one is.
  */
-export async function follow(hub: HubClient, cast: readonly Expected[], stage: Stage, signal: AbortSignal): Promise<void> {
+export async function follow(
+  hub: HubClient,
+  cast: readonly Expected[],
+  stage: Stage,
+  signal: AbortSignal,
+): Promise<void> {
   const names = new Map(cast.map((one) => [one.id, one.sample]));
   const ended = new AbortController();
   const stop = AbortSignal.any([signal, ended.signal]);
@@ -52,7 +59,12 @@ export async function follow(hub: HubClient, cast: readonly Expected[], stage: S
   }
 }
 
-async function tell(hub: HubClient, names: ReadonlyMap<string, string>, stage: Stage, signal: AbortSignal): Promise<void> {
+async function tell(
+  hub: HubClient,
+  names: ReadonlyMap<string, string>,
+  stage: Stage,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     for await (const event of hub.events({ after: 0, signal })) {
       const name = event.job === null ? undefined : names.get(event.job);
@@ -65,12 +77,21 @@ async function tell(hub: HubClient, names: ReadonlyMap<string, string>, stage: S
 }
 
 function eventLine(data: Readonly<Record<string, unknown>>): string | undefined {
-  if (typeof data["state"] !== "string") return undefined;
-  const message = typeof data["message"] === "string" ? `  ${data["message"]}` : "";
-  const end = data["end"] as { cause?: string; exit_code?: number } | undefined;
-  const cause = end?.cause === undefined || data["done"] === true ? "" : ` (${end.cause}${end.exit_code === undefined ? "" : ` ${end.exit_code}`})`;
-  const attempt = typeof data["attempt"] === "number" && data["attempt"] > 0 ? ` attempt ${data["attempt"]}` : "";
-  return `${data["state"].padEnd(14)}${attempt}${cause}${message}`;
+  const { state, phase, attempt, message, end, done } = data as {
+    state?: string;
+    phase?: string;
+    attempt?: number;
+    message?: string;
+    end?: { cause?: string; exit_code?: number };
+    done?: boolean;
+  };
+  if (state === undefined) return undefined;
+  const parts = [state.padEnd(14), (phase === undefined || phase === "none" ? "" : phase).padEnd(11)];
+  if (attempt !== undefined && attempt > 0) parts.push(`attempt ${attempt}`);
+  if (end?.cause !== undefined && done !== true)
+    parts.push(`(${end.cause}${end.exit_code === undefined ? "" : ` ${end.exit_code}`})`);
+  if (message !== undefined) parts.push(message);
+  return parts.join(" ").trimEnd();
 }
 
 function blockLine(name: string, job: JobView): string {

@@ -9,7 +9,16 @@ export interface Verdict {
   readonly expected: Expected;
   readonly outputs: readonly OutputFile[];
   /** What was read from the delivered report. */
-  readonly numbers: { readonly genome: number; readonly reads: number; readonly kept: number; readonly placed: number; readonly depth: number; readonly breadth: number } | undefined;
+  readonly numbers:
+    | {
+        readonly genome: number;
+        readonly reads: number;
+        readonly kept: number;
+        readonly placed: number;
+        readonly depth: number;
+        readonly breadth: number;
+      }
+    | undefined;
   /** Everything that is not as it should be; empty = well. */
   readonly problems: readonly string[];
 }
@@ -19,9 +28,13 @@ export async function verify(hub: HubClient, nmdc: NmdcClient, expected: Expecte
   const job = await hub.job(expected.id);
   const outputs = await hub.outputs.list(expected.id);
   const problems: string[] = [];
-  if (job.status !== "FINISHED") problems.push(`ended as ${job.status}${job.failure ? `: ${job.failure.message}` : ""}`);
+  if (job.status !== "FINISHED")
+    problems.push(`ended as ${job.status}${job.failure ? `: ${job.failure.message}` : ""}`);
   if (job.attempt !== expected.attempts) problems.push(`took ${job.attempt} attempts instead of ${expected.attempts}`);
-  const operation = (await nmdc.call("GET", `/operations/${job.op_id ?? "none"}`)) as { done: boolean; result: { outputs?: unknown[] } | null };
+  const operation = (await nmdc.call("GET", `/operations/${job.op_id ?? "none"}`)) as {
+    done: boolean;
+    result: { outputs?: unknown[] } | null;
+  };
   if (operation.done !== true) problems.push("its operation is not done");
   if (operation.result?.outputs?.length !== outputs.length) problems.push("its operation does not list the outputs");
   for (const name of ["report", "coverage", "summary"]) {
@@ -29,8 +42,10 @@ export async function verify(hub: HubClient, nmdc: NmdcClient, expected: Expecte
   }
   for (const output of outputs) problems.push(...(await checkBytes(hub, job, output)));
   const numbers = await readReport(hub, job, outputs);
-  if (numbers?.genome !== 48_502) problems.push(`the report names a genome of ${numbers?.genome ?? "unknown"} bases, not 48502`);
-  if (numbers?.reads !== expected.reads) problems.push(`the report counts ${numbers?.reads ?? "no"} reads, not ${expected.reads}`);
+  if (numbers?.genome !== 48_502)
+    problems.push(`the report names a genome of ${numbers?.genome ?? "unknown"} bases, not 48502`);
+  if (numbers?.reads !== expected.reads)
+    problems.push(`the report counts ${numbers?.reads ?? "no"} reads, not ${expected.reads}`);
   return { job, expected, outputs, numbers, problems };
 }
 
@@ -63,7 +78,8 @@ async function readReport(hub: HubClient, job: JobView, outputs: readonly Output
 function numbersOf(json: Record<string, unknown>): Verdict["numbers"] {
   const at = (path: string): number => {
     let value: unknown = json;
-    for (const part of path.split(".")) value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[part] : undefined;
+    for (const part of path.split("."))
+      value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[part] : undefined;
     return typeof value === "number" ? value : Number.NaN;
   };
   return {
