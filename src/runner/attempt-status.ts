@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
 import { errnoOf } from "../common/fault.ts";
@@ -16,9 +17,32 @@ export interface AttemptName {
   readonly job?: ProcessIdentity | undefined;
 }
 
+/** What was seen, and the attempt with the identities that its evidence told: a name for later looks. */
+export interface Look {
+  readonly status: AttemptStatus;
+  readonly name: AttemptName;
+}
+
 /** What the directory and the process table say about an attempt, without asking anybody. */
-export async function statusOf(name: AttemptName, nowMs: number): Promise<AttemptStatus> {
+export async function lookAt(name: AttemptName, nowMs: number): Promise<Look> {
+  const brief = await stillRunning(name);
+  if (brief) return { status: brief, name };
   const evidence = await readEvidence(name.directory);
+  return { status: await statusFrom(name, evidence, nowMs), name: { ...name, ...identitiesOf(name, evidence) } };
+}
+
+/** The cheap look at an attempt whose identities are known: no exit record and a living recorder; undefined = look closer. */
+async function stillRunning(name: AttemptName): Promise<AttemptStatus | undefined> {
+  if (!name.recorder || !name.job || verdictOf(name.recorder) !== "same") return undefined;
+  try {
+    await access(join(name.directory, "rc"));
+    return undefined;
+  } catch (error) {
+    return errnoOf(error) === "ENOENT" ? running(name.job) : undefined;
+  }
+}
+
+async function statusFrom(name: AttemptName, evidence: Evidence, nowMs: number): Promise<AttemptStatus> {
   if (isRecord(evidence.rc)) return endedStatus(name, evidence, evidence.rc);
   const known = identitiesOf(name, evidence);
   if (known.recorder === undefined) return unidentified(name, evidence, nowMs);
@@ -32,7 +56,7 @@ export async function statusOf(name: AttemptName, nowMs: number): Promise<Attemp
     const end = lost("node", "the machine was restarted while the attempt ran", known.recorder);
     return { state: "ended", end, remaining: [], tier: tierOf(evidence) };
   }
-  return withoutRecorder(name, evidence, nowMs);
+  return withoutRecorder(name, again, nowMs);
 }
 
 /** The processes of an attempt that live now, without its recorder, and the tier in which that is known. */

@@ -74,6 +74,7 @@ export class Stopper {
     await mark(name.directory, order);
     const recorder = identitiesOf(name, evidence).recorder;
     const perl = typeof evidence.recorder === "object" && evidence.recorder.mode === "perl";
+    if (recorder) signal(recorder, "SIGCONT"); // a witness that the attempt has stopped could record nothing
     if (recorder && perl && signal(recorder, "SIGUSR1")) {
       const deadline = this.#clock.monotonic() + order.graceMs + recorderSlackMs;
       while (this.#clock.monotonic() < deadline && verdictOf(recorder) === "same") await this.#clock.sleep(50);

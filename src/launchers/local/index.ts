@@ -9,7 +9,7 @@ import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import type { Token } from "../../common/token.ts";
-import { type AttemptName, statusOf } from "../../runner/attempt-status.ts";
+import { type AttemptName, type Look, lookAt } from "../../runner/attempt-status.ts";
 import { readEvidence } from "../../runner/evidence.ts";
 import { identitySchema, type StartAnswer, type StartRequest } from "../../runner/protocol.ts";
 import { longestSocketPath } from "../../runner/pty-command.ts";
@@ -49,10 +49,12 @@ const handleDataSchema = z.object({ recorder: identitySchema.optional(), job: id
 /** How long a runner's silence about a living attempt is believed before its evidence is read again. */
 const vouchedMs = 15_000;
 
-interface Known {
-  /** Monotonic time of the last look at the evidence. */
+/** Looks that are remembered; beyond it the oldest is forgotten, which costs one more look. */
+const mostKnown = 20_000;
+
+interface Known extends Look {
+  /** Monotonic time of the look. */
   readonly lookedAt: number;
-  readonly status: AttemptStatus;
 }
 
 /** Starts attempts on this machine through the runner and follows them by their evidence. */
@@ -67,7 +69,7 @@ class LocalLauncher implements Launcher {
   /** Attempts whose end the connected runner will report. */
   readonly #vouched = new Set<string>();
   readonly #known = new Map<string, Known>();
-  readonly #watchers = new Map<string, { close(): void }>();
+  readonly #watchers = new Map<string, { readonly since: number; close(): void }>();
   #pty: boolean;
 
   constructor(options: LocalLauncherOptions) {
@@ -204,21 +206,30 @@ class LocalLauncher implements Launcher {
     const known = this.#known.get(ref.token);
     const now = systemClock.monotonic();
     if (known && this.#believed(ref.token, known, now)) return known.status;
-    let status: AttemptStatus;
+    let look: Look;
     try {
-      status = await statusOf(nameOf(ref), context.clock.now());
+      look = await lookAt({ ...known?.name, ...nameOf(ref) }, context.clock.now());
     } catch (error) {
       return { state: "unknown", why: "unreachable", raw: error instanceof Error ? error.message : String(error) };
     }
-    this.#known.set(ref.token, { lookedAt: now, status });
-    if (status.state === "running" && !this.#vouched.has(ref.token)) this.#watchDirectory(ref);
+    this.#remember(ref.token, { ...look, lookedAt: now });
+    if (look.status.state === "running" && !this.#vouched.has(ref.token)) this.#watchDirectory(ref, now);
     else this.#unwatch(ref.token);
-    return status;
+    return look.status;
+  }
+
+  #remember(token: string, known: Known): void {
+    this.#known.delete(token);
+    this.#known.set(token, known);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > mostKnown && oldest !== undefined) this.#known.delete(oldest);
   }
 
   #believed(token: string, known: Known, now: number): boolean {
     if (known.status.state === "ended") return known.status.remaining.length === 0;
-    return known.status.state === "running" && this.#vouched.has(token) && now - known.lookedAt < vouchedMs;
+    // A look that is older than the watch may have missed an end just before it.
+    const watched = this.#vouched.has(token) || (this.#watchers.get(token)?.since ?? Infinity) < known.lookedAt;
+    return known.status.state === "running" && watched && now - known.lookedAt < vouchedMs;
   }
 
   #changed(token: string): void {
@@ -234,18 +245,18 @@ class LocalLauncher implements Launcher {
   #lostRunner(): void {
     this.#vouched.clear();
     // Their ends are seen by nobody now: look soon.
-    for (const token of this.#known.keys()) for (const listener of this.#listeners) listener(token as Token);
+    for (const [token, { status }] of this.#known) if (status.state !== "ended") this.#changed(token);
   }
 
   /** An attempt that no runner vouches for: a new file in its directory may be its exit record. */
-  #watchDirectory(ref: AttemptRef): void {
+  #watchDirectory(ref: AttemptRef, since: number): void {
     if (this.#watchers.has(ref.token)) return;
     try {
       const watcher = watch(ref.directory, { persistent: false }, (_event, name) => {
         if (name === "rc" || name === "gone") this.#changed(ref.token);
       });
       watcher.on("error", () => this.#unwatch(ref.token));
-      this.#watchers.set(ref.token, watcher);
+      this.#watchers.set(ref.token, { since, close: () => watcher.close() });
     } catch {
       // no watches left, or the directory is gone: statuses looks anyway
     }

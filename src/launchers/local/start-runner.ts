@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
 import { extname, join } from "node:path";
 import { Fault } from "../../common/fault.ts";
 
@@ -16,29 +16,59 @@ export interface RunnerStart {
 
 /** The runner's log is begun anew when it is longer; the old one is kept as `.1`. */
 const longestLogBytes = 1024 * 1024;
-/** Only these reach the runner: it holds no secret, and neither do the recorders that it starts. */
-const passed = ["SITEAGENT_TEST", "SITEAGENT_FAILPOINTS", "SITEAGENT_FAILPOINT_TRACE"];
+/** Only these reach the runner (the last two are for systemd-run): it holds no secret, and neither do the recorders that it starts. */
+const passed = [
+  ...["SITEAGENT_TEST", "SITEAGENT_FAILPOINTS", "SITEAGENT_FAILPOINT_TRACE"],
+  ...["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"],
+];
+
+/** What decides how the runner leaves our control group. */
+export interface Surroundings {
+  /** systemd runs this machine. */
+  readonly systemd: boolean;
+  readonly root: boolean;
+}
 
 /**
- * Starts a runner in a session of its own and does not wait for it. The lock is the kernel's (flock), held by the runner for as long as it
- * lives: of several started at once one goes on, the others end at once.
+ * Starts a runner in a session of its own and does not wait for it. Where systemd runs the machine it also gets a scope of its own, so that
+ * stopping the agent's unit (or logging out) does not take the attempts along; where that is refused it starts without. The lock is the
+ * kernel's (flock), held by the runner for as long as it lives: of several started at once one goes on, the others end at once.
  */
 export function startRunner(start: RunnerStart): void {
   mkdirSync(start.stateDirectory, { recursive: true, mode: 0o700 });
+  const here = { systemd: existsSync("/run/systemd/system"), root: process.getuid?.() === 0 };
+  spawnRunner(start, runnerCommand(start, here), () => {
+    if (here.systemd) spawnRunner(start, runnerCommand(start, { ...here, systemd: false }), () => {});
+  });
+}
+
+/** The command line that becomes the runner. */
+export function runnerCommand(start: RunnerStart, here: Surroundings): readonly [string, ...string[]] {
   const extension = extname(import.meta.filename);
   const main = join(import.meta.dirname, "..", "..", "runner", `main${extension}`);
-  const log = openLog(join(start.stateDirectory, "runner.log"));
-  const env: Record<string, string> = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
-  for (const name of passed) if (process.env[name] !== undefined) env[name] = process.env[name];
-  const args = [
-    ...["--nonblock", "--no-fork", `${start.socketPath}.lock`, start.nodePath, main],
+  const scope = ["systemd-run", ...(here.root ? [] : ["--user"]), "--scope", "--quiet", "--collect"];
+  const [program = "flock", ...rest] = [
+    ...(here.systemd ? [...scope, "--property=Delegate=yes", "--"] : []),
+    ...["flock", "--nonblock", "--no-fork", `${start.socketPath}.lock`, start.nodePath, main],
     ...["--socket", start.socketPath, "--state", start.stateDirectory, "--containment", start.containment],
     ...["--idle-ms", String(start.idleMs), "--open-files", String(start.openFiles)],
     ...(start.versions ? ["--versions", start.versions.join(",")] : []),
   ];
+  return [program, ...rest];
+}
+
+function spawnRunner(start: RunnerStart, command: readonly [string, ...string[]], onFailure: () => void): void {
+  const [program, ...args] = command;
+  const env: Record<string, string> = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
+  for (const name of passed) if (process.env[name] !== undefined) env[name] = process.env[name];
+  const log = openLog(join(start.stateDirectory, "runner.log"));
   try {
-    const child = spawn("flock", args, { detached: true, stdio: ["ignore", "ignore", log], env, cwd: "/" });
-    child.on("error", () => {}); // seen as a runner that does not answer; probe says that flock is missing
+    const child = spawn(program, args, { detached: true, stdio: ["ignore", "ignore", log], env, cwd: "/" });
+    // Otherwise seen as a runner that does not answer; probe says that flock is missing.
+    child.once("error", onFailure);
+    child.once("exit", (code) => {
+      if (code !== 0) onFailure();
+    });
     child.unref();
   } catch (error) {
     throw new Fault("RUNNER", "cannot start the runner", { cause: error });
