@@ -60,7 +60,10 @@ class Engine implements TransferEngine {
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
       const plan = request.direction === "in" ? await planStageIn(input) : await planStageOut(input);
       if (request.direction === "in") await checkSpace(request.root, request.token, plan.files);
-      return await this.#moveAll(plan, request, context);
+      const outcome = await this.#moveAll(plan, request, context);
+      // Parts of a source's earlier version are of no use any more.
+      if (request.direction === "in" && plan.files.length > 0) await this.clean(request.token, request.root, context);
+      return outcome;
     } catch (error) {
       throwIfStopped(context.signal);
       throw transferFault(error, `${request.direction === "in" ? "stage-in" : "stage-out"} of '${request.token}'`);
