@@ -24,7 +24,7 @@ export interface Claimed {
 export function claimJob(ctx: LifecycleContext, site: SiteIdentity, id: string): Promise<Claimed> {
   return ctx.store.transaction(async (tx) => {
     const row = await openJob(ctx, tx, id);
-    refuseWaiting(row);
+    refuseWaiting(row, site.siteId);
     const document = parseJob(row);
     await checkCapabilities(tx, site.siteId, document);
     const expireAt = ctx.clock.now() + operationLifeMs;
@@ -49,7 +49,10 @@ async function openJob(ctx: LifecycleContext, tx: Tx, id: string): Promise<JobRo
 }
 
 /** Jobs that wait for parents or a person, or ended without a claim, are in no list; who guesses their id is refused. */
-function refuseWaiting(row: JobRow): void {
+function refuseWaiting(row: JobRow, siteId: string): void {
+  if (row.wanted_site !== null && row.wanted_site !== siteId) {
+    throw new Fault("FORBIDDEN", `job '${row.id}' is for site '${row.wanted_site}'`);
+  }
   const idle = row.live_claims === 0 && (row.hold !== null || row.ended_at !== null);
   if (row.state !== "AWAITING_PARENTS" && !idle) return;
   throw new Fault("CONFLICT", `job '${row.id}' cannot be claimed: it is ${row.status}, state ${row.state}`);

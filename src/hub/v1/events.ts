@@ -16,6 +16,8 @@ const pageSize = 500;
 /** Idle streams get a comment this often: proxies keep them open, readers notice dead ones. */
 const keepAliveMs = 15_000;
 const reconnectMs = 1_000;
+/** A stream ends after this time; the reader comes again and its token is looked at again. */
+const streamLifeMs = 15 * 60_000;
 
 export function eventRoutes(app: V1App, ctx: HubContext, held: HeldCalls): void {
   app.get(
@@ -65,7 +67,8 @@ async function* stream(ctx: HubContext, query: Query, signal: AbortSignal): Asyn
   using bell = listenFor(ctx, ["events"]);
   yield `retry: ${reconnectMs}\n\n`;
   let { after } = query;
-  while (!signal.aborted) {
+  const end = ctx.clock.monotonic() + streamLifeMs;
+  while (!signal.aborted && ctx.clock.monotonic() < end) {
     const rows = await readPage(ctx, { ...query, after }, pageSize);
     if (rows.length > 0) {
       after = rows.at(-1)?.seq ?? after;

@@ -11,8 +11,12 @@ import { observeJob, parsedHold } from "../jobs/lifecycle.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
 import { writeOperation } from "./claims.ts";
+import { capped } from "./http.ts";
 import { storeManifest } from "./manifest.ts";
 import type { Site } from "./synchronize.ts";
+
+/** What a hook returned is kept in the event stream up to this size, bytes. */
+const eventDataBytes = 16_384;
 
 type Outcome = Pick<ReportResult, "outcome" | "expected_seq" | "detail">;
 
@@ -151,7 +155,7 @@ function eventData(report: Report): JsonObject {
     reported_at: report.at,
     ...(report.message === undefined ? {} : { message: report.message }),
     ...(report.end === undefined ? {} : { end: { ...report.end } as JsonObject }),
-    ...(report.data === undefined ? {} : { data: report.data as JsonObject }),
+    ...(report.data === undefined ? {} : { data: capped(report.data as JsonObject, eventDataBytes) }),
   };
 }
 

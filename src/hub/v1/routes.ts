@@ -14,6 +14,7 @@ import { fileRoutes } from "./files.ts";
 import { logRoutes } from "./logs.ts";
 import { outputRoutes } from "./outputs.ts";
 import { registryRoutes } from "./registries.ts";
+import { describeRoute } from "./route-docs.ts";
 import { siteRoutes } from "./sites.ts";
 import { tokenRoutes } from "./tokens.ts";
 import { userRoutes } from "./users.ts";
@@ -38,7 +39,7 @@ export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<v
   await app.register(
     async (scope) => {
       scope.addHook("onRoute", (route) => {
-        route.schema = { security: [{ bearer: [] }], ...route.schema };
+        describeRoute(route, v1Prefix);
       });
       guardRoutes(scope, ctx);
       const typed = scope as unknown as V1App;

@@ -2,6 +2,8 @@
 import { isoTime } from "../../common/clock.ts";
 import type { syncRequestSchema } from "../../wire/agent-api.ts";
 import type { z } from "zod";
+import type { JsonObject } from "../../common/json.ts";
+import { capped } from "./http.ts";
 import type { LifecycleContext } from "../jobs/lifecycle.ts";
 import { appendEvents } from "../store/events.ts";
 import type { SiteRow } from "../store/tables.ts";
@@ -27,6 +29,7 @@ export interface Session {
 }
 
 const workflowsKept = 1000;
+const healthBytes = 4_096;
 
 /** Decides whose session it is and notes that the site lives. The site row is locked: two instances cannot both win. */
 export async function enterSession(
@@ -65,7 +68,8 @@ function judge(row: SiteRow, body: SyncBody): Session {
 function infoOf(row: SiteRow, body: SyncBody, opened: boolean): SiteInfo {
   const known = opened ? [] : (parseInfo(row)?.workflows ?? []);
   const workflows = [...new Set([...known, ...body.free.map((offer) => offer.workflow)])].toSorted();
-  const { version, state, health, agent_id } = body;
+  const { version, state, agent_id } = body;
+  const health = capped(body.health as JsonObject, healthBytes) as SyncBody["health"];
   return { version, state, health, agent_id, held: body.held.length, workflows: workflows.slice(0, workflowsKept) };
 }
 
