@@ -7,13 +7,17 @@ import type { Sql } from "./sql-values.ts";
 
 export interface FastTools {
   readonly kind: StoreKind;
+  /** False inside an odd number of negations. */
+  readonly positive: boolean;
   /** A regular expression on a text column, or what narrows to it. */
   regex(column: Sql, pattern: string): Sql;
 }
 
-/** `also`: rows for which the column says nothing; the document decides there. */
 export interface Fast {
   readonly where: Sql;
+  /** The opposite, where that has a form that an index knows. */
+  readonly not?: Sql;
+  /** Rows for which the column says nothing; the document decides there. */
   readonly also?: Sql;
 }
 
@@ -82,17 +86,18 @@ function claims(tests: readonly Test[]): Fast | undefined {
   if (tests.length !== 1 || !test) return undefined;
   if (test.op === "size") return { where: sql`coalesce(jobs.claim_count, -1) = ${test.size}` };
   if (test.op === "exists") return { where: sql`jobs.claim_count IS NOT NULL` };
-  if (test.op === "elements" && canonical(test.query) === notCancelled) return { where: sql`jobs.live_claims > 0` };
+  if (test.op === "elements" && canonical(test.query) === notCancelled)
+    return { where: sql`jobs.live_claims > 0`, not: sql`jobs.live_claims = 0` };
   return undefined;
 }
 
-function claimColumn(column: "site_id" | "op_id", tests: readonly Test[]): Fast | undefined {
+function claimColumn(column: "site_id" | "op_id", tests: readonly Test[], tools: FastTools): Fast | undefined {
   const values = texts(tests);
   if (!values) return undefined;
-  return {
-    where: sql`EXISTS (SELECT 1 FROM job_claims WHERE job_claims.job_id = jobs.id
-      AND ${sql.ref(`job_claims.${column}`)} IN (${sql.join(values)}))`,
-  };
+  const one = sql`${sql.ref(`job_claims.${column}`)} IN (${sql.join(values)})`;
+  // Few jobs are wanted: start from the claims. Few are not wanted: ask for each job.
+  if (tools.positive) return { where: sql`jobs.id IN (SELECT job_claims.job_id FROM job_claims WHERE ${one})` };
+  return { where: sql`EXISTS (SELECT 1 FROM job_claims WHERE job_claims.job_id = jobs.id AND ${one})` };
 }
 
 function jobField(path: string, tests: readonly Test[], tools: FastTools): Fast | undefined {
@@ -104,9 +109,9 @@ function jobField(path: string, tests: readonly Test[], tools: FastTools): Fast 
     case "claims":
       return claims(tests);
     case "claims.site_id":
-      return claimColumn("site_id", tests);
+      return claimColumn("site_id", tests, tools);
     case "claims.op_id":
-      return claimColumn("op_id", tests);
+      return claimColumn("op_id", tests, tools);
     case "config.object_id": {
       const values = texts(tests);
       return (

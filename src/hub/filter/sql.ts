@@ -5,7 +5,7 @@
 import { type RawBuilder, sql, type SqlBool } from "kysely";
 import type { StoreKind } from "../store/types.ts";
 import { canonical } from "./canonical.ts";
-import type { Collection } from "./collections.ts";
+import type { Collection, Fast } from "./collections.ts";
 import { spreads } from "./match.ts";
 import { isIndex, parseQuery, type Query, type Test } from "./query.ts";
 import { type JsonSql, postgresJson, type Sql, sqliteJson, type Val } from "./sql-values.ts";
@@ -14,6 +14,8 @@ export interface Compiled {
   readonly where: RawBuilder<SqlBool>;
   /** False: the condition lets rows through that do not match (never the other way round); check each with `matches`. */
   readonly exact: boolean;
+  /** True when only columns are looked at: cheap per row. */
+  readonly columnsOnly: boolean;
 }
 
 /** Compiles a query on a collection's table. */
@@ -22,15 +24,19 @@ export function compileQuery(query: Query, collection: Collection, kind: StoreKi
   const compiler = new Compiler(json, collection);
   const root = json.object(sql.ref(`${collection.table}.${kind === "sqlite" ? "doc" : "q"}`));
   const where = compiler.query(query, root, true, true) as RawBuilder<SqlBool>;
-  return { where, exact: compiler.exact };
+  return { where, exact: compiler.exact, columnsOnly: compiler.columnsOnly };
 }
 
 /** "No claims", which the next one includes. The production agent asks for either. */
 const noClaims = canonical(parseQuery({ claims: { $size: 0 } }));
 const allCancelled = canonical(parseQuery({ claims: { $not: { $elemMatch: { cancelled: { $ne: true } } } } }));
 
+/** Shorter texts are in most documents anyway. */
+const shortestNeedle = 3;
+
 class Compiler {
   exact = true;
+  columnsOnly = true;
   readonly #json: JsonSql;
   readonly #collection: Collection;
   #aliases = 0;
@@ -48,10 +54,20 @@ class Compiler {
       case "or":
         return this.#joined(withoutIncluded(query.of), sql` OR `, sql`(1 = 0)`, root, positive, top);
       case "not":
-        return sql`NOT ${this.query(query.of, root, !positive, top)}`;
+        return this.#negated(query.of, root, positive, top);
       case "some":
         return this.#some(query.path, query.tests, root, positive, top);
     }
+  }
+
+  #negated(query: Query, root: Val, positive: boolean, top: boolean): Sql {
+    const fast = top && query.op === "some" ? this.#fast(query.path, query.tests, !positive) : undefined;
+    return fast?.not ?? sql`NOT ${this.query(query, root, !positive, top)}`;
+  }
+
+  #fast(path: readonly string[], tests: readonly Test[], positive: boolean): Fast | undefined {
+    const regex = (column: Sql, pattern: string): Sql => this.#columnRegex(column, pattern, positive);
+    return this.#collection.fast(path.join("."), tests, { regex, kind: this.#json.kind, positive });
   }
 
   #joined(parts: readonly Query[], word: Sql, none: Sql, root: Val, positive: boolean, top: boolean): Sql {
@@ -63,15 +79,22 @@ class Compiler {
   }
 
   #some(path: readonly string[], tests: readonly Test[], root: Val, positive: boolean, top: boolean): Sql {
-    if (top) {
-      const regex = (column: Sql, pattern: string): Sql => this.#columnRegex(column, pattern, positive);
-      const fast = this.#collection.fast(path.join("."), tests, { regex, kind: this.#json.kind });
-      if (fast)
-        return "also" in fast
-          ? sql`(${fast.where} OR (${fast.also} AND ${this.#walk(path, tests, root, positive)}))`
-          : sql`(${fast.where})`;
-    }
-    return this.#walk(path, tests, root, positive);
+    if (!top) return this.#walk(path, tests, root, positive);
+    const fast = this.#fast(path, tests, positive);
+    if (!fast) return this.#sought(tests, this.#walk(path, tests, root, positive));
+    if (!fast.also) return sql`(${fast.where})`;
+    return sql`(${fast.where} OR (${fast.also} AND ${this.#walk(path, tests, root, positive)}))`;
+  }
+
+  /** Texts that are sought stand in the document's text as JSON writes them: a search for them is faster than reading the JSON. */
+  #sought(tests: readonly Test[], condition: Sql): Sql {
+    this.columnsOnly = false;
+    const texts = tests.map((test) => (test.op === "eq" && typeof test.value === "string" ? test.value : ""));
+    if (texts.some((text) => text.length < shortestNeedle)) return condition;
+    const text = sql.ref(`${this.#collection.table}.doc`);
+    const find = sql.raw(this.#json.kind === "sqlite" ? "instr" : "strpos");
+    const found = texts.map((one) => sql`${find}(${text}, ${JSON.stringify(one)}) > 0`);
+    return sql`((${sql.join(found, sql` OR `)}) AND ${condition})`;
   }
 
   #columnRegex(column: Sql, pattern: string, positive: boolean): Sql {

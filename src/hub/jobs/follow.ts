@@ -31,7 +31,7 @@ export async function followClaims(
         .set({ ...columns, updated_at: ctx.clock.now() })
         .where("id", "=", job.id)
         .execute();
-      tx.notify("jobs", job.id);
+      tx.notify("jobs", job.workflow_id);
     }
     return { ...job, ...columns };
   }

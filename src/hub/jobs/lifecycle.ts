@@ -46,7 +46,9 @@ export async function createJobs(ctx: LifecycleContext, tx: Tx, jobs: readonly N
     rows.map((row, i) => createdEvent(row, jobs[i]?.actor ?? "hub")),
   );
   if (links.length > 0) await settleChildren(ctx, tx, [...new Set(links.map((link) => link.job_id))]);
-  for (const row of rows) tx.notify("jobs", row.id);
+  for (const workflow of new Set(rows.filter((row) => isOpen(row)).map((row) => row.workflow_id))) {
+    tx.notify("jobs", workflow);
+  }
   return readJobs(
     tx.db,
     rows.map((row) => row.id),
@@ -130,7 +132,7 @@ async function applyChange(ctx: LifecycleContext, tx: Tx, job: JobRow, change: S
   await tx.db.updateTable("jobs").set(columns).where("id", "=", job.id).execute();
   const after = { ...job, ...columns } as JobRow;
   await appendEvents(tx, ctx.store.kind, changeEvents(job, after, change, now));
-  tx.notify("jobs", job.id);
+  if (isOpen(after)) tx.notify("jobs", job.workflow_id);
   if (final && entered) await settleChildren(ctx, tx, await childrenOf(tx.db, job.id));
   return after;
 }
@@ -148,6 +150,11 @@ export async function writeClaims(
   await tx.db.deleteFrom("job_claims").where("job_id", "=", job.id).execute();
   await insertAll(tx, "job_claims", claimRows(job.id, claims));
   return { row: { ...job, ...columns }, document: next };
+}
+
+/** A site could claim it now: those that wait for work of its workflow are woken. */
+function isOpen(row: Pick<NewJobRow, "state" | "site_id" | "live_claims" | "hold">): boolean {
+  return row.state === "READY" && row.site_id === null && row.live_claims === 0 && row.hold === null;
 }
 
 /** The hold of a row, parsed. */

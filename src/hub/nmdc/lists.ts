@@ -1,4 +1,5 @@
 /** `GET` of a collection: filter, pages with single-use tokens, projection (§0.5 of the contract). */
+import { setImmediate as immediate } from "node:timers/promises";
 import { type RawBuilder, sql, type SqlBool } from "kysely";
 import type { JsonObject } from "../../common/json.ts";
 import type { HubContext } from "../context.ts";
@@ -25,6 +26,8 @@ interface Row {
 
 /** Rows per look when documents have to be checked in this process. */
 const batchRows = 500;
+/** Documents that SQLite reads in one go, some tens of milliseconds. */
+const windowRows = 5_000;
 
 /**
  * One page. A page token decides the collection and the place, and is used up even if the request then fails. `ifNoFilter`: the query
@@ -56,18 +59,60 @@ async function find(
   afterId: string | undefined,
   limit: number | undefined,
 ): Promise<Row[]> {
-  const { where, exact } = compileQuery(query, collection, ctx.store.kind);
-  if (exact) return select(ctx, collection, where, afterId, limit);
+  const compiled = compileQuery(query, collection, ctx.store.kind);
+  if (!compiled.exact) return checked(ctx, collection, query, compiled.where, { afterId, limit });
+  if (compiled.columnsOnly || ctx.store.kind === "postgres")
+    return select(ctx, collection, compiled.where, { afterId, limit });
+  return windowed(ctx, collection, compiled.where, { afterId, limit });
+}
+
+interface Range {
+  readonly afterId?: string | undefined;
+  readonly upToId?: string | undefined;
+  readonly limit?: number | undefined;
+}
+
+/** The condition only narrows: each document is looked at here. */
+async function checked(
+  ctx: HubContext,
+  collection: Collection,
+  query: Query,
+  where: Where,
+  range: Range,
+): Promise<Row[]> {
   const found: Row[] = [];
-  for (let after = afterId; ;) {
-    const rows = await select(ctx, collection, where, after, batchRows);
+  for (let after = range.afterId; ;) {
+    const rows = await select(ctx, collection, where, { afterId: after, limit: batchRows });
     for (const row of rows) {
       if (matches(query, JSON.parse(row.doc) as JsonObject)) found.push(row);
-      if (found.length === limit) return found;
+      if (found.length === range.limit) return found;
     }
     if (rows.length < batchRows) return found;
     after = rows.at(-1)?.id;
   }
+}
+
+/** SQLite works in our thread: a condition that reads every document is put to some thousands of them at a time. */
+async function windowed(ctx: HubContext, collection: Collection, where: Where, range: Range): Promise<Row[]> {
+  const found: Row[] = [];
+  for (let after = range.afterId; ;) {
+    const upToId = await windowEnd(ctx, collection, after);
+    const limit = range.limit === undefined ? undefined : range.limit - found.length;
+    found.push(...(await select(ctx, collection, where, { afterId: after, upToId, limit })));
+    if (upToId === undefined || found.length === range.limit) return found;
+    after = upToId;
+    await immediate();
+  }
+}
+
+async function windowEnd(
+  ctx: HubContext,
+  collection: Collection,
+  after: string | undefined,
+): Promise<string | undefined> {
+  let query = ctx.store.db.selectFrom(collection.table).select("id").orderBy("id").limit(1).offset(windowRows);
+  if (after !== undefined) query = query.where("id", ">", after);
+  return (await query.executeTakeFirst())?.id;
 }
 
 /**
@@ -75,21 +120,24 @@ async function find(
  * without a claim (a parent failed) are not shown.
  */
 const shownJobs = sql<SqlBool>`jobs.claims_policy = 'nmdc' AND jobs.state <> 'AWAITING_PARENTS'
-  AND NOT (jobs.live_claims = 0 AND (jobs.hold IS NOT NULL OR jobs.ended_at IS NOT NULL))`;
+  AND NOT (jobs.live_claims = 0 AND (jobs.hold IS NOT NULL OR jobs.ended_at IS NOT NULL))`; // as the index jobs_open
 
-function select(
-  ctx: HubContext,
-  collection: Collection,
-  where: RawBuilder<SqlBool>,
-  afterId: string | undefined,
-  limit: number | undefined,
-): Promise<Row[]> {
+type Where = RawBuilder<SqlBool>;
+
+/** With a limit the ids are found first, from indexes alone where they suffice, then the documents. */
+function select(ctx: HubContext, collection: Collection, where: Where, range: Range): Promise<Row[]> {
   const table = collection.table;
-  let query = ctx.store.db.selectFrom(table).select(["id", "n", "doc"]).where(where).orderBy("id");
-  if (table === "jobs") query = query.where(shownJobs);
-  if (afterId !== undefined) query = query.where("id", ">", afterId);
-  if (limit !== undefined) query = query.limit(limit);
-  return query.execute();
+  let wanted = ctx.store.db.selectFrom(table).select(`${table}.id`).where(where);
+  if (table === "jobs") wanted = wanted.where(shownJobs);
+  if (range.afterId !== undefined) wanted = wanted.where(`${table}.id`, ">", range.afterId);
+  if (range.upToId !== undefined) wanted = wanted.where(`${table}.id`, "<=", range.upToId);
+  if (range.limit !== undefined) wanted = wanted.orderBy(`${table}.id`).limit(range.limit);
+  return ctx.store.db
+    .selectFrom(`${table} as found` as "jobs as found")
+    .select(["found.id", "found.n", "found.doc"])
+    .where("found.id", "in", wanted)
+    .orderBy("found.id")
+    .execute();
 }
 
 async function makeToken(ctx: HubContext, collection: CollectionName, lastId: string): Promise<string> {

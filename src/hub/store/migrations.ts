@@ -68,9 +68,12 @@ function jobs(kind: StoreKind): string[] {
       updated_at bigint NOT NULL, ended_at bigint ${filterable})`,
     `CREATE UNIQUE INDEX jobs_one_per_trigger ON jobs (workflow_id, trigger_object_id)
       WHERE trigger_object_id IS NOT NULL`,
-    `CREATE INDEX jobs_open ON jobs (workflow_id, live_claims, id)`,
+    // What `GET /jobs` may show, ready for agents that ask for open jobs of their workflows (src/hub/nmdc/lists.ts).
+    `CREATE INDEX jobs_open ON jobs (workflow_id, live_claims, id) WHERE claims_policy = 'nmdc'
+      AND state <> 'AWAITING_PARENTS' AND NOT (live_claims = 0 AND (hold IS NOT NULL OR ended_at IS NOT NULL))`,
+    `CREATE INDEX jobs_workflow ON jobs (workflow_id, created_at)`,
     `CREATE INDEX jobs_object ON jobs (object_id, workflow_id) WHERE object_id IS NOT NULL`,
-    `CREATE INDEX jobs_odd_object ON jobs (id) WHERE odd_object = 1`,
+    `CREATE INDEX jobs_odd_object ON jobs (odd_object) WHERE odd_object = 1`,
     `CREATE INDEX jobs_name ON jobs (name) WHERE name IS NOT NULL`,
     `CREATE INDEX jobs_assignable ON jobs (workflow_id, priority, n) WHERE site_id IS NULL AND ended_at IS NULL`,
     `CREATE INDEX jobs_site ON jobs (site_id, status) WHERE site_id IS NOT NULL`,

@@ -10,7 +10,10 @@ export type StoreKind = "sqlite" | "postgres";
 /** Anything that can run queries: the store's own handle or a transaction. */
 export type Queries = Kysely<HubDatabase>;
 
-/** Channels of wake-ups. Payloads are hints (an id, a site); the truth is in the tables, so a lost one costs only time. */
+/**
+ * Channels of wake-ups. Payloads are hints; the truth is in the tables, so a lost one costs only time. `jobs`: the workflow of a
+ * job that can be claimed now; `orders`: the site for which there is an order, a fence or a newer session; `registry`: which one.
+ */
 export type Channel = "jobs" | "events" | "orders" | "registry";
 
 export interface Tx {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createJobs } from "../../../src/hub/jobs/lifecycle.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { ask, newJob, newSite, type SiteLogin } from "./client.ts";
 import { hubOn, type TestHub } from "./hubs.ts";
@@ -81,6 +82,27 @@ function lists(kind: "sqlite" | "postgres"): void {
     const second = await list({ filter: pattern, max_page_size: 6, page_token: first.json.next_page_token });
     expect([...idsOf(first), ...idsOf(second)].toSorted()).toEqual(ids.toSorted());
     expect(second.json).not.toHaveProperty("next_page_token");
+  });
+
+  test("filters on data find everything among many documents, in pages too", async () => {
+    const many = Array.from({ length: 12_000 }, (_, i) => ({
+      workflow: { id: "many" },
+      config: { many: { k: `key-${i % 4_000}` } },
+      actor: "x",
+    }));
+    await hub.ctx.store.transaction((tx) => createJobs(hub.ctx, tx, many));
+    const query = { "config.many.k": "key-17" };
+    expect(idsOf(await list({ filter: query }))).toHaveLength(3);
+    expect(idsOf(await list({ filter: query, max_page_size: 0 }))).toHaveLength(3);
+    const first = await list({ filter: query, max_page_size: 2 });
+    const second = await list({ filter: query, max_page_size: 2, page_token: first.json.next_page_token });
+    expect(new Set([...idsOf(first), ...idsOf(second)]).size).toBe(3);
+    expect(idsOf(await list({ filter: { "config.many.k": "key-4000" } }))).toEqual([]);
+    const pattern = { "config.many.k": { $regex: "^key-1[78]$" } };
+    expect(idsOf(await list({ filter: pattern }))).toHaveLength(6);
+    expect(
+      idsOf(await list({ filter: { ...pattern, "config.many": { $exists: true } }, max_page_size: 5 })),
+    ).toHaveLength(5);
   });
 
   test("filters that cannot be used are 4xx with a reason", async () => {

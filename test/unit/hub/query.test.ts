@@ -50,9 +50,9 @@ test("what the known clients ask often is decided by columns alone", () => {
     { "claims.op_id": "x" },
   ];
   for (const query of asked) {
-    const { where, exact } = compileQuery(parseQuery(query), collections.jobs, "sqlite");
+    const { where, exact, columnsOnly } = compileQuery(parseQuery(query), collections.jobs, "sqlite");
     const text = JSON.stringify(where.toOperationNode());
-    expect(exact).toBe(true);
+    expect([exact, columnsOnly]).toEqual([true, true]);
     expect(text).not.toMatch(/json_each|json_type|\bdoc\b/);
   }
 });
