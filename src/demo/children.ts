@@ -1,16 +1,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
-import { readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { Fault } from "../common/fault.ts";
-import { type HubAccess, packageRoot, type Scene } from "./scene.ts";
+import { packageRoot } from "../common/version.ts";
+import type { HubAccess, Scene } from "./scene.ts";
 
 const startMs = 60_000;
 
 /** Hub and agent as processes of their own, started through the same command line that people use. */
 export interface Child {
   readonly pid: number | undefined;
+  /** Lets go of it: this process may end, it goes on. */
+  release(): void;
   /** Ends it with TERM and waits. */
   stop(): Promise<void>;
   /** Resolves when it has ended. */
@@ -18,34 +20,34 @@ export interface Child {
 }
 
 export async function startHub(scene: Scene): Promise<{ child: Child; access: HubAccess }> {
-  const process_ = start(["hub", "--dev", "--port", "0", "--data", scene.hubData, "-o", "json"], scene.hubLog, "pipe");
-  const lines = createInterface({ input: process_.stdout ?? fail("hub", scene.hubLog) });
-  const child = wrap(process_);
+  const log = await open(scene.hubLog, "a", 0o600);
+  const hub = start(["hub", "--dev", "--port", "0", "--data", scene.hubData, "-o", "json"], "pipe", log.fd);
+  await log.close();
+  const child = wrap(hub);
+  const { stdout } = hub;
+  if (!stdout) throw new Fault("DEFECT", "the hub has no standard output");
   const first = await Promise.race([
     new Promise<string>((resolve) => {
-      lines.once("line", resolve);
+      createInterface({ input: stdout }).once("line", resolve);
     }),
     child.ended.then(() => undefined),
     timeout(),
   ]);
-  lines.resume();
   if (first === undefined) throw new Fault("DEFECT", `the hub did not start: ${await tail(scene.hubLog)}`);
   return { child, access: JSON.parse(first) as HubAccess };
 }
 
-/** `detached`: it lives on when this process ends (`--keep`). */
-export function startAgent(scene: Scene): Child {
-  return wrap(start(["run", "--config", scene.siteFile], scene.agentLog, "log"));
+export async function startAgent(scene: Scene): Promise<Child> {
+  const log = await open(scene.agentLog, "a", 0o600);
+  const agent = start(["run", "--config", scene.siteFile], log.fd, log.fd);
+  await log.close();
+  return wrap(agent);
 }
 
-function start(args: readonly string[], log: string, out: "pipe" | "log"): ChildProcess {
+/** In a session of its own and with files for its logs, so that it lives on when this process ends (`--keep`). */
+function start(args: readonly string[], stdout: "pipe" | number, stderr: number): ChildProcess {
   const main = join(packageRoot, import.meta.url.endsWith(".ts") ? "src/main.ts" : "dist/main.js");
-  const file = createWriteStream(log, { flags: "a", mode: 0o600 });
-  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"], detached: true });
-  if (out === "log") child.stdout.pipe(file, { end: false });
-  child.stderr.pipe(file, { end: false });
-  child.once("exit", () => file.end());
-  return child;
+  return spawn(process.execPath, [main, ...args], { stdio: ["ignore", stdout, stderr], detached: true });
 }
 
 function wrap(child: ChildProcess): Child {
@@ -56,15 +58,15 @@ function wrap(child: ChildProcess): Child {
   return {
     pid: child.pid,
     ended,
+    release() {
+      child.stdout?.destroy();
+      child.unref();
+    },
     async stop() {
       child.kill("SIGTERM");
       await ended;
     },
   };
-}
-
-function fail(name: string, log: string): never {
-  throw new Fault("DEFECT", `the ${name} has no output; look at '${log}'`);
 }
 
 async function timeout(): Promise<undefined> {

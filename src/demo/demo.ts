@@ -5,7 +5,8 @@ import { formatDuration } from "../common/units.ts";
 import { createHubClient, type HubClient } from "../sdk/client.ts";
 import { createByPost, createByTrigger, type Expected, NmdcClient, register } from "./cast.ts";
 import { type Child, startAgent, startHub, tail } from "./children.ts";
-import { type HubAccess, packageRoot, type Scene, setScene, writeSite } from "./scene.ts";
+import { packageRoot } from "../common/version.ts";
+import { type HubAccess, type Scene, setScene, writeSite } from "./scene.ts";
 import { follow, makeStage, type Stage } from "./stage.ts";
 import { type Verdict, verify } from "./verify.ts";
 
@@ -40,7 +41,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     await register(hub);
     stage.line("2  An agent for this machine: it polls, claims, stages, runs, reports");
     await writeSite(scene, hubAccess);
-    children.push(startAgent(scene));
+    children.push(await startAgent(scene));
     stage.line(`   site file ${scene.siteFile}`);
     stage.line("3  Four jobs on reads of phage lambda: two by a trigger, one that fails once, one that times out once");
     const nmdc = new NmdcClient(hubAccess);
@@ -53,13 +54,14 @@ export async function runDemo(options: DemoOptions): Promise<number> {
       `\n${well ? "All jobs ended as they should" : "NOT all jobs ended as they should"} (${formatDuration(performance.now() - begun)}).`,
     );
     kept = options.keep;
-    tellMore(stage, scene, hubAccess, kept);
+    tellMore(stage, scene, hubAccess, kept ? children : undefined);
     return well ? 0 : 1;
   } catch (error) {
     stage.line(`\nThe end of the agent's log (${scene.agentLog}):\n${await tail(scene.agentLog)}`);
     throw error;
   } finally {
-    if (!kept) for (const child of children.toReversed()) await child.stop();
+    if (kept) for (const child of children) child.release();
+    else for (const child of children.toReversed()) await child.stop();
   }
 }
 
@@ -104,9 +106,9 @@ async function tellResults(
   return verdicts.every((verdict) => verdict.problems.length === 0);
 }
 
-function tellMore(stage: Stage, scene: Scene, hub: HubAccess, kept: boolean): void {
+function tellMore(stage: Stage, scene: Scene, hub: HubAccess, running: readonly Child[] | undefined): void {
   const cli = join(packageRoot, "bin", "siteagent");
-  if (!kept) {
+  if (!running) {
     stage.line(`\nTo play with it, leave it running: npm run demo -- --keep\nLogs: ${scene.agentLog}, ${scene.hubLog}`);
     return;
   }
@@ -115,11 +117,11 @@ Hub and agent go on running. Try:
   ${cli} status --config ${scene.siteFile}
   export SITEAGENT_HUB=${hub.url}
   ${cli} login --hub ${hub.url} --username ${hub.admin.username}     (password: ${hub.admin.password})
-  ${cli} jobs
+  ${cli} jobs --all
   ${cli} job last
   ${cli} logs last
 API: ${hub.url}/docs
-To end it: kill the two processes named in ${join(scene.root, "pids")}`);
+To end both: kill ${running.map((child) => child.pid ?? "").join(" ")}`);
 }
 
 /** Rows as text; each column as wide as its longest cell. */

@@ -1,7 +1,10 @@
-import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
 import { stringify } from "yaml";
+import { errnoOf, Fault } from "../common/fault.ts";
+import { packageRoot } from "../common/version.ts";
+import { controlSocketName } from "../wire/control-api.ts";
 
 /** Where everything of one demo lies; made anew at each run. */
 export interface Scene {
@@ -16,8 +19,6 @@ export interface Scene {
   readonly agentLog: string;
 }
 
-/** The project's (or the installed package's) folder. */
-export const packageRoot = resolve(fileURLToPath(new URL("../..", import.meta.url)));
 const example = join(packageRoot, "examples", "lambda");
 export const dataFiles = {
   genome: join(example, "data", "lambda_virus.fa.gz"),
@@ -25,7 +26,27 @@ export const dataFiles = {
   reads2: join(example, "data", "reads_2.fastq.gz"),
 };
 
+const marker = "made-by-siteagent-demo";
+
+/**
+ * Empties the folder and makes the parts.
+ * @throws Fault CONFLICT when the folder holds something that no demo made, ALREADY_RUNNING when an earlier demo still runs there.
+ */
 export async function setScene(root: string): Promise<Scene> {
+  const there: string[] = await readdir(root).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return [];
+    throw error;
+  });
+  if (there.length > 0 && !there.some((name) => name === marker)) {
+    throw new Fault("CONFLICT", `'${root}' is not empty and was not made by a demo`, {
+      hint: "name an empty or new folder with --directory",
+    });
+  }
+  if (await answers(join(root, "run", controlSocketName))) {
+    throw new Fault("ALREADY_RUNNING", `an earlier demo still runs in '${root}'`, {
+      hint: "end it (it told its two pids), or name another folder with --directory",
+    });
+  }
   await rm(root, { recursive: true, force: true });
   const scene: Scene = {
     root,
@@ -41,7 +62,19 @@ export async function setScene(root: string): Promise<Scene> {
   for (const directory of [root, scene.hubData, scene.delivered, scene.state, scene.runtime]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
+  await writeFile(join(root, marker), "This folder is emptied by the next demo.\n");
   return scene;
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.once("connect", () => {
+      connection.destroy();
+      resolve(true);
+    });
+    connection.once("error", () => resolve(false));
+  });
 }
 
 export interface HubAccess {

@@ -45,13 +45,7 @@ const points = {
     "report.before-ack",
     "report.after-ack",
   ],
-  nmdc: [
-    "claim.before-send",
-    "claim.after-send",
-    "start.after-launch",
-    "end.before-record",
-    "report.after-send",
-  ],
+  nmdc: ["claim.before-send", "claim.after-send", "start.after-launch", "end.before-record", "report.after-send"],
 } as const;
 
 describe.each(["hub", "nmdc"] as const)("the agent is killed, dialect %s", (dialect) => {

@@ -54,7 +54,7 @@ export const startCommands: readonly CommandSpec[] = [
     summary: "hub, agent and real jobs on this machine, in one go",
     options: [
       { flags: "--keep", description: "leave hub and agent running to play with" },
-      { flags: "--fast", description: "shorter time limits" },
+      { flags: "--directory <directory>", description: "where everything of the demo goes; emptied first", complete: "file" },
     ],
     examples: [
       { command: "siteagent demo", what: "watch jobs go from trigger to verified outputs" },
