@@ -122,6 +122,10 @@ export class AgentCore implements TransitionDeps {
     this.syncWork.notify();
   }
 
+  reportDetail(): "minimal" | "full" {
+    return this.parts.site.agent.report;
+  }
+
   get jobs(): readonly HeldJob[] {
     return [...this.ledger.book.jobs.values()];
   }

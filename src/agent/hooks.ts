@@ -80,7 +80,7 @@ export async function runHook(work: JobWork, hook: HookName): Promise<HookResult
     work.context,
   );
   await durableReplace(join(folder, `${hook}.log`), `${result.stdout}${result.stderr}`);
-  assertEnded(hook, result);
+  assertEnded(hook, result, work.core.reportDetail());
   return checked(hook, await readResult(resultFile));
 }
 
@@ -124,10 +124,11 @@ function hookInput(job: HeldJob): JsonObject {
   return JSON.parse(JSON.stringify(input)) as JsonObject;
 }
 
-function assertEnded(hook: HookName, result: RunResult): void {
+function assertEnded(hook: HookName, result: RunResult, detail: "minimal" | "full"): void {
   if (result.timedOut) throw new Fault("TIMEOUT", `hook '${hook}' did not end within its time limit`);
   if (result.exitCode === 0) return;
-  const tail = result.stderr.trim().split("\n").slice(-3).join(" | ").slice(0, 500);
+  // What a hook wrote is log text: the site has it in hooks/<hook>.log, central gets it only with `report: full`.
+  const tail = detail === "full" ? result.stderr.trim().split("\n").slice(-3).join(" | ").slice(0, 500) : "";
   const how = result.signal === undefined ? `exit code ${result.exitCode ?? "unknown"}` : `signal ${result.signal}`;
   throw new Fault("LAUNCH", `hook '${hook}' ended with ${how}${tail === "" ? "" : `: ${tail}`}`);
 }

@@ -6,11 +6,11 @@ import { decide, type JobCore, type JobEvent } from "../jobs/decide.ts";
 import type { Hold, JobState, Phase } from "../jobs/states.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import type { OutputFile } from "../wire/common.ts";
-import type { Report } from "../wire/agent-api.ts";
 import { type HeldJob, rulesOf } from "./held-job.ts";
 import type { Ledger } from "./ledger.ts";
 import type { KeyedMutex } from "./mutex.ts";
 import type { Notifier } from "./notifier.ts";
+import { discreet, reportOf } from "./report.ts";
 import { type AgentRecord, record } from "./records.ts";
 
 const historyLength = 200;
@@ -23,6 +23,8 @@ export interface TransitionDeps {
   readonly outboxWork: Notifier;
   /** A job changed: capacity, status and watchers look again. */
   readonly changed: Notifier;
+  /** What central may be told (`agent.report` of the site file). */
+  reportDetail(): "minimal" | "full";
   /** Driver, orders and fencing change the same job: one at a time, or two reports would get one number. */
   readonly jobLock: KeyedMutex;
 }
@@ -70,7 +72,9 @@ async function change(
   const steps = withoutRepeats(before, passed);
   const reports =
     before.fenced === undefined
-      ? steps.map((step, index) => reportOf(before, core, step, before.seq + 1 + index, at, extras))
+      ? steps.map((step, index) =>
+          discreet(reportOf(before, core, step, before.seq + 1 + index, at, extras), deps.reportDetail()),
+        )
       : [];
   const history = [
     ...before.history,
@@ -136,7 +140,7 @@ export function heldJob(ledger: Ledger, id: string): HeldJob {
   return job;
 }
 
-type Passed = {
+export type Passed = {
   readonly state: JobState;
   readonly phase: Phase;
   readonly hold: Hold | undefined;
@@ -156,35 +160,6 @@ function withoutRepeats(before: HeldJob, passed: readonly Passed[]): Passed[] {
 
 function sameHold(a: Hold | undefined, b: Hold | undefined): boolean {
   return a?.kind === b?.kind && a?.reason === b?.reason && a?.tries === b?.tries;
-}
-
-function reportOf(
-  before: HeldJob,
-  core: JobCore,
-  step: Passed,
-  seq: number,
-  at: string,
-  extras: TransitionExtras,
-): Report {
-  const done = isFinal(step.state);
-  const ended = step.state === "RUN_DONE" || step.state === "RUN_ERROR" || step.state === "RUN_TIMEOUT" || done;
-  return {
-    job: before.id,
-    op_id: before.op_id,
-    epoch: before.epoch,
-    seq,
-    attempt: step.attempt,
-    state: step.state,
-    phase: step.phase,
-    at,
-    done,
-    ...(step.hold === undefined ? {} : { hold: step.hold }),
-    ...(ended && core.end !== undefined ? { end: core.end } : {}),
-    ...(done && core.verdict?.state === "FAILED" ? { failure: core.verdict.failure } : {}),
-    ...(done && extras.outputs !== undefined ? { outputs: [...extras.outputs] } : {}),
-    ...(done && Object.keys(before.data).length > 0 ? { data: before.data as Record<string, never> } : {}),
-    ...(extras.message === undefined ? {} : { message: extras.message.slice(0, 2000) }),
-  };
 }
 
 /** The fields of the core that differ, removed ones as null. */
