@@ -113,49 +113,14 @@ async function lookUp(kind: Completable, offer: Offer, process: NodeJS.Process):
   const commands = allCommands.map((spec) => spec.name);
   if (kind === "command") return commands;
   if (kind === "topic") return [...Object.keys(helpTopics), ...commands];
-  const stop = new AbortController();
-  const timer = Promise.withResolvers<readonly string[]>();
-  const over = setTimeout(() => timer.resolve([]), limitMs);
+  const stop = AbortSignal.timeout(limitMs);
   try {
-    return await Promise.race([
-      remoteWords(kind, quietContext(process, stop.signal), new Options(offer.given)),
-      timer.promise,
-    ]);
+    const { lookUpWords } = await import("./complete-lookup.ts");
+    return await lookUpWords(kind, quietContext(process, stop), new Options(offer.given));
   } catch {
     return []; // nobody who presses Tab wants to read why
-  } finally {
-    clearTimeout(over);
-    stop.abort();
   }
 }
-
-async function remoteWords(kind: Completable, context: CliContext, options: Options): Promise<readonly string[]> {
-  const { connect, connectHub } = await import("./connect.ts");
-  if (kind === "job" || kind === "tag") {
-    await using backend = await connect(context, options);
-    const { rows } = await backend.list({ ...newest, limit: 100 });
-    if (kind === "job") return rows.map((row) => row.id);
-    return rows.flatMap((row) =>
-      Object.entries(row.tags).map(([key, value]) => (value === "" ? key : `${key}=${value}`)),
-    );
-  }
-  await using hub = await connectHub(context, options);
-  if (kind === "workflow") return (await hub.client.registries.workflows()).map((workflow) => workflow.id);
-  return (await hub.client.sites({ signal: context.signal })).map((site) => site.id);
-}
-
-const newest = {
-  status: [],
-  active: false,
-  workflow: undefined,
-  site: undefined,
-  owner: undefined,
-  tags: [],
-  search: undefined,
-  since: undefined,
-  before: undefined,
-  sort: "-created_at",
-} as const;
 
 function quietContext(process: NodeJS.Process, signal: AbortSignal): CliContext {
   const terminal = terminalOf({ write: () => true }, process.env, "never");

@@ -31,6 +31,7 @@ export const environmentVariables: Readonly<Record<string, string>> = {
   SITEAGENT_CONFIG_DIR: "configuration directory: site.yaml, profile.json",
   SITEAGENT_STATE_DIR: "state directory: journal, work, data of a --dev hub",
   SITEAGENT_RUNTIME_DIR: "runtime directory: control socket",
+  SITEAGENT_RUNNER_SOCKET: "socket of a runner that a systemd unit starts; the agent then starts none",
   SITEAGENT_DEBUG: "1 = errors with their stack",
   NO_COLOR: "any value: no colours",
   FORCE_COLOR: "1 = colours also in a pipe",
@@ -63,7 +64,7 @@ age, time, info.`;
 
 /** Texts of `siteagent help TOPIC`. */
 export const helpTopics: Readonly<Record<string, () => string>> = {
-  environment: () => `${rows(environmentVariables, 22)}\n\n${places}\n`,
+  environment: () => `${rows(environmentVariables, 23)}\n\n${places}\n`,
   "exit-codes": () => `${rows(exitCodes, 4)}\n\nFaults and their exit codes:\n\n${faultRows()}\n`,
   formats: () => `${formats}\n`,
 };

@@ -1,19 +1,18 @@
 import { chmod, mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import { durableReplace } from "../common/files.ts";
 import { errnoOf, Fault } from "../common/fault.ts";
+import { isJsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 
-const profileSchema = z.object({
-  hub: z.string(),
-  token: z.string(),
-  /** ISO 8601; null = the hub did not say. */
-  expires_at: z.string().nullable().default(null),
-  user: z.string().default(""),
-});
 /** What `siteagent login` remembers. */
-export type Profile = z.output<typeof profileSchema>;
+export interface Profile {
+  readonly hub: string;
+  readonly token: string;
+  /** ISO 8601; null = the hub did not say. */
+  readonly expires_at: string | null;
+  readonly user: string;
+}
 
 export function profilePath(env: NodeJS.ProcessEnv): string {
   return join(locate("config", env), "profile.json");
@@ -33,9 +32,22 @@ export async function readProfile(env: NodeJS.ProcessEnv): Promise<Profile | und
     if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return undefined;
     throw error;
   }
-  const parsed = profileSchema.safeParse(parseJson(text));
-  if (parsed.success) return parsed.data;
+  const profile = profileOf(parseJson(text));
+  if (profile) return profile;
   throw new Fault("CONFIG", `the profile '${path}' is damaged`, { hint: "log in again: siteagent login --hub URL" });
+}
+
+/** Checked by hand: completion reads it too, and has no time to load a schema. */
+function profileOf(data: unknown): Profile | undefined {
+  if (!isJsonObject(data)) return undefined;
+  const { hub, token, expires_at: expires, user } = data;
+  if (typeof hub !== "string" || typeof token !== "string") return undefined;
+  return {
+    hub,
+    token,
+    expires_at: typeof expires === "string" ? expires : null,
+    user: typeof user === "string" ? user : "",
+  };
 }
 
 /** Keeps it with mode 0600 in a directory with mode 0700; gives its path. */

@@ -36,7 +36,7 @@ async function emptyNote(backend: JobBackend, id: string): Promise<string> {
   const { attempt } = await backend.job(id);
   if (attempt === 0) return `it has not run; why: siteagent explain ${id}`;
   if (backend.kind === "local") return "nothing was written";
-  return `nothing here; a site with \`report: minimal\` keeps logs to itself: siteagent logs ${id} --local, on its machine`;
+  return `nothing here yet: logs come every few seconds, and a site with \`report: minimal\` keeps logs to itself: siteagent logs ${id} --local, on its machine`;
 }
 
 /** Gives the number of bytes that the log has (of what was looked at). */
