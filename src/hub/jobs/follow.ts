@@ -23,8 +23,10 @@ export async function followClaims(
     claimed_at: seen.opId === null ? null : seen.opId === job.op_id ? job.claimed_at : ctx.clock.now(),
     ...(seen.result === undefined ? {} : { result: JSON.stringify(seen.result) }),
   };
-  const waiting = seen.opId === null && job.state === "AWAITING_PARENTS";
-  if (unchanged(job, seen, waiting)) {
+  // Without a claim there is nothing to see: a job that waits for parents, or ended otherwise (a parent failed, an order), stays so.
+  const unseen =
+    seen.opId === null && (job.state === "AWAITING_PARENTS" || (job.ended_at !== null && job.op_id === null));
+  if (unseen || unchanged(job, seen)) {
     if (columns.site_id !== job.site_id || columns.op_id !== job.op_id) {
       await tx.db
         .updateTable("jobs")
@@ -38,7 +40,7 @@ export async function followClaims(
   const change: StateChange = {
     state: seen.state,
     phase: seen.phase,
-    hold: null,
+    ...(seen.opId === null ? {} : { hold: null }),
     failure: seen.failure ?? null,
     columns,
     actor,
@@ -46,15 +48,10 @@ export async function followClaims(
   return observeJob(ctx, tx, job, change);
 }
 
-function unchanged(job: JobRow, seen: Seen, waiting: boolean): boolean {
-  if (waiting) return true;
-  return (
-    job.state === seen.state &&
-    job.phase === seen.phase &&
-    (seen.attempt ?? job.attempt) === job.attempt &&
-    job.hold === null &&
-    seen.result === undefined
-  );
+function unchanged(job: JobRow, seen: Seen): boolean {
+  const sameAttempt = (seen.attempt ?? job.attempt) === job.attempt;
+  const held = job.hold !== null && seen.opId !== null;
+  return job.state === seen.state && job.phase === seen.phase && sameAttempt && !held && seen.result === undefined;
 }
 
 interface Seen {

@@ -32,6 +32,10 @@ export async function assignJobs(
   }
   const claimed: JobRow[] = [];
   for (const job of fairOrder(queues, limit)) claimed.push(await claimJob(ctx, tx, job, site.siteId, site.actor));
+  // Others may have skipped what was locked here and not taken: they look again.
+  for (const [workflow, jobs] of queues) {
+    if (jobs.length > claimed.filter((job) => job.workflow_id === workflow).length) tx.notify("jobs", workflow);
+  }
   return claimed;
 }
 

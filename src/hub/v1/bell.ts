@@ -10,12 +10,20 @@ export interface Bell extends Disposable {
 /** Wake-ups within this time are answered by one look, milliseconds. */
 const gatherMs = 10;
 
-/** Listens from now on: what happens between two waits is not missed. */
-export function listenFor(ctx: Pick<HubContext, "store" | "clock">, channels: readonly Channel[]): Bell {
+/**
+ * Listens from now on: what happens between two waits is not missed. Only payloads that `concerns` accepts ring (and the empty
+ * one: look at everything).
+ */
+export function listenFor(
+  ctx: Pick<HubContext, "store" | "clock">,
+  channels: readonly Channel[],
+  concerns: (channel: Channel, payload: string) => boolean = () => true,
+): Bell {
   let rang = false;
   let wake: (() => void) | undefined;
   const stops = channels.map((channel) =>
-    ctx.store.listen(channel, () => {
+    ctx.store.listen(channel, (payload) => {
+      if (payload !== "" && !concerns(channel, payload)) return;
       rang = true;
       wake?.();
     }),

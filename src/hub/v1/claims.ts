@@ -82,6 +82,7 @@ export async function unclaimJob(
     .where("job_id", "=", job.id)
     .where("acknowledged_at", "is", null)
     .execute();
+  if (job.site_id !== null) tx.notify("orders", job.site_id);
   const released = await observeJob(ctx, tx, written.row, {
     state: "READY",
     phase: "none",

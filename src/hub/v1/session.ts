@@ -54,6 +54,7 @@ export async function enterSession(
     })
     .where("id", "=", site.siteId)
     .execute();
+  if (session.opened) tx.notify("orders", site.siteId);
   if (session.opened || infoState(row) !== body.state) await tell(ctx, tx, site, body, session);
   return session;
 }

@@ -16,7 +16,10 @@ export async function holdSynchronize(
   body: SyncBody,
   signal: AbortSignal,
 ): Promise<SyncAnswer> {
-  using bell = listenFor(ctx, wakeChannels);
+  const offered = new Set(body.free.map((offer) => offer.workflow));
+  using bell = listenFor(ctx, wakeChannels, (channel, payload) => {
+    return channel === "jobs" ? offered.has(payload) : payload === site.siteId;
+  });
   const deadline = ctx.clock.monotonic() + body.hold_ms;
   const first = await syncRound(ctx, site, body, true);
   if (first.urgent || body.hold_ms === 0) return first.answer;

@@ -145,6 +145,35 @@ onBothStores("synchronize", (kind) => {
     await other[Symbol.asyncDispose]();
   });
 
+  it("wakes held calls for a fence, a newer session and a child that became ready", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    await using newer = await testSite(hub, "lab-a", "two");
+    await using other = await testSite(hub, "lab-b");
+    const client = await hub.client("submitter");
+    const parent = await client.submit({ workflow: "p" });
+    const child = await client.submit({ workflow: "c", parents: [parent.id] });
+    const claim = await site.take("p");
+    const held = [{ job: claim.job, epoch: claim.epoch, seq: 0, state: "READY" as const }];
+    const hold = async (who: typeof site, offer: string, more = {}) => {
+      const answer = who.sync({ free: [{ workflow: offer, slots: 1 }], hold_ms: 30_000, ...more });
+      await waitFor(async () => (await client.sites()).some((one) => one.workflows.includes(offer)), {
+        what: "the held call",
+      });
+      return { answer };
+    };
+    const fenced = await hold(site, "x", { held });
+    await site.post(`/jobs/${claim.job}:release`, { epoch: claim.epoch, reason: "" });
+    expect((await fenced.answer).fenced.map((entry) => entry.job)).toEqual([claim.job]);
+    await other.sync();
+    const waiting = await hold(other, "c");
+    await site.finish(await site.take("p"));
+    expect((await waiting.answer).assign.map((one) => one.job)).toEqual([child.id]);
+    const old = await hold(site, "y");
+    await newer.sync();
+    expect((await old.answer).session_current).toBe(false);
+  });
+
   it("keeps jobs for the site they name and leaves held-back ones alone", async () => {
     await using hub = await startTestHub(kind);
     await using first = await testSite(hub, "lab-a");
