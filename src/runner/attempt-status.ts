@@ -20,15 +20,20 @@ export interface AttemptName {
 /** What was seen, and the attempt with the identities that its evidence told: a name for later looks. */
 export interface Look {
   readonly status: AttemptStatus;
+  /** Its recorder lives and will record the end. */
+  readonly witnessed: boolean;
   readonly name: AttemptName;
 }
 
 /** What the directory and the process table say about an attempt, without asking anybody. */
 export async function lookAt(name: AttemptName, nowMs: number): Promise<Look> {
   const brief = await stillRunning(name);
-  if (brief) return { status: brief, name };
+  if (brief) return { status: brief, witnessed: true, name };
   const evidence = await readEvidence(name.directory);
-  return { status: await statusFrom(name, evidence, nowMs), name: { ...name, ...identitiesOf(name, evidence) } };
+  const { recorder, job } = identitiesOf(name, evidence);
+  const status = await statusFrom(name, evidence, nowMs);
+  const witnessed = recorder !== undefined && verdictOf(recorder) === "same";
+  return { status, witnessed, name: { ...name, recorder, job } };
 }
 
 /** The cheap look at an attempt whose identities are known: no exit record and a living recorder; undefined = look closer. */

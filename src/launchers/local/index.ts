@@ -31,6 +31,8 @@ export interface LocalLauncherOptions {
   readonly stateDirectory: string;
   /** Where the runner's socket and lock lie; must be on a local file system. Default: the state directory. */
   readonly runtimeDirectory?: string;
+  /** Socket of a runner that somebody else starts (systemd/siteagent-runner.socket): we connect to it and never start one. */
+  readonly runnerSocket?: string | undefined;
   /** The Node 24 that runs the runner; default: ours. */
   readonly nodePath?: string;
   /** Strongest tier that may be used; `auto` takes the strongest that a trial shows to work. */
@@ -74,7 +76,7 @@ class LocalLauncher implements Launcher {
 
   constructor(options: LocalLauncherOptions) {
     this.#pty = options.pty ?? ptyThere();
-    const socketPath = join(options.runtimeDirectory ?? options.stateDirectory, "runner.sock");
+    const socketPath = options.runnerSocket ?? join(options.runtimeDirectory ?? options.stateDirectory, "runner.sock");
     if (socketPath.length > longestSocketPath) {
       throw new Fault("CONFIG", `the runner's socket '${socketPath}' has more than ${longestSocketPath} characters`, {
         hint: "set a shorter runtime directory (SITEAGENT_RUNTIME_DIR)",
@@ -83,16 +85,7 @@ class LocalLauncher implements Launcher {
     this.#client = new RunnerClient({
       socketPath,
       clock: systemClock,
-      start: () =>
-        startRunner({
-          nodePath: options.nodePath ?? process.execPath,
-          socketPath,
-          stateDirectory: options.stateDirectory,
-          containment: options.containment ?? "auto",
-          idleMs: options.idleMs ?? 60_000,
-          openFiles: options.openFiles ?? 1024,
-          versions: options.versions?.runner,
-        }),
+      start: options.runnerSocket === undefined ? () => startRunner(runnerStart(options, socketPath)) : undefined,
       onChange: (token) => this.#changed(token),
       onLost: () => this.#lostRunner(),
       versions: options.versions?.client,
@@ -227,9 +220,10 @@ class LocalLauncher implements Launcher {
 
   #believed(token: string, known: Known, now: number): boolean {
     if (known.status.state === "ended") return known.status.remaining.length === 0;
+    if (known.status.state !== "running" || !known.witnessed) return false;
     // A look that is older than the watch may have missed an end just before it.
     const watched = this.#vouched.has(token) || (this.#watchers.get(token)?.since ?? Infinity) < known.lookedAt;
-    return known.status.state === "running" && watched && now - known.lookedAt < vouchedMs;
+    return watched && now - known.lookedAt < vouchedMs;
   }
 
   #changed(token: string): void {
@@ -266,6 +260,18 @@ class LocalLauncher implements Launcher {
     this.#watchers.get(token)?.close();
     this.#watchers.delete(token);
   }
+}
+
+function runnerStart(options: LocalLauncherOptions, socketPath: string): RunnerStart {
+  return {
+    nodePath: options.nodePath ?? process.execPath,
+    socketPath,
+    stateDirectory: options.stateDirectory,
+    containment: options.containment ?? "auto",
+    idleMs: options.idleMs ?? 60_000,
+    openFiles: options.openFiles ?? 1024,
+    versions: options.versions?.runner,
+  };
 }
 
 function requestOf(plan: AttemptPlan): StartRequest {

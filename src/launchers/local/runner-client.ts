@@ -21,8 +21,8 @@ import type { AttemptName } from "../../runner/attempt-status.ts";
 export interface RunnerClientOptions {
   readonly socketPath: string;
   readonly clock: Clock;
-  /** Starts a runner; called when none answers. */
-  readonly start: () => void;
+  /** Starts a runner; called when none answers. Undefined: somebody else starts it (a systemd socket). */
+  readonly start: (() => void) | undefined;
   readonly onChange: (token: string) => void;
   /** The connection was lost: nothing is vouched for any more. */
   readonly onLost: () => void;
@@ -127,7 +127,7 @@ export class RunnerClient {
   async #open(mayStart: boolean): Promise<Connection> {
     const { clock, start } = this.#options;
     const deadline = clock.monotonic() + startTimeoutMs;
-    mkdirSync(dirname(this.#options.socketPath), { recursive: true, mode: 0o700 });
+    if (start) mkdirSync(dirname(this.#options.socketPath), { recursive: true, mode: 0o700 });
     let startAt = clock.monotonic();
     for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
       const socket = await tryConnect(this.#options.socketPath);
@@ -137,12 +137,14 @@ export class RunnerClient {
       const now = clock.monotonic();
       // Again after a while: the one that we started may have lost the lock to one that was just ending.
       if (now >= startAt) {
-        start();
+        start?.();
         startAt = now + 2_000;
       }
       if (now > deadline) {
         throw new Fault("RUNNER", `the runner does not answer on '${this.#options.socketPath}'`, {
-          hint: "look into runner.log in the state directory",
+          hint: start
+            ? "look into runner.log in the state directory"
+            : "systemctl status siteagent-runner.socket siteagent-runner",
         });
       }
       await clock.sleep(pauseMs);
