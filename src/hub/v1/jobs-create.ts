@@ -33,7 +33,7 @@ export async function createJob(
 ): Promise<{ readonly row: JobRow; readonly created: boolean }> {
   const key = keyOf(request, headerKey);
   return ctx.store.transaction(async (tx) => {
-    const [problem] = await parentProblems(tx.db, [{ request, key }]);
+    const [problem] = await referenceProblems(tx.db, [{ request, key }]);
     if (problem) throw problem;
     return createOne(ctx, tx, principal, { request, key });
   });
@@ -48,7 +48,7 @@ export async function createMany(
   const parsed = inputs.map((input) => parseItem(input));
   return ctx.store.transaction(async (tx) => {
     const items = parsed.flatMap((entry) => ("request" in entry ? [entry] : []));
-    const problems = await parentProblems(tx.db, items);
+    const problems = await referenceProblems(tx.db, items);
     const good = items.filter((_, index) => problems[index] === undefined);
     const results = await createAll(ctx, tx, principal, good);
     for (const [index, item] of items.entries()) {
@@ -198,21 +198,31 @@ function mismatch(key: string): Fault {
   });
 }
 
-/** Per item: the fault of its parents, if any. One query for all. */
-async function parentProblems(db: Queries, items: readonly Item[]): Promise<(Fault | undefined)[]> {
-  const wanted = [...new Set(items.flatMap((item) => item.request.parents))];
+/** Per item: what it names and the hub does not know (parents, site), all at once. One query for all items. */
+async function referenceProblems(db: Queries, items: readonly Item[]): Promise<(Fault | undefined)[]> {
+  const jobs = await knownIds(db, "jobs", new Set(items.flatMap((item) => item.request.parents)));
+  const sites = await knownIds(db, "sites", new Set(items.flatMap((item) => item.request.site ?? [])));
+  return items.map(({ request }) => {
+    const missing = request.parents.filter((id) => !jobs.has(id)).map((id) => `'${id}'`);
+    const problems = [
+      ...(missing.length > 0 ? [`parents: no such job: ${missing.join(", ")}; allowed: ids of existing jobs`] : []),
+      ...(request.site === undefined || sites.has(request.site)
+        ? []
+        : [`site: no such site: '${request.site}'; allowed: ids of the sites of this hub`]),
+    ];
+    return problems.length === 0 ? undefined : new Fault("INVALID", problems.join("; "));
+  });
+}
+
+async function knownIds(db: Queries, table: "jobs" | "sites", wanted: ReadonlySet<string>): Promise<Set<string>> {
+  const ids = [...wanted];
   const known = new Set<string>();
-  for (let start = 0; start < wanted.length; start += 400) {
-    const slice = wanted.slice(start, start + 400);
-    const rows = await db.selectFrom("jobs").select("id").where("id", "in", slice).execute();
+  for (let start = 0; start < ids.length; start += 400) {
+    const slice = ids.slice(start, start + 400);
+    const rows = await db.selectFrom(table).select("id").where("id", "in", slice).execute();
     for (const row of rows) known.add(row.id);
   }
-  return items.map(({ request }) => {
-    const missing = request.parents.filter((id) => !known.has(id));
-    if (missing.length === 0) return undefined;
-    const names = missing.map((id) => `'${id}'`).join(", ");
-    return new Fault("INVALID", `parents: no such job: ${names}; allowed: ids of existing jobs`);
-  });
+  return known;
 }
 
 function newJob(principal: Principal, request: JobRequest): NewJob {

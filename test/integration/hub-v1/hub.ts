@@ -34,7 +34,7 @@ export interface TestHub extends AsyncDisposable {
   userToken(role: Role, name?: string): Promise<string>;
 }
 
-/** One hub on a store of its own, or on the database of another (PostgreSQL). */
+/** One hub on a store of its own, or on the database of another (SQLite: a file, when the other has closed). */
 export async function startTestHub(
   kind: StoreKind,
   shared?: { readonly url: string },
@@ -60,7 +60,7 @@ export async function startTestHub(
 }
 
 function openStore(kind: StoreKind, url: string): Promise<Store> {
-  return kind === "sqlite" ? openSqliteStore(":memory:") : openPostgresStore({ url, log: silentLogger });
+  return kind === "sqlite" ? openSqliteStore(url || ":memory:") : openPostgresStore({ url, log: silentLogger });
 }
 
 async function serve(store: Store): Promise<Omit<TestHub, "client" | typeof Symbol.asyncDispose>> {

@@ -49,7 +49,7 @@ onBothStores("jobs", (kind) => {
       { workflow: "b", idempotency_key: "old" },
       { workflow: "c", idempotency_key: "new" },
       { workflow: "c", idempotency_key: "new" },
-      { workflow: "d", parents: [known.id, "nmdc:none"] },
+      { workflow: "d", parents: [known.id, "nmdc:none"], site: "nowhere" },
       { workflow: "d", parents: [known.id] },
     ]);
     const shown = results.map((result) =>
@@ -66,6 +66,8 @@ onBothStores("jobs", (kind) => {
       ["d", true],
     ]);
     expect((await client.jobPage()).total).toBe(4);
+    const bad = results[6];
+    expect(bad && "error" in bad ? bad.error.detail : "").toMatch(/'nmdc:none'.*'nowhere'/);
   });
 
   it("releases children when their parents end, by policy, with the parents' outputs", async () => {
