@@ -5,10 +5,17 @@ import { TestSite, traced } from "../helpers/site.ts";
 
 const outputs = { result: { from: "result.txt" } };
 
-describe.each(["hub", "nmdc"] as const)("jobs from claim to closed operation, dialect %s", (dialect) => {
+/** The same suite in our own dialect, in the plain one on our hub, and found out by the agent on a hub without extensions. */
+const ways = [
+  { name: "hub dialect", how: { dialect: "hub" } },
+  { name: "nmdc dialect", how: { dialect: "nmdc" } },
+  { name: "a hub without extensions", how: { dialect: "auto", plain: true } },
+] as const;
+
+describe.each(ways)("jobs from claim to closed operation, $name", ({ how }) => {
   it("stages in, runs, stages out and closes the operation with digests", async () => {
     await using site = await TestSite.start({
-      dialect,
+      ...how,
       apps: {
         count: {
           parameters: { name: { type: "string", from: "config.name" } },
@@ -33,7 +40,7 @@ describe.each(["hub", "nmdc"] as const)("jobs from claim to closed operation, di
 
   it("reports a failure with exit code and category, and a timeout with its cause", async () => {
     await using site = await TestSite.start({
-      dialect,
+      ...how,
       apps: {
         fail: { command: ["/bin/sh", "-c", "exit 3"] },
         sleep: { command: ["/bin/sleep", "60"], resources: { walltime: "1s" } },
@@ -53,7 +60,7 @@ describe.each(["hub", "nmdc"] as const)("jobs from claim to closed operation, di
 
   it("refuses a job whose parameters the app does not accept, naming all of them, and starts nothing", async () => {
     await using site = await TestSite.start({
-      dialect,
+      ...how,
       apps: {
         strict: {
           parameters: {

@@ -21,7 +21,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     });
   }
   const ending = endOfProcess();
-  const [{ startHub }, { standardExtensions }] = await Promise.all([
+  const [{ startHub }, { plainExtensions, standardExtensions }] = await Promise.all([
     import("../../hub/main.ts"),
     import("../../hub/extensions.ts"),
   ]);
@@ -33,7 +33,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     ...numberOption(options),
     ...textOption(options),
     log: createLogger({ level: quiet ? "warn" : "info", fd: 2 }),
-    extensions: standardExtensions,
+    extensions: options.flag("plain") ? plainExtensions : standardExtensions,
   });
   tell(context, hub);
   await ending;

@@ -54,7 +54,11 @@ export const startCommands: readonly CommandSpec[] = [
     summary: "hub, agent and real jobs on this machine, in one go",
     options: [
       { flags: "--keep", description: "leave hub and agent running to play with" },
-      { flags: "--directory <directory>", description: "where everything of the demo goes; emptied first", complete: "file" },
+      {
+        flags: "--directory <directory>",
+        description: "where everything of the demo goes; emptied first",
+        complete: "file",
+      },
     ],
     examples: [
       { command: "siteagent demo", what: "watch jobs go from trigger to verified outputs" },
@@ -73,6 +77,7 @@ export const startCommands: readonly CommandSpec[] = [
       { flags: "--dev", description: "for development and trial: no settings needed" },
       { flags: "--config <file>", description: "settings of a hub in earnest (hub.yaml)", complete: "file" },
       { flags: "--data <directory>", description: "where a --dev hub keeps its data", complete: "file" },
+      { flags: "--plain", description: "speak the NMDC Runtime's contract alone, without /siteagent/v1/" },
       { flags: "--host <address>", description: "address to listen at; default 127.0.0.1" },
       { flags: "--port <n>", description: "port to listen at; 0 = any free one; default 8900" },
     ],

@@ -18,7 +18,13 @@ export function systemRoutes(app: FastifyInstance, ctx: HubContext, version: str
     return reply.code(database ? 200 : 503).send({ web_server: true, database });
   });
   app.get("/version", { schema: { tags, summary: "Versions; `siteagent` names our extensions" } }, () =>
-    Promise.resolve({ ...runtime, siteagent: { api: "/siteagent/v1/", version, features: ctx.features } }),
+    Promise.resolve({
+      ...runtime,
+      // Without the synchronize call there is nothing of ours that a client could use.
+      ...(ctx.features.includes("synchronize")
+        ? { siteagent: { api: "/siteagent/v1/", version, features: ctx.features } }
+        : {}),
+    }),
   );
   app.get("/livez", { schema: { tags, summary: "This process answers" } }, () => Promise.resolve({ status: "ok" }));
   app.get("/readyz", { schema: { tags, summary: "This process can serve" } }, async (_request, reply) => {
