@@ -8,11 +8,13 @@ import type { Central } from "./central/types.ts";
 import { Agent, type AgentEnd } from "./agent/agent.ts";
 import type { AgentDeps, SiteParts } from "./agent/deps.ts";
 import { HubOutputs, hubScheme } from "./agent/hub-outputs.ts";
+import { runWatchdog } from "./agent/watchdog.ts";
 import { systemClock } from "./common/clock.ts";
 import { asFault, errnoOf, Fault } from "./common/fault.ts";
 import { durableReplace } from "./common/files.ts";
 import type { Logger } from "./common/logger.ts";
 import { RecentLog } from "./common/recent-log.ts";
+import { takeServiceManager } from "./common/systemd.ts";
 import { loadSite } from "./config/compile.ts";
 import { builtInRegistries } from "./config/registries.ts";
 import { readSecret } from "./config/secrets.ts";
@@ -43,15 +45,23 @@ export interface RunAgentOptions {
  */
 export async function runAgent(options: RunAgentOptions): Promise<number> {
   const recent = new RecentLog(options.log);
+  const manager = takeServiceManager(process.env, recent);
   const agent = new Agent(agentDeps(options.siteFile, recent), { noClaim: options.noClaim });
-  const release = handleSignals(agent, recent);
+  const ended = new AbortController();
+  const release = handleSignals(agent, recent, () => void manager?.tell("STOPPING=1", "STATUS=stopping; attempts go on"));
+  let watching: Promise<void> | undefined;
   try {
     await agent.start();
+    await manager?.tell("READY=1");
+    const status = (): ReturnType<Agent["status"]> => agent.status();
+    if (manager) watching = runWatchdog({ manager, status, clock: systemClock, log: recent }, ended.signal);
     return exitCodeOf(await agent.ended);
   } catch (error) {
     await agent.stop();
     throw asFault(error);
   } finally {
+    ended.abort();
+    await watching;
     release();
   }
 }
@@ -113,7 +123,11 @@ function launcherOf(site: Site, kind: string, known: Map<string, Launcher>): Lau
   const there = known.get(kind);
   if (there) return there;
   if (kind !== "local") throw new Fault("CONFIG", `launcher '${kind}' is not built in`);
-  const made = createLocalLauncher({ stateDirectory: site.agent.stateDir, runtimeDirectory: site.agent.runtimeDir });
+  const made = createLocalLauncher({
+    stateDirectory: site.agent.stateDir,
+    runtimeDirectory: site.agent.runtimeDir,
+    runnerSocket: process.env["SITEAGENT_RUNNER_SOCKET"] || undefined,
+  });
   known.set(kind, made);
   return made;
 }
@@ -153,7 +167,7 @@ function exitCodeOf(end: AgentEnd): number {
   return exitCodes[end.kind];
 }
 
-function handleSignals(agent: Agent, log: Logger): () => void {
+function handleSignals(agent: Agent, log: Logger, onStop: () => void): () => void {
   let stops = 0;
   let lastAt = Number.NEGATIVE_INFINITY;
   const stop = (signal: NodeJS.Signals): void => {
@@ -163,6 +177,7 @@ function handleSignals(agent: Agent, log: Logger): () => void {
     stops++;
     if (stops > 1) process.exit(0);
     log.info({ signal }, "stopping; attempts go on and are adopted by the next start");
+    onStop();
     void agent.stop();
   };
   const reload = (): void => {

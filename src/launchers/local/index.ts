@@ -116,7 +116,7 @@ class LocalLauncher implements Launcher {
     }
   }
 
-  async launch(plans: readonly AttemptPlan[], _context: CallContext): Promise<readonly LaunchResult[]> {
+  async launch(plans: readonly AttemptPlan[], context: CallContext): Promise<readonly LaunchResult[]> {
     const refusals = await Promise.all(plans.map((plan) => refusalOf(plan, this.#pty)));
     const open = plans.filter((_, index) => refusals[index] === undefined);
     await failpoint("launcher.before-launch");
@@ -125,14 +125,14 @@ class LocalLauncher implements Launcher {
       const results = await this.#client.launch(open.map(requestOf));
       for (const [index, plan] of open.entries()) {
         const answer = results[index] ?? { state: "unknown", message: "no answer" };
-        answers.set(plan, this.#launched(plan, answer));
+        answers.set(plan, await this.#launched(plan, answer, context));
       }
     }
     await failpoint("launcher.after-launch");
     return plans.map((plan, index) => refusals[index] ?? answers.get(plan) ?? { state: "unknown", why: "no answer" });
   }
 
-  #launched(plan: AttemptPlan, answer: StartAnswer): LaunchResult {
+  async #launched(plan: AttemptPlan, answer: StartAnswer, context: CallContext): Promise<LaunchResult> {
     switch (answer.state) {
       case "started": {
         this.#vouched.add(plan.token);
@@ -140,7 +140,7 @@ class LocalLauncher implements Launcher {
         return { state: "accepted", handle: makeHandle({ recorder, job }) };
       }
       case "existing":
-        return { state: "accepted", handle: makeHandle({}) };
+        return startedBefore(plan, context);
       case "refused":
         return refuse("launch", answer.message, answer.exitCode);
       case "failed":
@@ -155,7 +155,7 @@ class LocalLauncher implements Launcher {
   async find(refs: readonly AttemptRef[], _context: CallContext): Promise<readonly (Handle | undefined)[]> {
     return Promise.all(
       refs.map(async (ref) => {
-        const evidence = await readEvidence(ref.directory);
+        const evidence = await readEvidence(ref.directory, ref.token);
         const nothing = evidence.guardAtMs === undefined && !evidence.recorder && !evidence.job && !evidence.rc;
         if (nothing && evidence.directory === "present" && ref.handle === undefined) return undefined;
         const recorder = typeof evidence.recorder === "object" ? evidence.recorder : undefined;
@@ -272,6 +272,19 @@ function runnerStart(options: LocalLauncherOptions, socketPath: string): RunnerS
     openFiles: options.openFiles ?? 1024,
     versions: options.versions?.runner,
   };
+}
+
+/** The token was launched before: its evidence says what became of that. */
+async function startedBefore(plan: AttemptPlan, context: CallContext): Promise<LaunchResult> {
+  const { status, name } = await lookAt(nameOf(plan), context.clock.now());
+  if (status.state === "absent") {
+    return refuse(
+      "infrastructure",
+      "an earlier start of this attempt was interrupted, or stopped, before anything ran",
+    );
+  }
+  if (status.state === "unknown") return { state: "unknown", why: `it was launched before: ${status.why}` };
+  return { state: "accepted", handle: makeHandle({ recorder: name.recorder, job: name.job }) };
 }
 
 function requestOf(plan: AttemptPlan): StartRequest {

@@ -49,6 +49,7 @@ export class RunnerClient {
   readonly #options: RunnerClientOptions;
   readonly #waiting = new Map<number, Waiting>();
   #connection: Promise<Connection> | undefined;
+  #mayStart = false;
   #welcome: Welcome | undefined;
   #socket: Socket | undefined;
   #nextId = 1;
@@ -115,12 +116,17 @@ export class RunnerClient {
     this.#socket?.destroy();
   }
 
-  #connect(mayStart: boolean): Promise<Connection> {
+  async #connect(mayStart: boolean): Promise<Connection> {
     if (this.#closed) throw new Fault("RUNNER", "the launcher is closed");
-    this.#connection ??= this.#open(mayStart).catch((error: unknown) => {
-      this.#connection = undefined;
-      throw error;
-    });
+    // Somebody who may not start a runner is just trying: that may fail and must not fail us.
+    if (mayStart && this.#connection && !this.#mayStart) await this.#connection.catch(() => {});
+    if (!this.#connection) {
+      this.#mayStart = mayStart;
+      this.#connection = this.#open(mayStart).catch((error: unknown) => {
+        this.#connection = undefined;
+        throw error;
+      });
+    }
     return this.#connection;
   }
 
