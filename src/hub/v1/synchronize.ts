@@ -23,6 +23,8 @@ export interface Site {
 const idleSyncMs = 10_000;
 /** When there may be more work at once. */
 const busySyncMs = 1_000;
+/** The same for callers that are held: they say first what they took. */
+const heldSyncMs = 100;
 
 export interface Round {
   readonly answer: SyncAnswer;
@@ -44,7 +46,7 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
     const answer: SyncAnswer = {
       session_epoch: session.epoch,
       session_current: session.current,
-      next_sync_ms: assigned.length > 0 ? busySyncMs : idleSyncMs,
+      next_sync_ms: nextSyncMs(body, session, assigned.length + held.fenced.length > 0),
       server_time: isoTime(ctx.clock.now()),
       assign: await assignmentsOf(tx.db, [...resent, ...assigned]),
       orders,
@@ -55,6 +57,14 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
     const news = answer.assign.length + orders.length + answer.fenced.length > 0;
     return { answer, urgent: news || session.opened || !session.current };
   });
+}
+
+/** Whoever asks to be held may ask again at once: the hub holds the call, not the caller. */
+function nextSyncMs(body: SyncBody, session: Session, busy: boolean): number {
+  if (!session.current) return idleSyncMs;
+  if (session.opened || body.orders.length > 0) return 0;
+  if (busy) return body.hold_ms > 0 ? heldSyncMs : busySyncMs;
+  return body.hold_ms > 0 ? 0 : idleSyncMs;
 }
 
 /** A paused, draining or stopping agent gets nothing new, and nothing again: an unconfirmed claim of it runs out. */

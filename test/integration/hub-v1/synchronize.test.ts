@@ -117,7 +117,7 @@ onBothStores("synchronize", (kind) => {
     expect(taken.session_epoch).toBe(before.session_epoch + 1);
     await client.submit({ workflow: "w" });
     const refused = await older.sync({ free: [{ workflow: "w", slots: 1 }], hold_ms: 5_000 });
-    expect(refused).toMatchObject({ session_current: false, assign: [] });
+    expect(refused).toMatchObject({ session_current: false, assign: [], next_sync_ms: 10_000 });
     expect((await newer.sync({ free: [{ workflow: "w", slots: 1 }] })).assign).toHaveLength(1);
   });
 
@@ -125,7 +125,9 @@ onBothStores("synchronize", (kind) => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");
-    await site.sync();
+    expect((await site.sync()).next_sync_ms).toBe(0);
+    expect((await site.sync()).next_sync_ms).toBe(10_000);
+    expect((await site.sync({ hold_ms: 1 })).next_sync_ms).toBe(0);
     const started = performance.now();
     const held = site.sync({ free: [{ workflow: "w", slots: 1 }], hold_ms: 30_000 });
     await waitFor(async () => (await client.sites())[0]?.workflows.includes("w"), { what: "the held call" });
