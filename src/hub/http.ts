@@ -5,6 +5,7 @@ import { faults } from "../common/faults.ts";
 import type { HubContext } from "./context.ts";
 import { complainAbout } from "./filter/python-json.ts";
 import { HttpProblem, problemBody, problemOf } from "./problem.ts";
+import { storeFault } from "./store/errors.ts";
 import { validate, type Where } from "./validation.ts";
 
 /** How a route reads its body; default `json` when it has a body schema, else `none`. */
@@ -116,7 +117,8 @@ async function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const problem = problemOf(error);
+  const fault = storeFault(error);
+  const problem = problemOf(fault);
   if (problem.status >= 500) {
     const level = faults[problem.code].retry === "soon" ? "warn" : "error";
     ctx.log[level](
@@ -124,7 +126,7 @@ async function sendProblem(
       "a request failed",
     );
   }
-  const { type, body } = problemBody(problem, error, request.headers.accept);
+  const { type, body } = problemBody(problem, fault, request.headers.accept);
   await reply.code(problem.status).headers(problem.headers).type(type).send(JSON.stringify(body));
 }
 

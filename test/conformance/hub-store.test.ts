@@ -282,6 +282,39 @@ describeWithEngine("postgres", "the store on PostgreSQL", () => {
     expect(values).toEqual(["2", "2"]);
   });
 
+  test("connections that break are a fault that passes, and the next ones work", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 3 });
+    await using killer = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 1 });
+    const busy = store.transaction(async (tx) => {
+      await tx.db.selectFrom("settings").selectAll().execute();
+      const own = (await sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`.execute(tx.db)).rows[0]?.pid ?? 0;
+      await sql`SELECT pg_terminate_backend(${own})`.execute(killer.db);
+      await waitFor(
+        async () =>
+          (
+            await sql<{ n: number }>`SELECT count(*)::int AS n FROM pg_stat_activity WHERE pid = ${own}`.execute(
+              killer.db,
+            )
+          ).rows[0]?.n === 0,
+        { what: "the connection to end" },
+      );
+      await tx.db.selectFrom("settings").selectAll().execute();
+    });
+    await expect(busy).rejects.toSatisfy((error) => isFault(error, "STORE"));
+    expect(await store.db.selectFrom("settings").selectAll().execute()).toEqual([]);
+  });
+
+  test("a query without end is ended by the server, as a fault", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger });
+    const endless = store.transaction(async (tx) => {
+      await sql`SET LOCAL statement_timeout = 50`.execute(tx.db);
+      await sql`SELECT pg_sleep(60)`.execute(tx.db);
+    });
+    await expect(endless).rejects.toSatisfy((error) => isFault(error, "TIMEOUT"));
+  });
+
   test("a server that is not there is a fault that says so", async () => {
     const opening = openPostgresStore({ url: "postgres://nobody@127.0.0.1:1/none", log: silentLogger });
     await expect(opening).rejects.toSatisfy((error) => isFault(error, "STORE"));

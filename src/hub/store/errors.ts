@@ -15,13 +15,17 @@ export function isRetryable(error: unknown): boolean {
 }
 
 /** SQLSTATE classes that mean "the database is not there now" (connection, resources, shutdown), and socket errors. */
-const unavailable = /^(?:08|53|57P|58)|^E(?:CONN|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)/;
+const unavailable = /^(?:08|25P03|53|57P|58)|^E(?:CONN|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)/;
 
 /** A database failure as a fault that says whether trying again helps; anything else as it is. */
 export function storeFault(error: unknown): unknown {
   if (typeof error !== "object" || error === null || error instanceof Fault) return error;
   if ("code" in error && typeof error.code === "string" && unavailable.test(error.code)) {
     return new Fault("STORE", "the hub's database does not answer", { cause: error });
+  }
+  // query_canceled: by the time limit of the session
+  if ("code" in error && error.code === "57014") {
+    return new Fault("TIMEOUT", "the hub's database took too long for this request", { cause: error });
   }
   // SQLITE_BUSY 5, LOCKED 6, READONLY 8, IOERR 10, CORRUPT 11, FULL 13, CANTOPEN 14
   if (

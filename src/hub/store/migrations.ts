@@ -151,7 +151,10 @@ const migrationLock = 7_201_934_115;
 /** Brings the database to the newest shape. Throws `STORE` when it was written by a newer hub. */
 export async function migrate(db: Kysely<HubDatabase>, kind: StoreKind, list = migrations): Promise<void> {
   await db.transaction().execute(async (tx) => {
-    if (kind === "postgres") await sql`SELECT pg_advisory_xact_lock(${migrationLock})`.execute(tx);
+    if (kind === "postgres") {
+      await sql`SET LOCAL statement_timeout = 0`.execute(tx);
+      await sql`SELECT pg_advisory_xact_lock(${migrationLock})`.execute(tx);
+    }
     await sql`CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, at text NOT NULL)`.execute(tx);
     const done = await sql<{ name: string }>`SELECT name FROM migrations`.execute(tx);
     const names = new Set(done.rows.map((row) => row.name));

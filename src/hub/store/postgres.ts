@@ -8,6 +8,7 @@ import pg from "pg";
 import type { Logger } from "../../common/logger.ts";
 import { isRetryable, storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
+import { faultingPool } from "./postgres-pool.ts";
 import type { HubDatabase } from "./tables.ts";
 import type { Channel, Store, Tx } from "./types.ts";
 
@@ -22,6 +23,8 @@ export interface PostgresOptions {
 
 const pgChannel = "siteagent_hub";
 const connectTimeoutMs = 5_000;
+/** No query of a hub takes as long; one that does (a filter over everything) is ended and refused. */
+const longestQueryMs = 60_000;
 const relistenAfterMs = 1_000;
 /** Deadlocks and serialisation failures are rare and short. */
 const transactionTries = 5;
@@ -32,6 +35,17 @@ const types = {
     oid === 20 ? Number : (pg.types.getTypeParser(oid, format as "text") as (text: string) => unknown),
 } as pg.CustomTypesConfig;
 
+function sessionOptions(schema: string | undefined): string {
+  // Filters are cheap to run and look dear to the planner: compiling them takes longer than they do.
+  const settings = [
+    "jit=off",
+    `statement_timeout=${longestQueryMs}`,
+    `idle_in_transaction_session_timeout=${longestQueryMs}`,
+  ];
+  if (schema !== undefined) settings.push(`search_path=${schema}`);
+  return settings.map((setting) => `-c ${setting}`).join(" ");
+}
+
 /** Connects, brings the tables up to date and listens. Throws `STORE`. */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
   const settings: pg.PoolConfig = {
@@ -40,12 +54,11 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     connectionTimeoutMillis: connectTimeoutMs,
     types,
     application_name: "siteagent hub",
-    // Filters are cheap to run and look dear to the planner: compiling them takes longer than they do.
-    options: options.schema === undefined ? "-c jit=off" : `-c jit=off -c search_path=${options.schema}`,
+    options: sessionOptions(options.schema),
   };
   const pool = new pg.Pool(settings);
   pool.on("error", (err) => options.log.warn({ err }, "an idle database connection broke"));
-  const db = new Kysely<HubDatabase>({ dialect: new PostgresDialect({ pool }) });
+  const db = new Kysely<HubDatabase>({ dialect: new PostgresDialect({ pool: faultingPool(pool) }) });
   try {
     await migrate(db, "postgres");
     const store = new PostgresStore(db, settings, options.log);

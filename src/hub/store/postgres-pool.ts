@@ -1,0 +1,43 @@
+import type { PostgresPool, PostgresPoolClient } from "kysely";
+import pg from "pg";
+import { Fault } from "../../common/fault.ts";
+
+/**
+ * pg's pool for Kysely, with failures told apart: what the server says stays a `DatabaseError` with its SQLSTATE, everything else (no
+ * connection, a broken one, none free in time) is the fault `STORE`.
+ */
+export function faultingPool(pool: pg.Pool): PostgresPool {
+  const known = new WeakMap<pg.PoolClient, PostgresPoolClient>();
+  return {
+    options: pool.options,
+    end: () => pool.end(),
+    async connect() {
+      const client = await told(pool.connect());
+      const wrapped = known.get(client) ?? wrap(client);
+      known.set(client, wrapped);
+      return wrapped;
+    },
+  };
+}
+
+function wrap(client: pg.PoolClient): PostgresPoolClient {
+  // While it is taken the pool does not listen: a connection that breaks between two queries would end the process. The next
+  // query fails and tells.
+  client.on("error", () => undefined);
+  function query(sql: string, parameters: unknown[]): Promise<pg.QueryResult> {
+    return told(client.query(sql, parameters));
+  }
+  return {
+    query: query as unknown as PostgresPoolClient["query"],
+    release: (discard?: boolean) => client.release(discard),
+  };
+}
+
+async function told<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof pg.DatabaseError) throw error;
+    throw new Fault("STORE", "the hub's database does not answer", { cause: error });
+  }
+}
