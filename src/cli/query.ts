@@ -1,9 +1,9 @@
 import { Fault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
-import { statuses } from "../jobs/status.ts";
+import { isFinalStatus, statuses } from "../jobs/status.ts";
 import { type JobBackend, type JobFilter, type JobRow, jobSorts } from "./backend/types.ts";
 import type { CliContext } from "./context.ts";
-import { counted } from "./format/text.ts";
+import { counted, oneLine } from "./format/text.ts";
 import { hintNearest } from "./hints.ts";
 import type { Options } from "./options.ts";
 
@@ -134,6 +134,7 @@ export async function selection(
   what: { readonly verb: string; readonly active: boolean },
 ): Promise<readonly string[]> {
   if (!options.flag("all-matching")) {
+    if (words.length === 0 && asks(context) && !hasFilter(options)) return await pick(context, backend, what);
     if (words.length === 0) {
       throw new Fault("USAGE", "no job is named", { hint: "name ids or `last`, or use filters with --all-matching" });
     }
@@ -143,8 +144,7 @@ export async function selection(
   if (words.length > 0) throw new Fault("USAGE", "either ids or --all-matching, not both");
   const filter = await filterOf(context, options, backend, { active: what.active });
   const { rows, total } = await backend.list(filter);
-  const ended = new Set(["FINISHED", "FAILED", "CANCELLED"]);
-  const chosen = what.active ? rows : rows.filter((row) => ended.has(row.status));
+  const chosen = what.active ? rows : rows.filter((row) => isFinalStatus(row.status));
   if (chosen.length === 0) throw new Fault("NOT_FOUND", "no job matches");
   if (total > rows.length)
     context.note(`only the first ${rows.length} of ${total} are taken; repeat the command for the rest`);
@@ -152,9 +152,39 @@ export async function selection(
   return chosen.map((row) => row.id);
 }
 
+function asks(context: CliContext): boolean {
+  return context.stdin.isTTY === true && context.err.interactive;
+}
+
+const mostPicked = 100;
+
+/** A list on the terminal to choose from. @throws Fault NOT_FOUND, CANCELLED. */
+async function pick(
+  context: CliContext,
+  backend: JobBackend,
+  what: { readonly verb: string; readonly active: boolean },
+): Promise<readonly string[]> {
+  const { rows } = await backend.list({ ...everything, active: what.active, limit: mostPicked });
+  const chosen = what.active ? rows : rows.filter((row) => isFinalStatus(row.status));
+  if (chosen.length === 0) throw new Fault("NOT_FOUND", "there is no such job");
+  const prompts = await import("@clack/prompts");
+  const answer = await prompts.multiselect({
+    message: `${what.verb} which jobs? (space marks, enter goes on)`,
+    options: chosen.map((row) => ({
+      value: row.id,
+      label: oneLine(`${row.id}  ${row.status}  ${row.name || row.workflow}`),
+    })),
+    maxItems: 12,
+    required: true,
+    output: process.stderr,
+  });
+  if (prompts.isCancel(answer)) throw new Fault("CANCELLED", "nothing was done");
+  return answer;
+}
+
 /** @throws Fault CANCELLED at "no", USAGE where nobody can answer. */
 export async function confirm(context: CliContext, question: string): Promise<void> {
-  if (context.stdin.isTTY !== true || !context.err.interactive) {
+  if (!asks(context)) {
     throw new Fault("USAGE", `nobody can answer '${question}' here`, { hint: "add --yes" });
   }
   const prompts = await import("@clack/prompts");

@@ -1,5 +1,5 @@
 import { dirname, join, resolve } from "node:path";
-import { Fault } from "../../common/fault.ts";
+import { errnoOf, Fault } from "../../common/fault.ts";
 import { locate } from "../../common/locations.ts";
 import { createLogger } from "../../common/pino.ts";
 import type { RunningHub } from "../../hub/main.ts";
@@ -26,7 +26,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     import("../../hub/extensions.ts"),
   ]);
   const quiet = dev && context.err.interactive;
-  const hub = await startHub({
+  const starting = startHub({
     dev,
     ...(dev ? { dataDir: dataDirectory(context, options) } : {}),
     ...(file === undefined ? {} : await settings(context, file)),
@@ -39,6 +39,22 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   await ending;
   await hub.close();
   return 0;
+}
+
+/** The faults of listening in words; all others as they are. */
+function listenFault(error: unknown): unknown {
+  const code = errnoOf(error);
+  if (code === "EADDRINUSE") {
+    const hint = "another program listens there: choose another one with --port N, or any free one with --port 0";
+    return new Fault("ALREADY_RUNNING", "the port is in use", { hint, cause: error });
+  }
+  if (code === "EACCES" || code === "EADDRNOTAVAIL") {
+    return new Fault("CONFIG", `cannot listen at this address: ${code}`, {
+      hint: "see --host and --port",
+      cause: error,
+    });
+  }
+  return error;
 }
 
 function dataDirectory(context: CliContext, options: Options): string {

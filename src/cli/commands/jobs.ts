@@ -26,8 +26,10 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   else if (context.format === "name") context.print(rows.map((row) => `${row.id}\n`).join(""));
   else {
     const explicit = options.given("columns");
+    // `wide` is never cut, whatever the terminal.
+    const terminal = context.format === "wide" ? { ...context.out, interactive: false } : context.out;
     context.print(
-      await tableText(rows, chosen, context.out, {
+      await tableText(rows, chosen, terminal, {
         header: options.notRefused("header") && rows.length > 0,
         dropEmpty: !explicit,
         ellipsis: context.symbols.ellipsis,

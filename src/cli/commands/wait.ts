@@ -39,7 +39,7 @@ export async function waitQuietly(
 }
 
 /** 0 when all have finished; else 1, and a line for each that has not. */
-export function endCode(context: CliContext, rows: readonly JobRow[]): number {
+function endCode(context: CliContext, rows: readonly JobRow[]): number {
   const bad = rows.filter((row) => row.status !== "FINISHED");
   if (!isMachine(context.format)) {
     for (const row of bad)

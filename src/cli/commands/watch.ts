@@ -9,7 +9,7 @@ import { counted, oneLine } from "../format/text.ts";
 import { localTime } from "../format/time.ts";
 import { resolveIds } from "../query.ts";
 import type { CommandCall } from "../spec.ts";
-import { endCode, timeoutExit } from "./wait.ts";
+import { timeoutExit } from "./wait.ts";
 
 const screenMs = 500;
 const mostRows = 30;
@@ -39,7 +39,7 @@ export async function watchJobs(
   try {
     const rows = await backend.wait(ids, { timeoutMs, onChange: (row) => view.change(row) });
     view.close(rows);
-    return endCode(context, rows);
+    return rows.every((row) => row.status === "FINISHED") ? 0 : 1;
   } catch (error) {
     view.close([]);
     if (!isFault(error, "TIMEOUT")) throw error;
@@ -87,9 +87,12 @@ async function screenView(context: CliContext, ids: readonly string[]): Promise<
   const screen = createLogUpdate(process.stdout, { showCursor: true });
   const rows = new Map<string, JobRow>();
   let drawing: Promise<void> | undefined;
+  let closed = false;
   const draw = (): void => {
     drawing ??= screenText(context, ids, rows)
-      .then((text) => screen(text))
+      .then((text) => {
+        if (!closed) screen(text);
+      })
       .finally(() => {
         drawing = undefined;
       });
@@ -102,6 +105,7 @@ async function screenView(context: CliContext, ids: readonly string[]): Promise<
     },
     close(ends) {
       clearInterval(timer);
+      closed = true;
       screen.clear();
       screen.done();
       for (const row of ends) {

@@ -69,7 +69,8 @@ function serverText(context: CliContext, view: StatusView): string {
     ? context.out.style("green", "reachable")
     : context.out.style("red", `not reachable since ${relative(api.since, now)}`);
   const last = api.last_sync_at === null ? "never spoken to" : `last sync ${relative(api.last_sync_at, now)}`;
-  const next = api.next_sync_at === null ? "" : `, next ${relative(api.next_sync_at, now)}`;
+  const due = api.next_sync_at !== null && Date.parse(api.next_sync_at) > now ? api.next_sync_at : undefined;
+  const next = due === undefined ? "" : `, next ${relative(due, now)}`;
   const error = api.last_error === null || api.reachable ? "" : `\n${oneLine(api.last_error)}`;
   return `${oneLine(api.url)} (${oneLine(api.dialect)}), ${state}, ${last}${next}${error}`;
 }

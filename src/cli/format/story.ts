@@ -29,18 +29,19 @@ function headText(context: CliContext, story: JobStory): string {
   const { dot } = context.symbols;
   const title = `${context.out.style(statusStyle(row.status) ?? "bold", dot)} ${context.out.style("bold", oneLine(row.id))}`;
   const state = row.phase === "none" ? row.state : `${row.state}, ${row.phase}`;
+  const within = state === row.status ? "" : ` (${state})`;
   const facts: (readonly [string, string])[] = [
-    ["Status", `${status} (${state})${row.attempt > 1 ? `, attempt ${row.attempt}` : ""}`],
+    ["Status", `${status}${within}${row.attempt > 1 ? `, attempt ${row.attempt}` : ""}`],
     ["Now", isFinalStatus(row.status) ? "" : oneLine(infoOf(row, now))],
     ["Progress", story.progress === null ? "" : oneLine(story.progress)],
     ["Name", oneLine(row.name)],
     ["Workflow", oneLine(row.workflow)],
-    [storyPlace(story), oneLine(row.place)],
+    [isLocal(story) ? "Target" : "Site", oneLine(row.place)],
     ["Owner", oneLine(row.owner)],
     ["Tags", oneLine(tagsText(row.tags))],
     ["Parents", oneLine(row.parents.join(" "))],
     ["Retry of", oneLine(row.retryOf ?? "")],
-    ["Made", timeAndAge(row.createdAt, now, context.utc)],
+    [isLocal(story) ? "Claimed" : "Made", timeAndAge(row.createdAt, now, context.utc)],
     ["Ended", row.endedAt === null ? "" : timeAndAge(row.endedAt, now, context.utc)],
     ["Took", row.claimedAt === null ? "" : `${elapsed(row.claimedAt, row.endedAt, now)} since it was claimed`],
     ["Exit", row.end === null ? "" : endText(row.end)],
@@ -48,8 +49,9 @@ function headText(context: CliContext, story: JobStory): string {
   return `${title}\n${factsText(facts, context.out)}`;
 }
 
-function storyPlace(story: JobStory): string {
-  return "directory" in story.row.raw ? "Target" : "Site";
+/** Told by an agent: it knows directories. */
+function isLocal(story: JobStory): boolean {
+  return "directory" in story.row.raw;
 }
 
 /** `exit code 3, 12s`, `SIGKILL (out of memory)`. */

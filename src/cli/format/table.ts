@@ -1,5 +1,5 @@
 import type { Style, Terminal } from "../terminal.ts";
-import { cut, displayWidth, oneLine } from "./text.ts";
+import { cut, displayWidth, oneLine, wrap } from "./text.ts";
 
 export interface Column<Row> {
   readonly key: string;
@@ -10,6 +10,8 @@ export interface Column<Row> {
   readonly right?: boolean;
   /** May be cut on a terminal down to this many columns; absent: never. The last such column gives way first. */
   readonly shrinkTo?: number;
+  /** May be left out where the terminal is too narrow even so, the lowest number first; absent: never. */
+  readonly giveUp?: number;
 }
 
 export interface TableOptions {
@@ -32,6 +34,7 @@ export async function tableText<Row>(
     return used ? [{ column, index }] : [];
   });
   if (kept.length === 0) return "";
+  if (options.dropEmpty && terminal.interactive) giveUp(kept, cells, terminal.columns);
   cells = cells.map((line) => kept.map(({ index }) => line[index] ?? ""));
   const shown = kept.map(({ column }) => column);
   const header = options.header ? [shown.map((column) => column.title)] : [];
@@ -39,6 +42,27 @@ export async function tableText<Row>(
   const styled = cells.map((line, at) => styleLine(line, rows[at], shown, widths, terminal, options.ellipsis));
   const titles = header.map((line) => line.map((title, at) => terminal.style("bold", cut(title, widths[at] ?? 0, ""))));
   return await layout([...titles, ...styled], shown);
+}
+
+/** Removes columns from `kept` until the narrowest form of the table fits. */
+function giveUp<Row>(kept: Kept<Row>[], cells: readonly (readonly string[])[], columns: number): void {
+  const least = ({ column, index }: Kept<Row>): number => {
+    const width = Math.max(displayWidth(column.title), ...cells.map((line) => displayWidth(line[index] ?? "")));
+    return Math.min(width, column.shrinkTo ?? width) + gap;
+  };
+  for (;;) {
+    const excess = kept.reduce((sum, one) => sum + least(one), -gap) - columns;
+    const [weakest] = kept
+      .filter(({ column }) => column.giveUp !== undefined)
+      .toSorted((a, b) => (a.column.giveUp ?? 0) - (b.column.giveUp ?? 0));
+    if (excess <= 0 || !weakest) return;
+    kept.splice(kept.indexOf(weakest), 1);
+  }
+}
+
+interface Kept<Row> {
+  readonly column: Column<Row>;
+  readonly index: number;
 }
 
 function styleLine<Row>(
@@ -102,7 +126,9 @@ export function factsText(facts: readonly (readonly [string, string])[], termina
   return shown
     .map(([name, value]) => {
       const label = terminal.style("dim", `${name.padStart(width)}:`);
-      const rest = value.split("\n").join(`\n${indent}${" ".repeat(width + 2)}`);
+      const room = terminal.columns - width - 2 - indent.length;
+      const lines = terminal.interactive ? wrap(value, Math.max(20, room)) : value.split("\n");
+      const rest = lines.join(`\n${indent}${" ".repeat(width + 2)}`);
       return `${indent}${label} ${rest}\n`;
     })
     .join("");

@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from "node:util";
+
 /** Texts that come from jobs, servers and files, made harmless and fitted for a terminal. */
 
 const controls = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
@@ -24,11 +26,11 @@ const zeroWidth = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
 const wide =
   /^(?:\p{Emoji_Presentation}|\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}|[\u3000-\u303e\uff01-\uff60\uffe0-\uffe6])/u;
 
-/** Columns that a text without escape sequences takes. */
+/** Columns that a text takes; colours take none. */
 export function displayWidth(text: string): number {
   if (/^[\x20-\x7e]*$/.test(text)) return text.length;
   let width = 0;
-  for (const { segment } of segmenter.segment(text)) width += widthOf(segment);
+  for (const { segment } of segmenter.segment(stripVTControlCharacters(text))) width += widthOf(segment);
   return width;
 }
 
