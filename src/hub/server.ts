@@ -10,8 +10,10 @@ import { TokenKeys } from "./auth/keys.ts";
 import type { HubConfig } from "./config.ts";
 import type { HubContext } from "./context.ts";
 import { installHttp } from "./http.ts";
+import { problemSchema } from "../wire/user-api.ts";
 import { accountRoutes } from "./nmdc/accounts.ts";
 import { allowanceRoutes } from "./nmdc/allowances.ts";
+import { answers } from "./nmdc/answers.ts";
 import { jobRoutes } from "./nmdc/jobs.ts";
 import { objectRoutes } from "./nmdc/objects.ts";
 import { operationRoutes } from "./nmdc/operations.ts";
@@ -96,16 +98,25 @@ function withColons(url: string): string {
 const pagePolicy =
   "default-src 'self'; base-uri 'self'; img-src 'self' data:; object-src 'none'; script-src 'self'; style-src 'self'; frame-ancestors 'none'";
 
-/** zod schemas to JSON Schema; guarded routes say so; every operation has an id that stays. */
+/** zod schemas to JSON Schema; guarded routes say so; answers and errors are described; every operation has an id that stays. */
 const describeRoute: SwaggerTransform = (data) => {
-  const described = jsonSchemaTransform(data as Parameters<typeof jsonSchemaTransform>[0]);
-  const method = [data.route.method].flat()[0]?.toLowerCase() ?? "get";
+  const method = [data.route.method].flat()[0]?.toUpperCase() ?? "GET";
+  // `::` is a colon, `:name` a parameter, with a pattern or not.
+  const path = data.url.replaceAll(/:([A-Za-z_]\w*)(?:\([^)]*\))?(?=:|\/|$)/g, "{$1}").replaceAll("::", ":");
+  const known = answers[`${method} ${path}`];
+  const response = {
+    ...(known ? { [known.status]: known.schema } : {}),
+    "4xx": problemSchema,
+    ...(data.schema?.response as object | undefined),
+  };
+  const schema = { ...data.schema, response };
+  const described = jsonSchemaTransform({ ...data, schema } as unknown as Parameters<typeof jsonSchemaTransform>[0]);
   // A verb after a colon stands apart, so that `/jobs/{id}:release` and `/jobs/{id}/release` would differ.
-  const words = described.url
+  const words = path
     .replaceAll(":", "/_")
     .replaceAll("*", "rest")
     .split(/[^A-Za-z0-9_]+/);
-  const operationId = [method, ...words.filter((word) => word !== "")].join("_");
+  const operationId = [method.toLowerCase(), ...words.filter((word) => word !== "")].join("_");
   const security = data.route.preValidation === undefined ? {} : { security: [{ bearer: [] }] };
   return { url: described.url, schema: { operationId, ...security, ...(described.schema as object) } as FastifySchema };
 };

@@ -13,7 +13,15 @@ import { isUniqueViolation } from "../store/errors.ts";
 import type { UserRow } from "../store/tables.ts";
 import { paramOf } from "./jobs.ts";
 import { listPage } from "./lists.ts";
-import { clientSecretPatch, listQuery, objectPutInput, accessMethod, siteInput, userInput } from "./models.ts";
+import {
+  clientSecretPatch,
+  listQuery,
+  objectPutInput,
+  accessMethod,
+  siteInput,
+  tokenForm,
+  userInput,
+} from "./models.ts";
 import { foreignToken } from "./operations.ts";
 import { callerOf, guards, siteOf } from "./route.ts";
 
@@ -26,7 +34,15 @@ export function accountRoutes(base: FastifyInstance, ctx: HubContext): void {
 function tokenRoute(app: FastifyInstance, ctx: HubContext): void {
   app.post(
     "/token",
-    { config: { body: "form" }, schema: { tags: ["accounts"], summary: "Get an access token" } },
+    {
+      config: { body: "form" },
+      schema: {
+        tags: ["accounts"],
+        summary: "Get an access token",
+        consumes: ["application/x-www-form-urlencoded"],
+        body: tokenForm,
+      },
+    },
     async (request) => {
       const subject = await grantedSubject(ctx, request);
       const seconds = Math.floor(ctx.keys.lifetimeMs / 1000);

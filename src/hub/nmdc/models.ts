@@ -36,6 +36,16 @@ export const operationPatch = z.object({
   metadata: py.dict().optional(),
 });
 
+/** Which of them are needed depends on the grant; the route says so in the contract's words. */
+export const tokenForm = z.object({
+  grant_type: text.optional().describe("password or client_credentials"),
+  username: text.optional(),
+  password: text.optional(),
+  client_id: text.optional(),
+  client_secret: text.optional(),
+  scope: text.optional(),
+});
+
 export const siteInput = z.object({ id: text, capability_ids: texts.optional() });
 
 export const userInput = z.object({

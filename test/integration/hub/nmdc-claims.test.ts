@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createJobs } from "../../../src/hub/jobs/lifecycle.ts";
+import { changeJob, createJobs, lockJob } from "../../../src/hub/jobs/lifecycle.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { ask, newJob, newSite, type SiteLogin } from "./client.ts";
 import { hubOn, type TestHub } from "./hubs.ts";
@@ -217,6 +217,18 @@ function claims(kind: "sqlite" | "postgres"): void {
       "READY claimed",
       "JOB_FINISHED none",
     ]);
+  });
+
+  test("a job that ended without a claim is not brought back by a release", async () => {
+    const job = await newJob(hub, a);
+    await hub.ctx.store.transaction(async (tx) => {
+      const row = await lockJob(tx, kind, job);
+      if (row) await changeJob(hub.ctx, tx, row, { state: "CANCELLED", actor: "user:x" });
+    });
+    await release(a, job);
+    expect(await rowOf(job)).toMatchObject({ state: "CANCELLED", status: "CANCELLED" });
+    const shown = await ask(hub, "GET", "/jobs", { query: { filter: { id: job } } });
+    expect(shown.json.resources).toEqual([]);
   });
 
   test("jobs of an exclusive workflow are in no list, and cannot be claimed here", async () => {
