@@ -134,7 +134,7 @@ export async function selection(
   what: { readonly verb: string; readonly active: boolean },
 ): Promise<readonly string[]> {
   if (!options.flag("all-matching")) {
-    if (words.length === 0 && asks(context) && !hasFilter(options)) return await pick(context, backend, what);
+    if (words.length === 0 && asks(context) && !hasFilter(options)) return await pick(backend, what);
     if (words.length === 0) {
       throw new Fault("USAGE", "no job is named", { hint: "name ids or `last`, or use filters with --all-matching" });
     }
@@ -160,7 +160,6 @@ const mostPicked = 100;
 
 /** A list on the terminal to choose from. @throws Fault NOT_FOUND, CANCELLED. */
 async function pick(
-  context: CliContext,
   backend: JobBackend,
   what: { readonly verb: string; readonly active: boolean },
 ): Promise<readonly string[]> {

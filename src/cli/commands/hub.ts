@@ -35,6 +35,9 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     log: createLogger({ level: quiet ? "warn" : "info", fd: 2 }),
     extensions: options.flag("plain") ? plainExtensions : standardExtensions,
   });
+  const hub = await starting.catch((error: unknown) => {
+    throw listenFault(error);
+  });
   tell(context, hub);
   await ending;
   await hub.close();

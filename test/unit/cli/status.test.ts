@@ -146,7 +146,7 @@ describe("the story of a job", () => {
       "Kind: EXIT_CODE, of the job",
       "Hint: see its log",
       "oom, exit code 137, SIGKILL, after 5m, 4.3 s of CPU, peak 3 GiB",
-      "reads   reads.fq  2 KiB  abababababab",
+      "reads  reads.fq  2 KiB  abababababab",
       "config.list: [1]",
       "parameters.sample: S1",
     ]) {
