@@ -29,7 +29,7 @@ export interface Look {
 export async function lookAt(name: AttemptName, nowMs: number): Promise<Look> {
   const brief = await stillRunning(name);
   if (brief) return { status: brief, witnessed: true, name };
-  const evidence = await readEvidence(name.directory);
+  const evidence = await readEvidence(name.directory, name.token);
   const { recorder, job } = identitiesOf(name, evidence);
   const status = await statusFrom(name, evidence, nowMs);
   const witnessed = recorder !== undefined && verdictOf(recorder) === "same";
@@ -55,7 +55,7 @@ async function statusFrom(name: AttemptName, evidence: Evidence, nowMs: number):
   if (recorder === "uncertain") return { state: "unknown", why: "unreachable", raw: elsewhere(known.recorder) };
   if (recorder === "same") return known.job ? running(known.job) : { state: "unknown", why: "starting" };
   // Between the look at rc and the look at its writer it may have written it.
-  const again = await readEvidence(name.directory);
+  const again = await readEvidence(name.directory, name.token);
   if (isRecord(again.rc)) return endedStatus(name, again, again.rc);
   if (recorder === "rebooted") {
     const end = lost("node", "the machine was restarted while the attempt ran", known.recorder);
@@ -140,6 +140,7 @@ function unidentified(name: AttemptName, evidence: Evidence, nowMs: number): Att
   if (evidence.recorder === "damaged") return { state: "unknown", why: "unrecognised", raw: "recorder: damaged" };
   if (evidence.directory === "present") {
     if (evidence.guardAtMs === undefined) return { state: "absent" };
+    if (evidence.stop) return { state: "absent" }; // the guard was taken by an order to stop
     if (nowMs - evidence.guardAtMs < startGraceMs) return { state: "unknown", why: "starting" };
   }
   const { pids, tier } = remainingOf(name, evidence);

@@ -40,9 +40,9 @@ export class Attempts {
     this.#options = options;
   }
 
-  /** Tokens of the recorders that we started and that live. */
+  /** Tokens of the recorders that we start, or started and that live. */
   get live(): readonly string[] {
-    return [...this.#live.keys()];
+    return [...new Set([...this.#live.keys(), ...this.#starting.keys()])];
   }
 
   get busy(): boolean {
@@ -52,12 +52,9 @@ export class Attempts {
   /** Starts an attempt, or joins the start that is under way; a token that was started before is not started again. */
   async start(request: StartRequest): Promise<StartAnswer> {
     const { token, directory } = request;
-    if (this.#live.has(token)) return { state: "existing" };
     const underWay = this.#starting.get(token);
-    if (underWay) {
-      await underWay;
-      return { state: "existing" };
-    }
+    if (underWay) return underWay;
+    if (this.#live.has(token)) return { state: "existing" };
     if (["started", "recorder", "job", "rc"].some((name) => existsSync(join(directory, name)))) {
       return { state: "existing" };
     }

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cgroupPids } from "./attempt-status.ts";
 
@@ -9,23 +9,39 @@ export interface CgroupBase {
   readonly directory: string;
 }
 
+const youngMs = 60_000;
+
 /**
  * A place for our groups, when a trial shows that a process can be put there and killed there. Undefined when not: no version 2 tree, not
  * ours to write, or a kernel before 5.14. The name depends on user and state directory only, so that a later runner finds it.
  */
 export async function probeCgroups(stateDirectory: string): Promise<CgroupBase | undefined> {
-  const own = ownGroup();
-  if (own === undefined) return undefined;
-  const key = createHash("sha256").update(`${process.getuid?.()} ${stateDirectory}`).digest("hex").slice(0, 12);
-  const directory = join(own, `siteagent-${key}`);
+  const directory = cgroupBase(stateDirectory);
+  if (directory === undefined) return undefined;
   try {
     mkdirSync(directory, { recursive: true });
+    sweep(directory);
     if (await trial(join(directory, `probe-${process.pid}`))) return { directory };
   } catch {
     // not ours to write
   }
   removeCgroup(directory);
   return undefined;
+}
+
+/** Where the groups of this user and state directory lie; undefined when there is no version 2 tree. */
+export function cgroupBase(stateDirectory: string): string | undefined {
+  const own = ownGroup();
+  const key = createHash("sha256").update(`${process.getuid?.()} ${stateDirectory}`).digest("hex").slice(0, 12);
+  return own === undefined ? undefined : join(own, `siteagent-${key}`);
+}
+
+/** Empty groups of attempts whose recorder was killed; a young one may be about to be entered. */
+function sweep(base: string): void {
+  for (const entry of readdirSync(base, { withFileTypes: true })) {
+    const path = join(base, entry.name);
+    if (entry.isDirectory() && Date.now() - statSync(path).mtimeMs > youngMs) removeCgroup(path);
+  }
 }
 
 /** Makes an attempt's own group. */

@@ -36,12 +36,12 @@ export interface Evidence {
   readonly gone: boolean;
   readonly timeout: boolean;
   readonly stop: boolean;
-  /** The attempt's own control group. */
+  /** The attempt's own control group; undefined also when the file names a group that cannot be ours. */
   readonly cgroup: string | undefined;
 }
 
-/** Reads an attempt's directory. Throws only what is no answer (an unreadable or hanging file system). */
-export async function readEvidence(directory: string): Promise<Evidence> {
+/** Reads an attempt's directory; without the token its control group is not looked for. Throws only what is no answer (an unreadable or hanging file system). */
+export async function readEvidence(directory: string, token?: string): Promise<Evidence> {
   const rc = await readText(directory, "rc");
   const [guardAtMs, recorder, job, gone, timeout, stop, cgroup] = await Promise.all([
     modifiedMs(join(directory, "started")),
@@ -63,8 +63,15 @@ export async function readEvidence(directory: string): Promise<Evidence> {
     gone: gone !== undefined,
     timeout: timeout !== undefined,
     stop: stop !== undefined,
-    cgroup: cgroup?.trim() || undefined,
+    cgroup: cgroup !== undefined && token !== undefined ? ownCgroup(cgroup.trim(), token) : undefined,
   };
+}
+
+/** The attempt could have written anything there; only a group that bears its own token is ever asked or killed. */
+function ownCgroup(path: string, token: string): string | undefined {
+  const parts = path.split("/");
+  const ours = parts.at(-1) === token && /^siteagent-[0-9a-f]{12}$/.test(parts.at(-2) ?? "");
+  return ours && path.startsWith("/") && !parts.includes("..") ? path : undefined;
 }
 
 /** `CODE` on the first line for people; `1 KIND VALUE WALLMS MARKER ALONE RSS CPU [message]` on the second. Undefined when damaged. */

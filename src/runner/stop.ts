@@ -6,7 +6,7 @@ import { failpoint } from "../common/failpoint.ts";
 import type { Logger } from "../common/logger.ts";
 import { type AttemptName, identitiesOf, remainingOf } from "./attempt-status.ts";
 import { killCgroup, removeCgroup } from "./cgroups.ts";
-import { type Evidence, readEvidence } from "./evidence.ts";
+import { type Evidence, readEvidence, startGraceMs } from "./evidence.ts";
 import { type ProcessIdentity, verdictOf } from "./identity.ts";
 import { type ProcessStat, readStat } from "./processes.ts";
 import type { StopAnswer } from "./protocol.ts";
@@ -45,10 +45,10 @@ export class Stopper {
   /** `gone` when nothing of the attempt is left and nothing can start any more; else begins and says `stopping`. */
   async stop(name: AttemptName, order: StopOrder): Promise<StopAnswer> {
     if (this.#tasks.has(name.token)) return { state: "stopping" };
-    const evidence = await readEvidence(name.directory);
+    const evidence = await readEvidence(name.directory, name.token);
     const known = identitiesOf(name, evidence);
     if (known.recorder === undefined && evidence.recorder === undefined && evidence.rc === undefined) {
-      return neverStarted(name, evidence);
+      return neverStarted(name, evidence, order, this.#clock.now());
     }
     const unseen = known.recorder !== undefined && verdictOf(known.recorder) === "uncertain";
     if (unseen) return { state: "unknown", why: "its processes cannot be seen from here" };
@@ -69,7 +69,7 @@ export class Stopper {
   }
 
   async #carryOut(name: AttemptName, order: StopOrder): Promise<void> {
-    const evidence = await readEvidence(name.directory);
+    const evidence = await readEvidence(name.directory, name.token);
     await failpoint("runner.before-stop");
     await mark(name.directory, order);
     const recorder = identitiesOf(name, evidence).recorder;
@@ -126,17 +126,23 @@ function freeze(alive: () => readonly ProcessStat[]): void {
 }
 
 /** Nothing has run: makes sure by taking the start guard ourselves. */
-async function neverStarted(name: AttemptName, evidence: Evidence): Promise<StopAnswer> {
-  if (evidence.directory === "missing") {
-    const { pids } = remainingOf(name, evidence);
-    if (pids.length > 0) return { state: "remaining", pids: [...pids] };
-    return { state: "gone", tier: "group" };
-  }
+async function neverStarted(
+  name: AttemptName,
+  evidence: Evidence,
+  order: StopOrder,
+  nowMs: number,
+): Promise<StopAnswer> {
+  const { pids } = remainingOf(name, evidence);
+  if (pids.length > 0) return { state: "remaining", pids: [...pids] };
+  if (evidence.directory === "missing") return { state: "gone", tier: "group" };
   try {
     await mkdir(join(name.directory, "started"));
+    await mark(name.directory, order);
     return { state: "gone", tier: "never-started" };
   } catch (error) {
     if (errnoOf(error) !== "EEXIST") throw error;
+    const interrupted = nowMs - (evidence.guardAtMs ?? nowMs) >= startGraceMs;
+    if (evidence.stop || interrupted) return { state: "gone", tier: "never-started" };
     return { state: "unknown", why: "it is just starting" };
   }
 }

@@ -2,7 +2,6 @@ import { watch } from "node:fs";
 import { access, constants } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { z } from "zod";
 import type { Handle, Probe } from "../../common/adapter.ts";
 import { systemClock } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
@@ -10,8 +9,7 @@ import { Fault } from "../../common/fault.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import type { Token } from "../../common/token.ts";
 import { type AttemptName, type Look, lookAt } from "../../runner/attempt-status.ts";
-import { readEvidence } from "../../runner/evidence.ts";
-import { identitySchema, type StartAnswer, type StartRequest } from "../../runner/protocol.ts";
+import type { StartAnswer } from "../../runner/protocol.ts";
 import { longestSocketPath } from "../../runner/pty-command.ts";
 import type {
   AttemptPlan,
@@ -23,6 +21,7 @@ import type {
   StopResult,
 } from "../types.ts";
 import { refuse, refusalOf } from "./check-plan.ts";
+import { makeHandle, nameOf, requestOf } from "./handles.ts";
 import { RunnerClient } from "./runner-client.ts";
 import { type RunnerStart, startRunner } from "./start-runner.ts";
 
@@ -47,7 +46,6 @@ export interface LocalLauncherOptions {
   readonly versions?: { readonly client?: readonly number[]; readonly runner?: readonly number[] };
 }
 
-const handleDataSchema = z.object({ recorder: identitySchema.optional(), job: identitySchema.optional() });
 /** How long a runner's silence about a living attempt is believed before its evidence is read again. */
 const vouchedMs = 15_000;
 
@@ -152,15 +150,12 @@ class LocalLauncher implements Launcher {
     }
   }
 
-  async find(refs: readonly AttemptRef[], _context: CallContext): Promise<readonly (Handle | undefined)[]> {
+  async find(refs: readonly AttemptRef[], context: CallContext): Promise<readonly (Handle | undefined)[]> {
     return Promise.all(
       refs.map(async (ref) => {
-        const evidence = await readEvidence(ref.directory, ref.token);
-        const nothing = evidence.guardAtMs === undefined && !evidence.recorder && !evidence.job && !evidence.rc;
-        if (nothing && evidence.directory === "present" && ref.handle === undefined) return undefined;
-        const recorder = typeof evidence.recorder === "object" ? evidence.recorder : undefined;
-        const job = typeof evidence.job === "object" ? evidence.job : undefined;
-        return recorder || !ref.handle ? makeHandle({ recorder, job }) : ref.handle;
+        const { status, name } = await this.#look(nameOf(ref), context);
+        if (status.state === "absent") return undefined;
+        return name.recorder || !ref.handle ? makeHandle({ recorder: name.recorder, job: name.job }) : ref.handle;
       }),
     );
   }
@@ -201,7 +196,7 @@ class LocalLauncher implements Launcher {
     if (known && this.#believed(ref.token, known, now)) return known.status;
     let look: Look;
     try {
-      look = await lookAt({ ...known?.name, ...nameOf(ref) }, context.clock.now());
+      look = await this.#look({ ...known?.name, ...nameOf(ref) }, context);
     } catch (error) {
       return { state: "unknown", why: "unreachable", raw: error instanceof Error ? error.message : String(error) };
     }
@@ -209,6 +204,16 @@ class LocalLauncher implements Launcher {
     if (look.status.state === "running" && !this.#vouched.has(ref.token)) this.#watchDirectory(ref, now);
     else this.#unwatch(ref.token);
     return look.status;
+  }
+
+  /** "Absent" is said only when the runner is not just starting it: between its spawn and its guard there is nothing to see. */
+  async #look(name: AttemptName, context: CallContext): Promise<Look> {
+    const look = await lookAt(name, context.clock.now());
+    if (look.status.state !== "absent") return look;
+    const starting = (await this.#client.live()).includes(name.token);
+    const again = await lookAt(name, context.clock.now());
+    if (again.status.state !== "absent" || !starting) return again;
+    return { ...again, status: { state: "unknown", why: "starting" } };
   }
 
   #remember(token: string, known: Known): void {
@@ -285,31 +290,6 @@ async function startedBefore(plan: AttemptPlan, context: CallContext): Promise<L
   }
   if (status.state === "unknown") return { state: "unknown", why: `it was launched before: ${status.why}` };
   return { state: "accepted", handle: makeHandle({ recorder: name.recorder, job: name.job }) };
-}
-
-function requestOf(plan: AttemptPlan): StartRequest {
-  return {
-    token: plan.token,
-    directory: plan.directory,
-    workDirectory: plan.workDirectory,
-    argv: [...plan.argv],
-    environment: { ...plan.environment },
-    runtime: plan.runtime,
-    umask: plan.umask,
-    ...(plan.limitMs === undefined ? {} : { limitMs: plan.limitMs }),
-    graceMs: plan.graceMs,
-    maxOutputBytes: plan.maxOutputBytes,
-  };
-}
-
-function makeHandle(data: z.output<typeof handleDataSchema>): Handle {
-  // The round trip drops what is undefined: a handle is plain JSON.
-  return { adapter: "local", version: 1, data: JSON.parse(JSON.stringify(handleDataSchema.parse(data))) };
-}
-
-function nameOf(ref: AttemptRef): AttemptName {
-  const data = handleDataSchema.safeParse(ref.handle?.data ?? {});
-  return { token: ref.token, directory: ref.directory, ...(data.success ? data.data : {}) };
 }
 
 async function executable(path: string): Promise<boolean> {

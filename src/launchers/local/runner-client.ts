@@ -111,6 +111,16 @@ export class RunnerClient {
     );
   }
 
+  /** Tokens that the runner starts or has running; none when there is no runner. */
+  async live(): Promise<readonly string[]> {
+    try {
+      await this.#connect(false);
+    } catch {
+      return [];
+    }
+    return z.array(z.string()).parse(await this.#call("live", {}));
+  }
+
   close(): void {
     this.#closed = true;
     this.#socket?.destroy();

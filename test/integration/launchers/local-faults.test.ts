@@ -324,3 +324,51 @@ describe("identity", () => {
     await rm(plan.directory, { recursive: true });
   });
 });
+
+describe("evidence that a job could have forged", () => {
+  test("a control group that does not bear the attempt's token is never killed", async () => {
+    await using harness = await localHarness();
+    const bystander = await makePlan(harness.root, "sleep 60");
+    const other = await launchOne(harness.launcher, bystander);
+    const plan = await makePlan(harness.root, "exit 0");
+    await launchOne(harness.launcher, plan);
+    await untilState(harness.launcher, plan, "ended");
+    const group = await readFile(join(bystander.directory, "cgroup"), "utf8").catch(() => "/sys/fs/cgroup\n");
+    await writeFile(join(plan.directory, "cgroup"), group);
+    await rm(join(plan.directory, "rc"));
+    await stopped(harness.reopen(), plan);
+    expect((await statusNow(harness.launcher, other)).state).toBe("running");
+    await stopped(harness.launcher, other);
+  });
+
+  test("a second launch after an interrupted start says that nothing ran", async () => {
+    await using harness = await localHarness();
+    const plan = await makePlan(harness.root, "exit 0");
+    await mkdir(join(plan.directory, "started"));
+    expect(await harness.launcher.launch([plan], context)).toMatchObject([{ state: "unknown" }]);
+    const late = { ...context, clock: { ...context.clock, now: () => Date.now() + 31_000 } };
+    expect(await harness.launcher.launch([plan], late)).toMatchObject([
+      { state: "refused", end: { cause: "infrastructure" } },
+    ]);
+  });
+
+  test("an attempt stopped before its start stays so, at once and for good", async () => {
+    await using harness = await localHarness();
+    const plan = await makePlan(harness.root, "exit 0");
+    const order = { graceMs: 0, reason: "test" };
+    for (let again = 0; again < 2; again++) {
+      expect(await harness.launcher.stop([plan], order, context)).toEqual([{ state: "gone", tier: "never-started" }]);
+      expect(await statusNow(harness.launcher, plan)).toEqual({ state: "absent" });
+    }
+    expect(await harness.launcher.launch([plan], context)).toMatchObject([{ state: "refused" }]);
+  });
+
+  test("a job that stops its own recorder is ended all the same", async () => {
+    await using harness = await localHarness();
+    const plan = await makePlan(harness.root, "kill -STOP $PPID; echo stopped; sleep 60");
+    const ref = await launchOne(harness.launcher, plan);
+    await waitFor(async () => (await readOut(plan)).includes("stopped"), { what: "the stop of the recorder" });
+    await stopped(harness.launcher, ref);
+    expect(await statusNow(harness.launcher, ref)).toMatchObject({ state: "ended", end: { cause: "cancelled" } });
+  });
+});

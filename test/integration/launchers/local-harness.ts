@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLocalLauncher, type LocalLauncherOptions } from "../../../src/launchers/local/index.ts";
+import { cgroupBase, removeCgroup } from "../../../src/runner/cgroups.ts";
 import type { Launcher } from "../../../src/launchers/types.ts";
 import type { LauncherHarness } from "../../conformance/launcher.ts";
 import { isAlive, readProcess } from "../../helpers/processes.ts";
@@ -46,9 +47,20 @@ export async function localHarness(options: Partial<LocalLauncherOptions> = {}):
     async [Symbol.asyncDispose]() {
       for (const each of opened) await each[Symbol.asyncDispose]();
       await end("SIGTERM");
+      removeGroups(stateDirectory);
       await directory[Symbol.asyncDispose]();
     },
   };
+}
+
+/** What a killed runner leaves in the control group tree; the next one would sweep it. */
+function removeGroups(stateDirectory: string): void {
+  const base = cgroupBase(stateDirectory);
+  if (base === undefined || !existsSync(base)) return;
+  for (const entry of readdirSync(base, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeCgroup(join(base, entry.name));
+  }
+  removeCgroup(base);
 }
 
 /** The runners of a state directory that live. */
