@@ -11,7 +11,6 @@ import type { HubConfig } from "./config.ts";
 import type { HubContext } from "./context.ts";
 import { installHttp } from "./http.ts";
 import { problemSchema } from "../wire/user-api.ts";
-import { accountRoutes } from "./nmdc/accounts.ts";
 import { allowanceRoutes } from "./nmdc/allowances.ts";
 import { answers } from "./nmdc/answers.ts";
 import { jobRoutes } from "./nmdc/jobs.ts";
@@ -20,7 +19,10 @@ import { operationRoutes } from "./nmdc/operations.ts";
 import { pidRoutes } from "./nmdc/pids.ts";
 import { registryRoutes } from "./nmdc/registries.ts";
 import { installGuards } from "./nmdc/route.ts";
+import { siteRoutes } from "./nmdc/sites.ts";
 import { refusalRoutes, systemRoutes } from "./nmdc/system.ts";
+import { tokenRoute } from "./nmdc/token.ts";
+import { userRoutes } from "./nmdc/users.ts";
 import { HttpProblem } from "./problem.ts";
 import type { Store } from "./store/types.ts";
 
@@ -74,7 +76,9 @@ export async function buildHub(deps: HubDeps): Promise<FastifyInstance> {
   if (config.limits.requests_per_minute > 0) await installRateLimit(app, config.limits.requests_per_minute);
   app.after(() => {
     systemRoutes(app, ctx, deps.version);
-    accountRoutes(app, ctx);
+    tokenRoute(app, ctx);
+    userRoutes(app, ctx);
+    siteRoutes(app, ctx);
     allowanceRoutes(app, ctx);
     jobRoutes(app, ctx);
     operationRoutes(app, ctx);

@@ -2,7 +2,8 @@
 import { type RawBuilder, sql } from "kysely";
 import type { StoreKind } from "../store/types.ts";
 import { canonical } from "./canonical.ts";
-import { parseQuery, type Test } from "./query.ts";
+import { parseQuery } from "./query.ts";
+import type { Test } from "./tree.ts";
 import type { Sql } from "./sql-values.ts";
 
 export interface FastTools {

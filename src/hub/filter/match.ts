@@ -1,7 +1,8 @@
 /** Evaluates a query on a stored document, for what a database cannot decide (regular expressions on PostgreSQL). */
 import { isJsonObject, type JsonObject, type JsonValue } from "../../common/json.ts";
 import { canonical } from "./canonical.ts";
-import { isDate, isIndex, type Query, type Test, type ValueType } from "./query.ts";
+import { isIndex, type Query, type Test, type ValueType } from "./tree.ts";
+import { isDate } from "./values.ts";
 import { regexTest } from "./regex.ts";
 
 export function matches(query: Query, document: JsonObject): boolean {

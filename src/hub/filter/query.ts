@@ -5,35 +5,9 @@
 import { Fault } from "../../common/fault.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../common/json.ts";
 import { complaintText } from "./python-json.ts";
-import { packRegex } from "./regex.ts";
-
-/** A test of one value that a path leads to. Values are as stored: dates are `{"$date": ms}`. */
-export type Test =
-  | { readonly op: "eq"; readonly value: JsonValue }
-  | { readonly op: "gt" | "gte" | "lt" | "lte"; readonly value: number | string | boolean | StoredDateValue }
-  | { readonly op: "regex"; readonly pattern: string }
-  | { readonly op: "type"; readonly types: readonly ValueType[] }
-  | { readonly op: "exists" }
-  | { readonly op: "size"; readonly size: number }
-  | { readonly op: "mod"; readonly divisor: number; readonly remainder: number }
-  /** An array with an element that is an object and matches. */
-  | { readonly op: "elements"; readonly query: Query }
-  /** An array with an element that passes all these tests. */
-  | { readonly op: "element"; readonly tests: readonly { readonly not: boolean; readonly anyOf: readonly Test[] }[] }
-  | { readonly op: "never" };
-
-export interface StoredDateValue extends JsonObject {
-  readonly $date: number;
-}
-
-export const valueTypes = ["string", "number", "bool", "null", "object", "array", "date"] as const;
-export type ValueType = (typeof valueTypes)[number];
-
-export type Query =
-  | { readonly op: "and" | "or"; readonly of: readonly Query[] }
-  | { readonly op: "not"; readonly of: Query }
-  /** Some value at the path passes some of the tests. */
-  | { readonly op: "some"; readonly path: readonly string[]; readonly tests: readonly Test[] };
+import { alternatives, comparison, equals, isRegex, modulo, regex, typeTest } from "./tests.ts";
+import { isIndex, type Query, type Test } from "./tree.ts";
+import { entriesOf, isExtended, refused } from "./values.ts";
 
 /** Everything matches. */
 export const matchAll: Query = { op: "and", of: [] };
@@ -219,20 +193,12 @@ class Parser {
   }
 }
 
-function refused(message: string): Fault {
-  return new Fault("BAD_FILTER", message);
-}
-
 function not(of: Query): Query {
   return { op: "not", of };
 }
 
 function some(path: readonly string[], tests: readonly Test[]): Query {
   return { op: "some", path, tests };
-}
-
-function entriesOf(object: JsonObject): [string, JsonValue][] {
-  return Object.entries(object).map(([key, value]) => [key, value ?? null]);
 }
 
 /** Quotation marks, backslashes and control characters mean something in SQLite's paths; no field that we know has them. */
@@ -251,11 +217,6 @@ function hasOddCharacters(part: string): boolean {
   return /["\\]/.test(part) || Array.from(part).some((letter) => letter < " ") || !part.isWellFormed();
 }
 
-/** True for a part of a path that may be a position in an array. */
-export function isIndex(part: string): boolean {
-  return /^(?:0|[1-9]\d{0,8})$/.test(part);
-}
-
 /** True for `{"$gt": …}`; false for plain values, also for extended JSON such as `{"$date": …}` and for a regex object. */
 function isOperators(value: JsonValue): value is JsonObject {
   if (!isJsonObject(value) || isExtended(value)) return false;
@@ -264,134 +225,4 @@ function isOperators(value: JsonValue): value is JsonObject {
   if (operators > 0 && operators < keys.length)
     throw refused("operators and plain fields cannot be mixed in one object");
   return operators > 0;
-}
-
-const extendedKeys = ["$date", "$numberLong", "$numberInt", "$numberDouble", "$regularExpression"];
-
-function isExtended(value: JsonObject): boolean {
-  const keys = Object.keys(value);
-  return keys.length === 1 && extendedKeys.includes(keys[0] ?? "");
-}
-
-function isRegex(value: JsonValue): value is JsonObject {
-  if (!isJsonObject(value)) return false;
-  const keys = Object.keys(value);
-  if (keys.length === 1 && keys[0] === "$regularExpression") return true;
-  return typeof value["$regex"] === "string" && keys.every((key) => key === "$regex" || key === "$options");
-}
-
-function equals(value: JsonValue): Test {
-  if (isRegex(value)) {
-    const inner = value["$regularExpression"];
-    if (isJsonObject(inner)) return regex(inner["pattern"] ?? null, inner["options"]);
-    return regex(value["$regex"] ?? null, value["$options"]);
-  }
-  return { op: "eq", value: plain(value) };
-}
-
-function alternatives(key: string, value: JsonValue): Test[] {
-  if (!Array.isArray(value)) throw refused(`'${key}' must be a list`);
-  return value.length === 0 ? [{ op: "never" }] : value.map((item: JsonValue) => equals(item));
-}
-
-function comparison(op: "gt" | "gte" | "lt" | "lte", value: JsonValue): Test {
-  const bound = plain(value);
-  if (bound === null) return op === "gte" || op === "lte" ? { op: "eq", value: null } : { op: "never" };
-  if (typeof bound === "string" || typeof bound === "number" || typeof bound === "boolean") return { op, value: bound };
-  if (isDate(bound)) return { op, value: bound };
-  throw refused(`'$${op}' compares text, numbers, booleans and dates only`);
-}
-
-function regex(source: JsonValue, options: JsonValue | undefined): Test {
-  if (typeof source !== "string") throw refused("'$regex' must be text");
-  if (options !== undefined && typeof options !== "string") throw refused("'$options' must be text");
-  if (!source.isWellFormed() || source.includes("\u0000"))
-    throw refused("'$regex' has characters that cannot be stored");
-  return { op: "regex", pattern: packRegex(source, options ?? "") };
-}
-
-const typeNumbers: Readonly<Record<number, ValueType>> = {
-  1: "number",
-  2: "string",
-  3: "object",
-  4: "array",
-  8: "bool",
-  9: "date",
-  10: "null",
-  16: "number",
-  18: "number",
-};
-const typeNames: Readonly<Record<string, ValueType>> = {
-  double: "number",
-  int: "number",
-  long: "number",
-  decimal: "number",
-};
-
-function typeTest(value: JsonValue): Test {
-  const wanted = Array.isArray(value) ? (value as readonly JsonValue[]) : [value];
-  if (wanted.length === 0) throw refused("'$type' must not be an empty list");
-  const types = wanted.map((one) => {
-    if (typeof one === "number" && typeNumbers[one]) return typeNumbers[one];
-    const name = typeof one === "string" ? (typeNames[one] ?? valueTypes.find((known) => known === one)) : undefined;
-    if (name === undefined) throw refused(`'$type' does not know '${JSON.stringify(one)}'`);
-    return name;
-  });
-  return { op: "type", types };
-}
-
-function modulo(value: JsonValue): Test {
-  if (
-    !Array.isArray(value) ||
-    value.length !== 2 ||
-    !value.every((one) => typeof one === "number" && Number.isSafeInteger(one))
-  ) {
-    throw refused("'$mod' needs a list of two whole numbers");
-  }
-  const [divisor = 0, remainder = 0] = value as number[];
-  if (divisor === 0) throw refused("'$mod' cannot divide by 0");
-  return { op: "mod", divisor, remainder };
-}
-
-export function isDate(value: JsonValue | undefined): value is JsonObject & StoredDateValue {
-  return isJsonObject(value) && typeof value["$date"] === "number" && Object.keys(value).length === 1;
-}
-
-/** Extended JSON to stored values, deep. */
-function plain(value: JsonValue): JsonValue {
-  if (typeof value === "string") {
-    // What cannot be stored is equal to nothing; PostgreSQL does not even take it as a parameter.
-    if (value.includes("\u0000") || !value.isWellFormed())
-      throw refused("the filter has characters that cannot be stored");
-    return value;
-  }
-  if (Array.isArray(value)) return value.map((item: JsonValue) => plain(item));
-  if (!isJsonObject(value)) return value;
-  if (isExtended(value)) return extended(value);
-  return Object.fromEntries(
-    entriesOf(value).map(([key, inner]) => {
-      if (key.startsWith("$")) throw refused(`unknown operator '${key}'`);
-      return [plain(key) as string, plain(inner)];
-    }),
-  );
-}
-
-function extended(value: JsonObject): JsonValue {
-  const [key = "", inner = null] = Object.entries(value)[0] ?? [];
-  if (key === "$date") return { $date: dateMs(inner) };
-  const number = Number(typeof inner === "string" || typeof inner === "number" ? inner : Number.NaN);
-  if (!Number.isFinite(number)) throw refused(`'${key}' cannot be read`);
-  return number;
-}
-
-function dateMs(value: JsonValue | undefined): number {
-  const inner = isJsonObject(value) ? value["$numberLong"] : value;
-  if (typeof inner === "number" && Number.isFinite(inner)) return Math.trunc(inner);
-  if (typeof inner === "string") {
-    if (/^-?\d+$/.test(inner)) return Number(inner);
-    const zoned = /(?:Z|[-+]\d\d:?\d\d)$/i.test(inner) ? inner : `${inner}${inner.includes("T") ? "" : "T00:00:00"}Z`;
-    const ms = Date.parse(zoned);
-    if (!Number.isNaN(ms)) return ms;
-  }
-  throw refused(`'$date' cannot be read: '${JSON.stringify(value)}'`);
 }

@@ -7,7 +7,8 @@ import type { JsonValue } from "../../common/json.ts";
 import type { StoreKind } from "../store/types.ts";
 import { canonical } from "./canonical.ts";
 import { largestModulo } from "./match.ts";
-import { isDate, type StoredDateValue, type ValueType } from "./query.ts";
+import type { ValueType } from "./tree.ts";
+import { isDate, type StoredDateValue } from "./values.ts";
 
 export type Sql = RawBuilder<unknown>;
 

@@ -7,7 +7,8 @@ import type { StoreKind } from "../store/types.ts";
 import { canonical } from "./canonical.ts";
 import type { Collection, Fast } from "./collections.ts";
 import { spreads } from "./match.ts";
-import { isIndex, parseQuery, type Query, type Test } from "./query.ts";
+import { parseQuery } from "./query.ts";
+import { isIndex, type Query, type Test } from "./tree.ts";
 import { type JsonSql, postgresJson, type Sql, sqliteJson, type Val } from "./sql-values.ts";
 
 export interface Compiled {

@@ -1,6 +1,6 @@
 /** Stored documents to what readers of the NMDC contract see. */
 import { isJsonObject, type JsonObject, type JsonValue } from "../../common/json.ts";
-import { isDate } from "../filter/query.ts";
+import { isDate } from "../filter/values.ts";
 import { naive } from "./times.ts";
 
 export type CollectionName = "jobs" | "operations" | "objects" | "sites";
