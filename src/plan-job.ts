@@ -49,7 +49,10 @@ export async function planJob(siteFile: string, job: JsonValue): Promise<Planned
   const app = Object.values(site.apps).find((one) => one.workflow === request.workflow);
   if (!app) {
     const known = Object.values(site.apps).map((one) => one.workflow);
-    throw new Fault("NOT_FOUND", `no app of '${site.file}' serves workflow '${request.workflow}'; served: ${known.join(", ")}`);
+    throw new Fault(
+      "NOT_FOUND",
+      `no app of '${site.file}' serves workflow '${request.workflow}'; served: ${known.join(", ")}`,
+    );
   }
   return plan(site, app, request);
 }
@@ -62,7 +65,8 @@ interface Request {
 }
 
 function readJob(job: JsonValue): Request {
-  if (!isJsonObject(job)) throw new Fault("INVALID", "the job is not a mapping; allowed: {workflow, config, parameters}");
+  if (!isJsonObject(job))
+    throw new Fault("INVALID", "the job is not a mapping; allowed: {workflow, config, parameters}");
   const workflow = isJsonObject(job["workflow"]) ? job["workflow"]["id"] : job["workflow"];
   if (typeof workflow !== "string") throw new Fault("INVALID", "workflow is missing; allowed: an id, or {id}");
   const part = (name: string): JsonObject | undefined => (isJsonObject(job[name]) ? job[name] : undefined);

@@ -85,9 +85,7 @@ export interface Central extends AsyncDisposable {
   /** Headers with which a file of our own API (`/siteagent/v1/files/…`) may be read; none for any other URL. */
   downloadHeaders(url: URL, context: CallContext): Promise<Readonly<Record<string, string>>>;
   /** Can we talk to it with our credentials now? For doctor and status; never throws. */
-  check(
-    context: CallContext,
-  ): Promise<{
+  check(context: CallContext): Promise<{
     readonly ok: boolean;
     readonly detail: string;
     readonly hint?: string;

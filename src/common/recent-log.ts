@@ -41,7 +41,9 @@ export class RecentLog implements Logger {
 
   #keep(level: string, data: object, message: string): void {
     const { err, jobId, to } = data as { err?: { message?: string }; jobId?: string; to?: string };
-    const parts = [new Date().toISOString(), level, message, jobId, to, err?.message].filter((part) => part !== undefined);
+    const parts = [new Date().toISOString(), level, message, jobId, to, err?.message].filter(
+      (part) => part !== undefined,
+    );
     this.#lines.push(parts.join(" "));
     if (this.#lines.length > kept) this.#lines.shift();
   }

@@ -14,9 +14,23 @@ const report: Report = {
   at: "2026-01-01T00:00:00.000Z",
   done: true,
   message: `cannot read '/scratch/svc/abc/in/x.fq' on ${hostname()}`,
-  hold: { kind: "blocked", reason: "file:///data/secret/x is gone (try https://data.example.org/a/b)", since: "2026-01-01T00:00:00.000Z" },
-  end: { cause: "launch", evidence: "refused", ended_at: "2026-01-01T00:00:00.000Z", message: "/opt/app/run.sh: not executable" },
-  failure: { code: "LAUNCH", category: "site", message: "cannot start '/opt/app/run.sh'", hint: "chmod +x /opt/app/run.sh" },
+  hold: {
+    kind: "blocked",
+    reason: "file:///data/secret/x is gone (try https://data.example.org/a/b)",
+    since: "2026-01-01T00:00:00.000Z",
+  },
+  end: {
+    cause: "launch",
+    evidence: "refused",
+    ended_at: "2026-01-01T00:00:00.000Z",
+    message: "/opt/app/run.sh: not executable",
+  },
+  failure: {
+    code: "LAUNCH",
+    category: "site",
+    message: "cannot start '/opt/app/run.sh'",
+    hint: "chmod +x /opt/app/run.sh",
+  },
 };
 
 it("tells central no path and no host of the site when the site says minimal, and keeps the rest of the text", () => {
