@@ -14,21 +14,27 @@ import { type ControlActions, openControlSocket } from "./control-server.ts";
 import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
 import { JobDriver } from "./driver.ts";
+import { fence } from "./fence.ts";
 import { Ledger } from "./ledger.ts";
 import { runLogShipper } from "./log-shipper.ts";
 import { ModeSwitch } from "./mode.ts";
 import { runOutbox } from "./outbox.ts";
 import { Problems } from "./problems.ts";
+import { quarantineSuspects } from "./quarantine.ts";
 import { record } from "./records.ts";
 import { Reloader } from "./reload.ts";
 import { runRetention } from "./retention.ts";
 import { statusView } from "./status-view.ts";
-import { claimOne, fence, runSyncLoop } from "./sync-loop.ts";
+import { markForHandBack, mayHandBack } from "./steps/leave.ts";
+import { resolveClaims, runSyncLoop } from "./sync-loop.ts";
+
+/** How long a stop waits for side effects under way. */
+const longestStopMs = 10_000;
 
 export interface AgentOptions {
   /** Follows and reports, claims nothing (`run --no-claim`). */
   readonly noClaim?: boolean;
-  /** Set by `drain --exit` and QUIT: end with this once drained. */
+  /** Default true: the site file is watched and a changed one taken. */
   readonly watchConfig?: boolean;
 }
 
@@ -84,8 +90,18 @@ export class Agent implements AsyncDisposable {
     return this.#end.promise;
   }
 
-  /** @throws Fault CONFIG, ALREADY_RUNNING, JOURNAL, JOURNAL_VERSION: nothing was touched. */
+  /**
+   * A stop that comes meanwhile is carried out when the start is through.
+   * @throws Fault CONFIG, ALREADY_RUNNING, JOURNAL, JOURNAL_VERSION: nothing was touched.
+   */
   async start(): Promise<void> {
+    const started = this.#start();
+    this.#started = started.catch(() => undefined);
+    await started;
+  }
+  #started: Promise<void> = Promise.resolve();
+
+  async #start(): Promise<void> {
     const { clock, log } = this.#deps;
     const parts = await this.#deps.loadParts();
     const { stateDir, runtimeDir } = parts.site.agent;
@@ -143,7 +159,9 @@ export class Agent implements AsyncDisposable {
     const reloader = new Reloader(core, this.#deps.loadParts, this.#startedAt);
     if (this.#options.watchConfig !== false) this.#resources.use(reloader.watch());
     this.#resources.use(await openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, reloader)));
+    if (this.#stop.signal.aborted) return;
     this.#mode.enter("reconciling");
+    await quarantineSuspects(core);
     this.#run(core, { agentId, instanceId: lock.instanceId });
   }
 
@@ -152,11 +170,28 @@ export class Agent implements AsyncDisposable {
     if (!this.#stop.signal.aborted) {
       this.#mode?.enter("stopping");
       this.#stop.abort();
-      await Promise.allSettled([...this.#loops, ...[...this.#drivers.values()].map((driver) => driver.done)]);
-      await this.#resources.disposeAsync();
-      this.#end.resolve(end);
+      await this.#started;
+      await this.#settle();
+      try {
+        await this.#core?.ledger.commit([record("agent.stop", { reason: end.kind })], "report");
+      } catch (error) {
+        this.#deps.log.debug({ err: asFault(error) }, "the stop was not journaled");
+      }
+      try {
+        await this.#resources.disposeAsync();
+      } finally {
+        this.#end.resolve(end);
+      }
     }
     await this.ended;
+  }
+
+  /** Waits for the side effects under way, not for ever: what hangs is found again in the journal. */
+  async #settle(): Promise<void> {
+    const ended = new AbortController();
+    const work = Promise.allSettled([...this.#loops, ...[...this.#drivers.values()].map((driver) => driver.done)]);
+    void work.then(() => ended.abort());
+    await this.#deps.clock.sleep(longestStopMs, ended.signal);
   }
 
   /** Reads the site file again (HUP). @throws Fault CONFIG; the old one stays. */
@@ -181,7 +216,7 @@ export class Agent implements AsyncDisposable {
   }
 
   #run(core: AgentCore, ids: { readonly agentId: string; readonly instanceId: string }): void {
-    for (const job of core.jobs) if (!isFinal(job.state)) this.#drive(core, job.id);
+    for (const job of [...core.open]) this.#drive(core, job.id);
     this.#loop(core, "outbox", () =>
       runOutbox(
         {
@@ -210,6 +245,7 @@ export class Agent implements AsyncDisposable {
         version: this.#deps.version,
         mode: () => this.#mode?.current ?? "starting",
         refusal: () => this.#refusal(core),
+        modeLastsMs: () => this.#mode?.lastsMs ?? Infinity,
         onTaken: (job) => this.#drive(core, job),
         onChanged: (job) => this.#drivers.get(job)?.interrupt(),
         onContact: (fault) => this.#contacted(core, fault),
@@ -237,8 +273,7 @@ export class Agent implements AsyncDisposable {
   async #resolveClaims(core: AgentCore): Promise<void> {
     while (core.ledger.book.claiming.size > 0 && !core.stopping.aborted) {
       try {
-        for (const job of core.ledger.book.claiming.keys())
-          await claimOne(core, { onTaken: (id) => this.#drive(core, id) }, job);
+        await resolveClaims(core, { onTaken: (id) => this.#drive(core, id) });
       } catch (error) {
         const fault = asFault(error);
         if (core.stopping.aborted) return;
@@ -285,11 +320,28 @@ export class Agent implements AsyncDisposable {
   async #watchDrain(core: AgentCore): Promise<void> {
     while (!core.stopping.aborted) {
       const changed = core.changed.next(core.stopping);
-      if (this.#exitWhenDrained && this.#mode?.current === "drained" && core.ledger.book.outbox.size === 0) {
+      const mode = this.#mode?.current;
+      if (mode === "draining") await this.#handBackAll(core);
+      const unsent = [...core.ledger.book.outbox.values()].some((entries) => entries[0]?.parked === undefined);
+      if (this.#exitWhenDrained && mode === "drained" && !unsent) {
         void this.stop({ kind: "drained" });
         return;
       }
       await changed;
+    }
+  }
+
+  /** What runs here is brought to its end; what has not begun goes back to central, for others. */
+  async #handBackAll(core: AgentCore): Promise<void> {
+    const reason = `the site drains: ${this.#mode?.change?.reason ?? ""}`.replace(/: $/, "");
+    for (const job of [...core.open]) {
+      if (!mayHandBack(job)) continue;
+      try {
+        if (await markForHandBack(core, job.id, reason)) this.#drivers.get(job.id)?.interrupt();
+      } catch (error) {
+        // Gone meanwhile, or the journal is: only the latter concerns us.
+        if (asFault(error).code === "JOURNAL") throw error;
+      }
     }
   }
 

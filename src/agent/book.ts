@@ -1,6 +1,7 @@
 import type { JsonObject } from "../common/json.ts";
 import type { Order, Report } from "../wire/agent-api.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
+import type { ManifestEntry } from "../transfer/types.ts";
 import type { HeldJob } from "./held-job.ts";
 import type { AgentRecord, ModeChange, RecordKinds } from "./records.ts";
 
@@ -21,6 +22,8 @@ export interface OrderEntry {
  */
 export class Book {
   readonly jobs = new Map<string, HeldJob>();
+  /** Those of `jobs` that have not ended: what capacity and loops look at, however many ended ones are kept. */
+  readonly open = new Map<string, HeldJob>();
   /** Claims that were about to be sent. */
   readonly claiming = new Map<string, JobSpec>();
   /** Reports not acknowledged, per job in order. */
@@ -28,11 +31,19 @@ export class Book {
   readonly orders = new Map<string, OrderEntry>();
   mode: ModeChange | undefined;
   sessionEpoch: number | undefined;
+  /** The last process said goodbye. */
+  #stoppedInOrder = false;
+  /** Where each file lies in the manifest that has it: a job may have 100,000 files. */
+  readonly #places = new WeakMap<object, Map<string, number>>();
 
   apply(entry: AgentRecord): void {
     const id = entry.job ?? "";
     switch (entry.kind) {
       case "agent.start":
+        this.#begin();
+        return;
+      case "agent.stop":
+        this.#stoppedInOrder = true;
         return;
       case "agent.mode":
         this.mode = entry.data;
@@ -48,7 +59,7 @@ export class Book {
         return;
       case "job.held":
         this.claiming.delete(id);
-        this.jobs.set(id, entry.data.job);
+        this.#put(entry.data.job);
         return;
       case "job.change":
         this.#change(id, entry.data.patch);
@@ -58,6 +69,7 @@ export class Book {
         return;
       case "job.forgotten":
         this.jobs.delete(id);
+        this.open.delete(id);
         this.outbox.delete(id);
         return;
       case "out.put":
@@ -89,6 +101,7 @@ export class Book {
       orders: [...this.orders.values()],
       mode: this.mode ?? null,
       session_epoch: this.sessionEpoch ?? null,
+      stopped: this.#stoppedInOrder,
     };
     return JSON.parse(JSON.stringify(state)) as JsonObject;
   }
@@ -102,13 +115,15 @@ export class Book {
       orders: OrderEntry[];
       mode: ModeChange | null;
       session_epoch: number | null;
+      stopped?: boolean;
     };
-    for (const job of data.jobs) book.jobs.set(job.id, job);
+    for (const job of data.jobs) book.#put(job);
     for (const [id, spec] of data.claiming) book.claiming.set(id, spec);
     for (const [id, entries] of data.outbox) book.outbox.set(id, entries);
     for (const entry of data.orders) book.orders.set(entry.order.id, entry);
     book.mode = data.mode ?? undefined;
     book.sessionEpoch = data.session_epoch ?? undefined;
+    book.#stoppedInOrder = data.stopped ?? false;
     return book;
   }
 
@@ -120,15 +135,52 @@ export class Book {
       if (value === null || value === undefined) delete next[key];
       else next[key] = value;
     }
-    this.jobs.set(id, next as unknown as HeldJob);
+    this.#put(next as unknown as HeldJob);
+  }
+
+  #put(job: HeldJob): void {
+    this.jobs.set(job.id, job);
+    if (job.ended_at === undefined) this.open.set(job.id, job);
+    else this.open.delete(job.id);
+  }
+
+  /**
+   * A new process. What central refused is offered once more (it or we may be another version). A job whose step was entered and
+   * not left when the last process ended counts one more death; an orderly stop says that it was none of theirs (`agent.stop`).
+   */
+  #begin(): void {
+    for (const [id, entries] of this.outbox) {
+      if (entries.some((entry) => entry.parked !== undefined))
+        this.outbox.set(
+          id,
+          entries.map((entry) => ({ report: entry.report })),
+        );
+    }
+    const inOrder = this.#stoppedInOrder;
+    this.#stoppedInOrder = false;
+    for (const job of this.open.values()) {
+      if (job.entered === undefined || inOrder) continue;
+      const { step, deaths } = job.entered;
+      this.#put({ ...job, entered: { step, deaths: deaths + 1 } });
+    }
   }
 
   #addFile(id: string, { direction, entry }: RecordKinds["job.file"]): void {
     const job = this.jobs.get(id);
     if (!job) return;
     const key = direction === "in" ? "manifest_in" : "manifest_out";
-    const others = job[key].filter((known) => known.item !== entry.item || known.path !== entry.path);
-    this.jobs.set(id, { ...job, [key]: [...others, entry] });
+    const files = job[key] as ManifestEntry[];
+    let places = this.#places.get(files);
+    if (!places) {
+      places = new Map(files.map((known, index) => [placeKey(known), index]));
+      this.#places.set(files, places);
+    }
+    // In place: the array is the book's own. Copying it for each of n files would cost n².
+    const place = places.get(placeKey(entry));
+    if (place === undefined) places.set(placeKey(entry), files.push(entry) - 1);
+    else files[place] = entry;
+    if (job.entered === undefined || job.entered.deaths === 0) return;
+    this.#put({ ...job, entered: { ...job.entered, deaths: 0 } });
   }
 
   #acknowledge(id: string, ack: RecordKinds["out.ack"]): void {
@@ -136,13 +188,21 @@ export class Book {
     if (!entries) return;
     const rest =
       ack.outcome === "parked"
-        ? entries.map((entry) => (entry.report.seq === ack.seq ? { ...entry, parked: ack.outcome } : entry))
+        ? entries.map((entry) =>
+            entry.report.seq === ack.seq && entry.report.epoch === ack.epoch
+              ? { ...entry, parked: ack.outcome }
+              : entry,
+          )
         : entries.filter((entry) => entry.report.epoch !== ack.epoch || entry.report.seq > ack.seq);
     if (rest.length === 0) this.outbox.delete(id);
     else this.outbox.set(id, rest);
     const job = this.jobs.get(id);
     if (job && !job.bound && job.epoch === ack.epoch && (ack.outcome === "applied" || ack.outcome === "duplicate")) {
-      this.jobs.set(id, { ...job, bound: true });
+      this.#put({ ...job, bound: true });
     }
   }
+}
+
+function placeKey(entry: ManifestEntry): string {
+  return `${entry.item}\n${entry.path}`;
 }

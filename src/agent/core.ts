@@ -126,8 +126,14 @@ export class AgentCore implements TransitionDeps {
     return this.parts.site.agent.report;
   }
 
+  /** All that are known, ended ones included. */
   get jobs(): readonly HeldJob[] {
     return [...this.ledger.book.jobs.values()];
+  }
+
+  /** Those that have not ended. */
+  get open(): Iterable<HeldJob> {
+    return this.ledger.book.open.values();
   }
 
   /** After `stopping` aborted. */

@@ -1,6 +1,6 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { Fault } from "../common/fault.ts";
+import { errnoOf, Fault } from "../common/fault.ts";
 import { durableReplace, syncDirectory } from "../common/files.ts";
 import { isToken, type Token } from "../common/token.ts";
 import { directoriesOf, type JobDirectories } from "../launchers/command.ts";
@@ -31,7 +31,7 @@ export async function makeDirectories(job: HeldJob): Promise<void> {
 
 /** For apps with `restart: clean`: the next attempt finds an empty work/. */
 export async function emptyDirectory(path: string): Promise<void> {
-  for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
+  for (const name of await readdir(path)) await removeTree(join(path, name));
 }
 
 /**
@@ -42,7 +42,26 @@ export async function removeDirectory(root: string): Promise<void> {
   if (!isAbsolute(root) || !isToken(basename(root))) {
     throw new Fault("UNSAFE_PATH", `refused to remove '${root}': its last part is no token`);
   }
-  await rm(root, { recursive: true, force: true });
+  await removeTree(root);
+}
+
+/** Programs leave directories without write permission behind: where those are in the way, permission is given first. Follows no link. */
+async function removeTree(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    if (errnoOf(error) !== "EACCES" && errnoOf(error) !== "EPERM") throw error;
+    await openDirectories(path);
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function openDirectories(path: string): Promise<void> {
+  if (!(await lstat(path)).isDirectory()) return;
+  await chmod(path, 0o700);
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) await openDirectories(join(path, entry.name));
+  }
 }
 
 /** Where a new job's directories will lie. */

@@ -8,7 +8,8 @@ import type { AgentCore } from "./core.ts";
 import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
 import { followFenced, handBack } from "./steps/leave.ts";
 import { steps } from "./steps/table.ts";
-import { heldJob, transition } from "./transition.ts";
+import { enterStep } from "./quarantine.ts";
+import { amend, heldJob, transition } from "./transition.ts";
 
 /** What a step gets. `signal` aborts when the step must stop early: the agent stops, or the job was cancelled, fenced or held. */
 export interface JobWork {
@@ -40,6 +41,8 @@ export class JobDriver {
   readonly done: Promise<void>;
   readonly #core: AgentCore;
   #current = new AbortController();
+  /** Faults in a row that no step could take. */
+  #defects = 0;
 
   constructor(core: AgentCore, id: string) {
     this.#core = core;
@@ -66,28 +69,51 @@ export class JobDriver {
           context: core.context(log, signal),
           job: () => heldJob(core.ledger, this.id),
         };
-        if (!(await this.#advance(work))) return;
+        if (!(await this.#guarded(work))) return;
       }
     } catch (error) {
       core.onFatal(asFault(error));
     }
   }
 
+  /** As #advance; a fault of one job's handling stops that job only: said, and tried again later. */
+  async #guarded(work: JobWork): Promise<boolean> {
+    try {
+      return await this.#advance(work);
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code === "JOURNAL") throw fault;
+      if (!work.core.ledger.book.jobs.has(this.id)) return false;
+      if (work.signal.aborted) return true;
+      this.#defects++;
+      work.context.log.error({ err: fault }, "a job cannot be moved on");
+      work.core.problems.set(`job:${this.id}`, `job '${this.id}' cannot be moved on: ${fault.message}`, fault.hint);
+      await work.core.clock.sleep(backoffMs(blockedBackoff, this.#defects), work.signal);
+      return true;
+    }
+  }
+
   /** One step. False when there is nothing left to do for this job. */
   async #advance(work: JobWork): Promise<boolean> {
-    const job = work.job();
+    const job = work.core.ledger.book.jobs.get(this.id);
+    if (!job) return false;
     if (job.fenced !== undefined) return await followFenced(work);
     if (job.releasing !== undefined) return await handBack(work);
     const step = nextStep(job);
     if (step === "none") return false;
-    if (!job.bound || (job.hold?.kind === "paused" && !hasLiveAttempt(job) && step !== "stop")) {
-      // Before central has acknowledged that the job is ours nothing may start; a paused job waits for its order.
+    const held = job.hold?.kind === "paused" || (job.quarantined !== undefined && step !== "archive");
+    if (!job.bound || (held && !hasLiveAttempt(job) && step !== "stop")) {
+      // Before central has acknowledged that the job is ours nothing may start; a paused or quarantined job waits for an order.
       await work.core.changed.next(work.signal);
       return true;
     }
     try {
       await waitOutHold(work, job);
-      if (!work.signal.aborted) await steps[step](work);
+      if (work.signal.aborted) return true;
+      await enterStep(work.core, job, step);
+      await steps[step](work);
+      this.#defects = 0;
+      work.core.problems.clear(`job:${this.id}`);
     } catch (error) {
       const fault = asFault(error);
       if (fault.code === "JOURNAL") throw fault;
@@ -98,10 +124,13 @@ export class JobDriver {
 
   async #stepFailed(work: JobWork, step: Step, fault: Fault): Promise<void> {
     const { core, id } = work;
-    const tries = work.job().step_tries + 1;
+    const job = work.job();
+    const tries = job.step_tries + 1;
     work.context.log.info({ err: fault, step, tries }, "a step failed");
-    const limit = stepTries[step];
-    if (fault.row.retry === "never" || (limit !== undefined && tries >= limit)) {
+    const limit = isOutage(fault) ? undefined : stepTries[step];
+    const hopeless = (fault.row.retry === "never" && !isOutage(fault)) || (limit !== undefined && tries >= limit);
+    // While something may run the job is not over, whatever went wrong: only proof ends an attempt.
+    if (hopeless && !hasLiveAttempt(job)) {
       if (step === "archive") {
         // The verdict stands whatever happens to the archive; say that it is incomplete.
         await transition(core, id, { type: "archived" }, { message: `outputs were not archived: ${fault.message}` });
@@ -115,11 +144,22 @@ export class JobDriver {
     const hold = {
       kind: "blocked",
       reason: fault.message.slice(0, 900),
-      since: work.job().hold?.since ?? isoTime(now),
+      since: job.hold?.since ?? isoTime(now),
       tries,
       next_try_at: isoTime(now + waitMs),
     } as const;
-    await transition(core, id, { type: "hold", hold }, { patch: { step_tries: tries } });
+    const isOrdered = (now: HeldJob): boolean => now.hold !== undefined && now.hold.kind !== "blocked";
+    await transition(
+      core,
+      id,
+      { type: "hold", hold },
+      { patch: { step_tries: tries }, when: (now) => !isOrdered(now) },
+    );
+    // The hold of an order (pause, cancel) stays; then the wait is ours alone.
+    if (isOrdered(work.job())) {
+      await amend(core, id, { step_tries: tries }, "lazy");
+      await core.clock.sleep(waitMs, work.signal);
+    }
   }
 }
 
@@ -128,7 +168,14 @@ async function waitOutHold(work: JobWork, job: HeldJob): Promise<void> {
   if (job.hold?.kind !== "blocked") return;
   const due = job.hold.next_try_at === undefined ? 0 : Date.parse(job.hold.next_try_at) - work.core.clock.now();
   if (due > 0) await work.core.clock.sleep(Math.min(due, blockedBackoff.capMs), work.signal);
-  if (!work.signal.aborted) await transition(work.core, work.id, { type: "unhold" });
+  if (work.signal.aborted) return;
+  await transition(work.core, work.id, { type: "unhold" }, { when: (now) => now.hold?.kind === "blocked" });
+}
+
+/** Central is away or does not let us in: that costs no job its results, however long it takes (outputs wait for it). */
+function isOutage(fault: Fault): boolean {
+  const outages = ["UNREACHABLE", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "STORE"];
+  return outages.includes(fault.code) || outages.some((code) => code === fault.details?.["last"]);
 }
 
 function failureOfStep(step: Step, fault: Fault): Failure {

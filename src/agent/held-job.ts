@@ -48,6 +48,13 @@ export interface HeldJob extends JobCore {
   readonly bound: boolean;
   /** Failed tries of the current step. */
   readonly step_tries: number;
+  /**
+   * The risky step that is under way, and how often the process died in it without progress; durable before the step begins.
+   * Twice: the job is quarantined (quarantine.ts) so that it cannot take the others down with it.
+   */
+  readonly entered?: { readonly step: string; readonly deaths: number } | undefined;
+  /** Set when the job is held back for good because of deaths in this step; only a cancel ends it. */
+  readonly quarantined?: string | undefined;
   /** ISO 8601; no next attempt before it. */
   readonly not_before?: string | undefined;
   /** Set when central says the job is no longer ours: nothing is written or signalled any more. */

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
@@ -25,6 +25,9 @@ export const hookResultSchema = z.strictObject({
   data: jsonObjectSchema.default({}),
 });
 export type HookResult = z.output<typeof hookResultSchema>;
+
+/** It goes into the journal and to central. */
+const maxResultBytes = 256 * 1024;
 
 /** Which outcomes make sense for which hook. */
 const allowedOutcomes: Record<HookName, readonly HookResult["outcome"][]> = {
@@ -135,9 +138,13 @@ function assertEnded(hook: HookName, result: RunResult, detail: "minimal" | "ful
 
 async function readResult(path: string): Promise<unknown> {
   try {
+    const { size } = await stat(path);
+    if (size > maxResultBytes)
+      throw new Fault("INVALID", `the hook's result has ${size} bytes; allowed are ${maxResultBytes}`);
     return JSON.parse(await readFile(path, "utf8"));
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return {};
+    if (error instanceof Fault) throw error;
     throw new Fault("INVALID", "the hook's result is not JSON", { cause: error });
   }
 }

@@ -9,6 +9,7 @@ import { jobDirectory } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 import { objectValues } from "./plan.ts";
 import { record } from "./records.ts";
+import { fence } from "./fence.ts";
 import { transition } from "./transition.ts";
 
 export interface Won {
@@ -29,7 +30,12 @@ export function appFor(core: AgentCore, workflow: string): App | undefined {
  */
 export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
   const known = core.ledger.book.jobs.get(won.job);
-  if (known && known.epoch >= won.epoch) return false;
+  if (known) {
+    // Handed to us anew while we still have it from an earlier claim: that one is over, and goes before this one is taken. Central
+    // gives it again meanwhile, and takes it back when the old attempt outlasts the lease.
+    if (known.epoch < won.epoch) await fence(core, won.job, `central handed it out anew, as epoch ${won.epoch}`);
+    return false;
+  }
   const app = appFor(core, won.spec.workflow);
   if (!app) {
     core.log.warn(

@@ -18,23 +18,45 @@ export const streamFiles: Record<LogStream, string> = { stdout: "out", stderr: "
  */
 export async function runLogShipper(core: AgentCore): Promise<void> {
   const offsets = new Map<string, number>();
+  // Ended jobs whose bytes are all there: kept ones may be many.
+  const finished = new Set<string>();
   while (!core.stopping.aborted) {
     if (core.central.capabilities.logs && core.parts.site.agent.report === "full") {
       for (const job of core.jobs) {
         if (core.stopping.aborted) return;
+        if (finished.has(keyOf(job))) continue;
         await ship(core, job, offsets);
+        if (job.ended_at !== undefined && isShipped(job, offsets)) finished.add(keyOf(job));
       }
     }
-    for (const key of offsets.keys()) if (!core.ledger.book.jobs.has(key.split(" ")[0] ?? "")) offsets.delete(key);
+    const known = new Set(core.jobs.map((job) => keyOf(job)));
+    for (const key of finished) if (!known.has(key)) finished.delete(key);
+    for (const key of offsets.keys()) {
+      const holding = key.slice(0, key.lastIndexOf("/"));
+      if (finished.has(holding) || !known.has(holding)) offsets.delete(key);
+    }
     await core.clock.sleep(periodMs, core.stopping);
   }
+}
+
+/** A job that comes back after it was handed over begins anew. */
+function keyOf(job: HeldJob, part?: string): string {
+  const holding = `${job.id}@${job.epoch}`;
+  return part === undefined ? holding : `${holding}/${part}`;
+}
+
+function isShipped(job: HeldJob, offsets: ReadonlyMap<string, number>): boolean {
+  if (job.cleaned === true) return true;
+  return job.attempts.every((attempt) =>
+    logStreams.every((stream) => offsets.get(keyOf(job, `${attempt.attempt} ${stream}`)) === Infinity),
+  );
 }
 
 async function ship(core: AgentCore, job: HeldJob, offsets: Map<string, number>): Promise<void> {
   if (job.fenced !== undefined || !job.bound || job.cleaned === true) return;
   for (const attempt of job.attempts) {
     for (const stream of logStreams) {
-      const key = `${job.id} ${attempt.attempt} ${stream}`;
+      const key = keyOf(job, `${attempt.attempt} ${stream}`);
       const from = offsets.get(key) ?? 0;
       if (from === Infinity) continue;
       try {

@@ -21,8 +21,10 @@ export class ModeSwitch {
   get current(): AgentMode {
     if (this.#phase !== "up") return this.#phase;
     const change = this.change;
-    if (change?.mode === "draining")
-      return this.#core.jobs.every((job) => job.ended_at !== undefined) ? "drained" : "draining";
+    if (change?.mode === "draining") {
+      const { open, claiming } = this.#core.ledger.book;
+      return open.size === 0 && claiming.size === 0 ? "drained" : "draining";
+    }
     return change?.mode ?? "running";
   }
 
@@ -31,6 +33,12 @@ export class ModeSwitch {
     const change = this.#core.ledger.book.mode;
     if (change?.until !== undefined && Date.parse(change.until) <= this.#core.clock.now()) return undefined;
     return change;
+  }
+
+  /** Milliseconds until a pause ends by itself; Infinity when nothing does. */
+  get lastsMs(): number {
+    const until = this.change?.until;
+    return until === undefined ? Infinity : Math.max(0, Date.parse(until) - this.#core.clock.now());
   }
 
   async set(

@@ -11,8 +11,10 @@ import { transition } from "./transition.ts";
  * driver has to look at the job again.
  */
 export async function carryOut(core: AgentCore, order: Order): Promise<boolean> {
-  if (core.ledger.book.orders.has(order.id)) return false;
-  await core.ledger.commit([record("order.received", { order })], "effect");
+  const known = core.ledger.book.orders.get(order.id);
+  if (known?.result !== undefined) return false;
+  // Received, but the process ended before it was carried out: now.
+  if (!known) await core.ledger.commit([record("order.received", { order })], "effect");
   await failpoint("cancel.after-order");
   const result = await apply(core, order);
   core.log.info(
@@ -33,13 +35,15 @@ async function apply(core: AgentCore, order: Order): Promise<RecordKinds["order.
       await requestCancel(core, order.job, reason, actor);
       return "accepted";
     case "pause":
-      await transition(core, order.job, {
-        type: "hold",
-        hold: { kind: "paused", reason, by: actor, since: isoTime(core.clock.now()) },
-      });
+      await transition(
+        core,
+        order.job,
+        { type: "hold", hold: { kind: "paused", reason, by: actor, since: isoTime(core.clock.now()) } },
+        { when: (now) => !isFinal(now.state) },
+      );
       return "accepted";
     case "resume":
-      if (job.hold?.kind === "paused") await transition(core, order.job, { type: "unhold" });
+      await transition(core, order.job, { type: "unhold" }, { when: (now) => now.hold?.kind === "paused" });
       return "accepted";
     default:
       // From a newer central: not carried out, and said so.
@@ -62,7 +66,12 @@ export async function requestCancel(core: AgentCore, id: string, reason: string,
     core,
     id,
     { type: "cancel_requested", hold },
-    { durability: "effect", message: `cancel ordered by ${by}: ${hold.reason}` },
+    {
+      durability: "effect",
+      message: `cancel ordered by ${by}: ${hold.reason}`,
+      // It may have ended, or been decided, while this waited for its turn.
+      when: (now) => !isFinal(now.state) && now.verdict === undefined && now.hold?.kind !== "cancelling",
+    },
   );
   await failpoint("cancel.after-intent");
 }

@@ -29,11 +29,13 @@ export interface OutboxDeps {
 export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise<void> {
   let failures = 0;
   let failingSince = 0;
+  const deferred: Deferred = new Map();
   while (!context.signal.aborted) {
     const arrived = deps.work.next(context.signal);
-    const batch = nextBatch(deps.ledger);
+    const now = context.clock.monotonic();
+    const batch = nextBatch(deps.ledger, deferred, now);
     if (batch.length === 0) {
-      await arrived;
+      await arrivedOrDue(arrived, deferred, now, context);
       continue;
     }
     try {
@@ -42,7 +44,7 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
       await failpoint("report.after-send");
       failures = 0;
       deps.onContact(undefined);
-      await settle(deps, batch, results, context);
+      await settle(deps, batch, results, { deferred, context });
     } catch (error) {
       if (context.signal.aborted) return;
       const fault = asFault(error);
@@ -64,10 +66,28 @@ function waitMs(fault: Fault, failures: number, failingMs: number): number {
   return backoffMs(policy, failures);
 }
 
+/** Jobs whose reports central cannot take now (it misses an earlier one): not before that time, so that asking again hammers nobody. */
+type Deferred = Map<string, { readonly notBeforeMs: number; readonly tries: number }>;
+
+async function arrivedOrDue(
+  arrived: Promise<void>,
+  deferred: Deferred,
+  now: number,
+  context: CallContext,
+): Promise<void> {
+  if (deferred.size === 0) return await arrived;
+  const due = Math.min(...[...deferred.values()].map((entry) => entry.notBeforeMs));
+  const cut = new AbortController();
+  await Promise.race([arrived, context.clock.sleep(due - now, AbortSignal.any([cut.signal, context.signal]))]);
+  cut.abort();
+}
+
 /** Jobs in turn, each with its reports in order up to the first parked one. */
-function nextBatch(ledger: Ledger): Report[] {
+function nextBatch(ledger: Ledger, deferred: Deferred, now: number): Report[] {
   const batch: Report[] = [];
-  for (const entries of ledger.book.outbox.values()) {
+  for (const id of deferred.keys()) if (!ledger.book.outbox.has(id)) deferred.delete(id);
+  for (const [id, entries] of ledger.book.outbox) {
+    if ((deferred.get(id)?.notBeforeMs ?? 0) > now) continue;
     for (const entry of entries) {
       if (entry.parked !== undefined) break;
       if (batch.length >= batchSize) return batch;
@@ -81,7 +101,7 @@ async function settle(
   deps: OutboxDeps,
   batch: readonly Report[],
   results: readonly ReportResult[],
-  context: CallContext,
+  { deferred, context }: { readonly deferred: Deferred; readonly context: CallContext },
 ): Promise<void> {
   const acknowledgements = [];
   const skip = new Set<string>();
@@ -93,10 +113,12 @@ async function settle(
       case "applied":
       case "duplicate":
         acknowledgements.push(ack);
+        deferred.delete(report.job);
         break;
       case "gap":
         // Sent again in order with the next batch; later ones of this job cannot have been applied.
         skip.add(report.job);
+        defer(deferred, report.job, context);
         context.log.warn(
           { jobId: report.job, seq: report.seq, expected: result.expected_seq },
           "central misses an earlier report",
@@ -105,7 +127,10 @@ async function settle(
       case "fenced":
       case "unknown-job":
         skip.add(report.job);
-        await deps.onFenced(report.job, result.detail ?? result.outcome);
+        // A report of an earlier claim says nothing about the one that is held now.
+        if ((deps.ledger.book.jobs.get(report.job)?.epoch ?? report.epoch) === report.epoch)
+          await deps.onFenced(report.job, result.detail ?? result.outcome);
+        else acknowledgements.push(ack);
         break;
       case "refused":
         context.log.error(
@@ -122,5 +147,15 @@ async function settle(
   await failpoint("report.before-ack");
   if (acknowledgements.length > 0) await deps.ledger.commit(acknowledgements, "group");
   await failpoint("report.after-ack");
+  // An answer that settled nothing (cut short, about others) is no reason to send the same again at once.
+  for (const report of batch) {
+    if (deps.ledger.book.outbox.get(report.job)?.some((entry) => entry.report === report && entry.parked === undefined))
+      if (!deferred.has(report.job)) defer(deferred, report.job, context);
+  }
   deps.changed.notify();
+}
+
+function defer(deferred: Deferred, job: string, context: CallContext): void {
+  const tries = (deferred.get(job)?.tries ?? 0) + 1;
+  deferred.set(job, { notBeforeMs: context.clock.monotonic() + backoffMs(reportBackoff, tries), tries });
 }

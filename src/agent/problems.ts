@@ -25,6 +25,12 @@ export class Problems {
     this.#current.delete(key);
   }
 
+  /** Those whose key is `prefix` and a name that is not among `names` are mended. */
+  keepOnly(prefix: string, names: ReadonlySet<string>): void {
+    for (const key of this.#current.keys())
+      if (key.startsWith(prefix) && !names.has(key.slice(prefix.length))) this.#current.delete(key);
+  }
+
   list(): readonly Problem[] {
     return [...this.#current.values()];
   }

@@ -26,6 +26,8 @@ export interface RecordKinds {
     readonly pid: number;
     readonly host: string;
   };
+  /** It stopped in order: no job's fault. */
+  "agent.stop": { readonly reason: string };
   "agent.mode": ModeChange;
   "agent.session": { readonly epoch: number };
   /** Before a claim is sent (plain dialect): after a crash the API is asked whether it arrived. */

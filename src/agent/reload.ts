@@ -19,6 +19,7 @@ export class Reloader {
   loadedAt: string;
   problem: string | undefined;
   #reloading: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
 
   constructor(core: AgentCore, load: () => Promise<SiteParts>, loadedAt: string) {
     this.#core = core;
@@ -28,7 +29,21 @@ export class Reloader {
 
   /** @throws Fault CONFIG with every problem; the old configuration stays. */
   async reload(): Promise<void> {
-    this.#reloading ??= this.#reload().finally(() => {
+    // One that is under way may have read the file before it was changed: another one follows it, for all who ask meanwhile.
+    const running = this.#reloading;
+    if (running) {
+      this.#next ??= running.then(
+        () => this.#begin(),
+        () => this.#begin(),
+      );
+      return await this.#next;
+    }
+    await this.#begin();
+  }
+
+  async #begin(): Promise<void> {
+    this.#next = undefined;
+    this.#reloading = this.#reload().finally(() => {
       this.#reloading = undefined;
     });
     await this.#reloading;

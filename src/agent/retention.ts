@@ -21,6 +21,7 @@ export async function runRetention(core: AgentCore): Promise<void> {
         await failpoint("clean.before-remove");
         await removeDirectory(job.directory);
         await failpoint("clean.after-remove");
+        core.problems.clear(`clean:${job.id}`);
         await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "group");
       } catch (error) {
         const fault = asFault(error);

@@ -33,14 +33,14 @@ export class SlotGate {
     const target = this.#core.parts.site.targets[job.target];
     if (!target) return `target '${job.target}' is not in the site file any more`;
     if (this.#fits(job)) return undefined;
-    const used = usageOf(this.#core.jobs, job.target);
+    const used = usageOf(this.#core.open, job.target);
     return `all of target '${job.target}' is in use (${used.running} of ${target.slots} slots)`;
   }
 
   #fits(job: HeldJob): boolean {
     const target = this.#core.parts.site.targets[job.target];
     if (!target) return false;
-    let used = usageOf(this.#core.jobs, job.target);
+    let used = usageOf(this.#core.open, job.target);
     for (const other of this.#reserved.values()) {
       if (other.target !== job.target || other.id === job.id) continue;
       used = { running: used.running + 1, share: addShares(used.share, shareOf(other.app.resources)) };

@@ -47,6 +47,9 @@ function wantsSlot(job: HeldJob): boolean {
   }
 }
 
+/** What the wire takes for one workflow. */
+const mostSlots = 10_000;
+
 export interface Offer {
   readonly free: { readonly workflow: string; readonly slots: number }[];
   readonly maxAssign: number;
@@ -68,6 +71,7 @@ export function offerOf(site: Site, jobs: readonly HeldJob[], claiming: number):
   for (const app of Object.values(site.apps)) {
     const running = open.filter((job) => job.app.name === app.name && wantsSlot(job)).length;
     const slots = Math.min(
+      mostSlots,
       freeOf.get(app.target) ?? 0,
       room,
       app.max_running === undefined ? Infinity : app.max_running - running,

@@ -1,20 +1,22 @@
 import { isoTime } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
-import { asFault, type Fault } from "../common/fault.ts";
+import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { backoffMs, syncBackoff } from "../common/retry.ts";
 import type { Candidate, SyncResult } from "../central/types.ts";
 import type { AgentMode } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
+import { fence } from "./fence.ts";
 import { takeJob } from "./intake.ts";
 import { carryOut } from "./orders.ts";
 import { record } from "./records.ts";
-import { amend, heldJob } from "./transition.ts";
 import { offerOf } from "./slots.ts";
 
 const longPollMs = 50_000;
 const shortestMs = 1_000;
 const longestMs = 900_000;
+/** What is told of our own health; it has to stay small. */
+const mostProblems = 20;
 
 export interface SyncState {
   readonly agentId: string;
@@ -24,6 +26,8 @@ export interface SyncState {
   readonly mode: () => AgentMode;
   /** Why nothing is claimed although the mode would allow it (disk, journal, `claim: false`); undefined = may claim. */
   readonly refusal: () => string | undefined;
+  /** Milliseconds until the mode changes by itself (the end of a pause); Infinity = it does not. */
+  readonly modeLastsMs: () => number;
   /** Starts a driver for a job that was just taken. */
   readonly onTaken: (job: string) => void;
   /** Lets a driver look again (cancelled, fenced). */
@@ -40,11 +44,15 @@ export interface SyncState {
 export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<void> {
   let failures = 0;
   let epoch: number | undefined;
+  // A call that was cut short is followed by one that is answered at once: wake-ups one after the other starve no claim.
+  let mayHold = true;
   while (!core.stopping.aborted) {
     const woken = core.syncWork.next(core.stopping);
+    const startedAt = core.clock.monotonic();
     let waitMs: number;
     try {
-      const answer = await round(core, state, epoch, woken);
+      const answer = await round(core, state, { epoch, mayHold, woken });
+      mayHold = answer !== "interrupted";
       if (answer === "interrupted") continue;
       failures = 0;
       epoch = answer.session_epoch;
@@ -55,7 +63,9 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
           "another agent with this identity has the session; nothing is claimed here",
           "stop one of the two",
         );
-      waitMs = nextWait(core, answer);
+      const news = answer.assign.length + answer.orders.length + answer.fenced.length > 0;
+      const leastMs = news ? 0 : shortestMs - (core.clock.monotonic() - startedAt);
+      waitMs = Math.max(nextWait(core, answer), leastMs);
     } catch (error) {
       if (core.stopping.aborted) return;
       const fault = asFault(error);
@@ -93,39 +103,55 @@ function nextWait(core: AgentCore, answer: SyncResult): number {
 async function round(
   core: AgentCore,
   state: SyncState,
-  epoch: number | undefined,
-  woken: Promise<void>,
+  call: { readonly epoch: number | undefined; readonly mayHold: boolean; readonly woken: Promise<void> },
 ): Promise<SyncResult | "interrupted"> {
+  await resolveClaims(core, state);
+  const { epoch, mayHold, woken } = call;
   const mode = state.mode();
   const refusal = mode === "running" ? state.refusal() : mode;
   const { book } = core.ledger;
   const offer =
-    refusal === undefined ? offerOf(core.parts.site, core.jobs, book.claiming.size) : { free: [], maxAssign: 0 };
+    refusal === undefined ? offerOf(core.parts.site, [...core.open], book.claiming.size) : { free: [], maxAssign: 0 };
   const answered = [...book.orders.values()].filter((entry) => entry.result !== undefined);
+  const holdMs =
+    core.central.capabilities.longPoll && mayHold && answered.length === 0 && epoch !== undefined
+      ? Math.max(0, Math.floor(Math.min(longPollMs, state.modeLastsMs())))
+      : 0;
   const request = {
     agent_id: state.agentId,
     instance_id: state.instanceId,
     ...(epoch === undefined ? {} : { session_epoch: epoch }),
     version: state.version,
     state: wireMode(mode),
-    hold_ms: core.central.capabilities.longPoll && answered.length === 0 && epoch !== undefined ? longPollMs : 0,
+    hold_ms: holdMs,
     free: offer.free,
     max_assign: Math.min(offer.maxAssign, 1000),
-    held: core.jobs
-      .filter((job) => job.ended_at === undefined && job.fenced === undefined)
+    held: [...core.open]
+      .filter((job) => job.fenced === undefined)
       .map((job) => ({ job: job.id, epoch: job.epoch, seq: job.seq, state: job.state })),
     orders: answered.map((entry) => ({ id: entry.order.id, result: entry.result ?? "accepted" })),
     health: {
-      problems: core.problems.list().map((problem) => problem.what),
+      problems: core.problems
+        .list()
+        .slice(0, mostProblems)
+        .map((problem) => problem.what.slice(0, 150)),
       ...(refusal === undefined ? {} : { not_accepting: refusal }),
     },
   };
   await failpoint("claim.before-sync");
-  const answer = await interruptible(core, woken, (context) => core.central.synchronize(request, context));
+  // Only an answer that may be held is worth cutting; another one is on its way.
+  const answer =
+    holdMs > 0
+      ? await interruptible(core, woken, (context) => core.central.synchronize(request, context))
+      : await core.central.synchronize(request, core.context());
   if (answer === undefined) return "interrupted";
   await failpoint("claim.after-sync");
   state.onContact(undefined);
-  for (const entry of answered) await core.ledger.commit([record("order.closed", { id: entry.order.id })], "group");
+  if (answered.length > 0)
+    await core.ledger.commit(
+      answered.map((entry) => record("order.closed", { id: entry.order.id })),
+      "group",
+    );
   await accept(core, state, answer);
   return answer;
 }
@@ -158,8 +184,9 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
     await fence(core, job, reason);
     state.onChanged(job);
   }
-  for (const { job } of answer.missing) {
-    if (core.ledger.book.jobs.has(job)) continue;
+  const unknown = new Set(answer.missing.map(({ job }) => job).filter((job) => !core.ledger.book.jobs.has(job)));
+  core.problems.keepOnly("missing:", unknown);
+  for (const job of unknown) {
     core.problems.set(
       `missing:${job}`,
       `central says this site holds job '${job}', the journal does not know it`,
@@ -169,7 +196,15 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
   if (!answer.session_current) return;
   for (const { job, op_id: opId, epoch, spec } of answer.assign) {
     await failpoint("claim.before-record");
-    if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
+    try {
+      if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
+      else state.onChanged(job);
+    } catch (error) {
+      // One assignment that cannot be taken keeps back no other; central gives it again.
+      const fault = asFault(error);
+      if (fault.code === "JOURNAL" || core.stopping.aborted) throw fault;
+      core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
+    }
     await failpoint("claim.after-record");
   }
   await claimCandidates(core, state, answer.candidates);
@@ -181,10 +216,28 @@ async function claimCandidates(core: AgentCore, state: SyncState, candidates: re
     if (core.stopping.aborted) return;
     const { book } = core.ledger;
     if (book.jobs.has(job) || book.claiming.has(job)) continue;
-    const offer = offerOf(core.parts.site, core.jobs, book.claiming.size);
+    const offer = offerOf(core.parts.site, [...core.open], book.claiming.size);
     if (offer.maxAssign === 0 || !offer.free.some((free) => free.workflow === spec.workflow)) continue;
     await core.ledger.commit([record("claim.intent", { spec }, job)], "effect");
     await claimOne(core, state, job);
+  }
+}
+
+/**
+ * Claims that were about to be sent when the last process ended, or got no clear answer: find out what became of them before
+ * anything new is claimed. @throws Fault UNREACHABLE…: central does not answer; later.
+ */
+export async function resolveClaims(core: AgentCore, state: Pick<SyncState, "onTaken">): Promise<void> {
+  for (const job of [...core.ledger.book.claiming.keys()]) {
+    if (core.stopping.aborted) return;
+    try {
+      await claimOne(core, state, job);
+    } catch (error) {
+      const fault = asFault(error);
+      if (!isFault(fault, "INVALID", "NOT_FOUND", "CONFLICT", "DEFECT")) throw fault;
+      core.log.error({ err: fault, jobId: job }, "an intended claim is given up");
+      await core.ledger.commit([record("claim.void", { reason: fault.message.slice(0, 500) }, job)], "group");
+    }
   }
 }
 
@@ -216,29 +269,6 @@ function fairly(candidates: readonly Candidate[]): Candidate[] {
     }
   }
   return ordered;
-}
-
-/** Central says the job is no longer ours: journal it, stop writing; processes are left alone (fencing policy "leave"). */
-export async function fence(core: AgentCore, id: string, reason: string): Promise<void> {
-  const job = core.ledger.book.jobs.get(id);
-  if (!job || job.fenced !== undefined) return;
-  core.problems.set(
-    `fenced:${id}`,
-    `job '${id}' was taken from this site: ${reason}`,
-    "nothing is reported for it any more; its processes and directories are left alone",
-  );
-  core.log.warn({ jobId: id, reason }, "fenced: nothing is written for this job any more");
-  if (job.ended_at !== undefined) {
-    await core.ledger.commit([record("job.forgotten", { reason }, id)], "report");
-    return;
-  }
-  const unsent = core.ledger.book.outbox.get(id)?.at(-1);
-  await amend(core, id, { fenced: reason }, "effect");
-  if (unsent)
-    await core.ledger.commit(
-      [record("out.ack", { epoch: heldJob(core.ledger, id).epoch, seq: unsent.report.seq, outcome: "fenced" }, id)],
-      "group",
-    );
 }
 
 function wireMode(mode: AgentMode): "starting" | "running" | "paused" | "draining" | "drained" | "stopping" {

@@ -2,7 +2,7 @@ import { isoTime } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Logger } from "../common/logger.ts";
 import type { Durability } from "../journal/types.ts";
-import { decide, type JobCore, type JobEvent } from "../jobs/decide.ts";
+import { decide, type JobCore, type JobEvent, nextStep } from "../jobs/decide.ts";
 import type { Hold, JobState, Phase } from "../jobs/states.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import type { OutputFile } from "../wire/common.ts";
@@ -36,6 +36,8 @@ export interface TransitionExtras {
   readonly message?: string;
   readonly outputs?: readonly OutputFile[];
   readonly durability?: Durability;
+  /** Looked at when it is this change's turn: false = nothing happens. For changes that another one may have overtaken. */
+  readonly when?: (job: HeldJob) => boolean;
 }
 
 /**
@@ -59,6 +61,7 @@ async function change(
   extras: TransitionExtras,
 ): Promise<HeldJob> {
   const before = heldJob(deps.ledger, id);
+  if (extras.when?.(before) === false) return before;
   const at = isoTime(deps.clock.now());
   let core: JobCore = before;
   const passed: { state: JobState; phase: Phase; hold: Hold | undefined; attempt: number }[] = [];
@@ -93,6 +96,7 @@ async function change(
     seq: before.seq + reports.length,
     history: history.slice(-historyLength),
     ...(core.state === before.state ? {} : { step_tries: 0 }),
+    ...(before.entered && nextStep(core) !== nextStep(before) ? { entered: null } : {}),
     ...(isFinal(core.state) ? { ended_at: at } : {}),
   };
   const entries: AgentRecord[] = [
@@ -119,14 +123,16 @@ async function change(
   return heldJob(deps.ledger, id);
 }
 
-/** Changes fields without a state change and without a report. */
+/** Changes fields without a state change and without a report; nothing when `when` says no at its turn. */
 export async function amend(
-  deps: TransitionDeps,
+  deps: Pick<TransitionDeps, "ledger" | "changed" | "jobLock">,
   id: string,
   patch: TransitionExtras["patch"] & object,
   durability: Durability,
+  when?: (job: HeldJob) => boolean,
 ): Promise<HeldJob> {
   return await deps.jobLock.run(id, async () => {
+    if (when?.(heldJob(deps.ledger, id)) === false) return heldJob(deps.ledger, id);
     await deps.ledger.commit([record("job.change", { patch: nulled(patch) }, id)], durability);
     deps.changed.notify();
     return heldJob(deps.ledger, id);

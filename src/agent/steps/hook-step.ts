@@ -5,10 +5,14 @@ import type { JsonValue } from "../../common/json.ts";
 import { resolveParameters } from "../../jobs/parameters.ts";
 import { type HookName, retryDelayMs } from "../../jobs/rules.ts";
 import type { JobWork } from "../driver.ts";
-import { rulesOf } from "../held-job.ts";
+import type { HookOutcome } from "../../jobs/decide.ts";
+import { type HeldJob, rulesOf } from "../held-job.ts";
 import { outcomeOf, runHook } from "../hooks.ts";
 import { objectValues } from "../plan.ts";
 import { transition } from "../transition.ts";
+
+/** Attempts in all after which a hook's wish for one more is refused (or the app's own `retry.attempts`, where that is more). */
+export const mostAttempts = 100;
 
 /** Runs the hook if the app has one, takes over what it set, and goes where its answer leads. */
 export async function runHookStep(work: JobWork, hook: HookName): Promise<void> {
@@ -22,7 +26,7 @@ export async function runHookStep(work: JobWork, hook: HookName): Promise<void> 
   const result = await runHook(work, hook);
   await failpoint(`hook.after-${hook}`);
   if (work.signal.aborted) return;
-  const outcome = outcomeOf(hook, result);
+  const outcome = bounded(job, outcomeOf(hook, result));
   const changed = Object.keys(result.parameters).length > 0;
   const resolved = changed
     ? resolveParameters(
@@ -53,4 +57,19 @@ export async function runHookStep(work: JobWork, hook: HookName): Promise<void> 
         : { message: `${hook}: ${outcome.kind === "fail" ? outcome.failure.message : outcome.reason}` }),
     },
   );
+}
+
+/** A hook that always asks for another attempt does not get it for ever. */
+function bounded(job: HeldJob, outcome: HookOutcome): HookOutcome {
+  const most = Math.max(mostAttempts, job.app.retry.attempts);
+  if (outcome.kind !== "restart" || job.attempt < most) return outcome;
+  return {
+    kind: "fail",
+    failure: {
+      code: "ATTEMPTS",
+      category: "user",
+      message: `a hook asked for another attempt after ${job.attempt}; allowed are ${most} in all`,
+      hint: "let the hook answer fail or continue when nothing changes any more",
+    },
+  };
 }

@@ -7,6 +7,8 @@ import { hasLiveAttempt } from "../held-job.ts";
 import { record } from "../records.ts";
 import { amend } from "../transition.ts";
 import { attemptOf, refOf, withEnd } from "./follow.ts";
+import type { AgentCore } from "../core.ts";
+import type { HeldJob } from "../held-job.ts";
 
 /**
  * A job that central took from us: nothing is reported, signalled or cleaned; a live attempt goes on and keeps its slot until it
@@ -16,6 +18,7 @@ export async function followFenced(work: JobWork): Promise<boolean> {
   const { core, id } = work;
   const job = work.job();
   if (hasLiveAttempt(job)) {
+    // Without its launcher (target gone from the site file) this throws, and the driver says so until it is back.
     const { attempt, launcher } = attemptOf(work, job);
     const status = await core
       .follower(launcher)
@@ -32,11 +35,38 @@ export async function followFenced(work: JobWork): Promise<boolean> {
   return false;
 }
 
+/** A job of which nothing runs and nothing was decided may go to others. */
+export function mayHandBack(job: HeldJob): boolean {
+  if (job.ended_at !== undefined || job.fenced !== undefined || job.releasing !== undefined) return false;
+  if (job.quarantined !== undefined || job.verdict !== undefined || job.hold?.kind === "cancelling") return false;
+  if (hasLiveAttempt(job)) return false;
+  return ["READY", "STAGED_IN", "PREPROCESSED", "RESTART_READY"].includes(job.state);
+}
+
+/**
+ * Marks a job for going back to central; its driver does the rest (`handBack`). Decided in the job's turn: an attempt planned
+ * before it stays ours, one planned after it is never handed over. False when the job has to stay.
+ */
+export async function markForHandBack(core: AgentCore, id: string, reason: string): Promise<boolean> {
+  if (!core.ledger.book.jobs.has(id)) return false;
+  await failpoint("release.before-intent");
+  const job = await amend(core, id, { releasing: reason }, "effect", mayHandBack);
+  await failpoint("release.after-intent");
+  return job.releasing !== undefined;
+}
+
 /** Gives a job back to central: only before its first attempt or between attempts. Repeatable. */
 export async function handBack(work: JobWork): Promise<boolean> {
   const { core, id } = work;
   const job = work.job();
   for (let failures = 1; !work.signal.aborted; failures++) {
+    // Central has to know the state that we leave it in: reports first.
+    const changed = core.changed.next(work.signal);
+    if (core.ledger.book.outbox.get(id)?.some((entry) => entry.parked === undefined)) {
+      failures = 0;
+      await changed;
+      continue;
+    }
     try {
       await failpoint("release.before-send");
       await core.central.release(
@@ -44,11 +74,12 @@ export async function handBack(work: JobWork): Promise<boolean> {
         work.context,
       );
       await failpoint("release.after-send");
+      await discard(work, job.directory);
       await core.ledger.commit(
         [record("job.forgotten", { reason: `handed back: ${job.releasing ?? ""}` }, id)],
         "report",
       );
-      await removeDirectory(job.directory);
+      work.context.log.info({ reason: job.releasing }, "job was handed back");
       core.changed.notify();
       return false;
     } catch (error) {
@@ -59,4 +90,17 @@ export async function handBack(work: JobWork): Promise<boolean> {
     }
   }
   return true;
+}
+
+async function discard(work: JobWork, directory: string): Promise<void> {
+  try {
+    await removeDirectory(directory);
+  } catch (error) {
+    const fault = asFault(error);
+    work.core.problems.set(
+      `clean:${work.id}`,
+      `'${directory}' cannot be removed: ${fault.message}`,
+      "remove it by hand",
+    );
+  }
 }

@@ -22,7 +22,7 @@ export async function stageIn(work: JobWork): Promise<void> {
         direction: "in",
         root: jobDirectories(job).in,
         items,
-        known: job.manifest_in,
+        known: [...job.manifest_in],
         onFile: async (entry) => {
           await core.ledger.commit([record("job.file", { direction: "in", entry }, id)], "group");
         },

@@ -53,7 +53,7 @@ async function moveOutputs(work: JobWork, required: boolean): Promise<void> {
       direction: "out",
       root,
       items,
-      known: job.manifest_out,
+      known: [...job.manifest_out],
       onFile: async (entry) => {
         await core.ledger.commit(
           [record("job.file", { direction: "out", entry: placed(work, root, entry) }, id)],

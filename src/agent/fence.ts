@@ -1,0 +1,27 @@
+import type { AgentCore } from "./core.ts";
+import { record } from "./records.ts";
+
+/** Central says the job is no longer ours: journal it, stop writing; processes are left alone (fencing policy "leave"). */
+export async function fence(core: AgentCore, id: string, reason: string): Promise<void> {
+  const job = core.ledger.book.jobs.get(id);
+  if (!job || job.fenced !== undefined) return;
+  core.problems.set(
+    `fenced:${id}`,
+    `job '${id}' was taken from this site: ${reason}`,
+    "nothing is reported for it any more; its processes and directories are left alone",
+  );
+  core.log.warn({ jobId: id, reason }, "fenced: nothing is written for this job any more");
+  if (job.ended_at !== undefined) {
+    await core.ledger.commit([record("job.forgotten", { reason }, id)], "report");
+    return;
+  }
+  await core.jobLock.run(id, async () => {
+    const now = core.ledger.book.jobs.get(id);
+    if (!now) return;
+    const unsent = core.ledger.book.outbox.get(id)?.at(-1);
+    const entries = [record("job.change", { patch: { fenced: reason } }, id)];
+    if (unsent) entries.push(record("out.ack", { epoch: now.epoch, seq: unsent.report.seq, outcome: "fenced" }, id));
+    await core.ledger.commit(entries, "effect");
+  });
+  core.changed.notify();
+}
