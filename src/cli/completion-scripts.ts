@@ -16,14 +16,14 @@ _siteagent_complete() {
   while IFS= read -r reply; do
     [ -n "$reply" ] || continue
     case $reply in
-      __files__) local file; while IFS= read -r file; do COMPREPLY+=("$file"); done < <(compgen -f -- "$current") ;;
+      __files__)
+        compopt -o filenames 2>/dev/null # quotes blanks, marks directories
+        while IFS= read -r reply; do COMPREPLY+=("$reply"); done < <(compgen -f -- "$current")
+        ;;
       *) COMPREPLY+=("\${reply#"$broken"}") ;;
     esac
   done < <("\${words[0]}" __complete -- "\${words[@]:1}" 2>/dev/null)
-  if [ "\${#COMPREPLY[@]}" -eq 1 ]; then
-    case \${COMPREPLY[0]} in *=) compopt -o nospace 2>/dev/null ;; esac
-    [ -d "\${COMPREPLY[0]}" ] && COMPREPLY[0]+=/ && compopt -o nospace 2>/dev/null
-  fi
+  case \${COMPREPLY[0]-} in *=) [ "\${#COMPREPLY[@]}" -eq 1 ] && compopt -o nospace 2>/dev/null ;; esac
 }
 complete -F _siteagent_complete siteagent
 `;

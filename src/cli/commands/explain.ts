@@ -13,6 +13,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const row = await backend.job(await resolveId(backend, call.args[0] ?? ""));
   const explanation = explain(row, await backend.surroundings(row));
   if (isMachine(context.format)) await printData(context, explanation);
+  else if (context.format === "name") context.print(`${explanation.id}\n`);
   else context.print(explanationText(context, explanation));
   return 0;
 }

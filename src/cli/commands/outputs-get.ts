@@ -7,6 +7,7 @@ import { formatSize } from "../../common/units.ts";
 import type { OutputFile } from "../../wire/common.ts";
 import { connect } from "../connect.ts";
 import { type CliContext, isMachine, printData } from "../context.ts";
+import { progressBar } from "../format/progress.ts";
 import { counted, oneLine } from "../format/text.ts";
 import { resolveId } from "../query.ts";
 import type { CommandCall } from "../spec.ts";
@@ -31,9 +32,12 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     );
   }
   const done: object[] = [];
+  const progress = await progressBar(context, chosen);
   for (const { file, destination } of plans) {
+    progress.begin(file.path);
     await mkdir(dirname(destination), { recursive: true });
     await backend.saveOutput(id, file, destination);
+    progress.end(file.bytes);
     done.push({ path: file.path, file: destination, bytes: file.bytes, sha256: file.sha256 });
     if (context.format === "name") context.print(`${destination}\n`);
     else if (!isMachine(context.format)) {
@@ -42,6 +46,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
       );
     }
   }
+  progress.close();
   if (context.format === "jsonl") await printData(context, done);
   else if (isMachine(context.format)) await printData(context, { files: done });
   return 0;

@@ -13,6 +13,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const { planJob } = await import("../../plan-job.ts");
   const plan = await planJob(siteFile, job);
   if (isMachine(context.format)) await printData(context, plan);
+  else if (context.format === "name") context.print(`${plan.app}\n`);
   else context.print(planText(context, plan));
   return plan.refused.length === 0 ? 0 : 1;
 }

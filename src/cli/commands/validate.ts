@@ -17,6 +17,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   try {
     const site = await loadSite(file, builtInRegistries, { env: context.env });
     if (isMachine(context.format)) await printData(context, { file, valid: true, digest: site.digest, problems: [] });
+    else if (context.format === "name") context.print(`${file}\n`);
     else context.print(goodText(context, file, site));
     return 0;
   } catch (error) {

@@ -7,7 +7,8 @@ export async function run(context: CliContext): Promise<number> {
   if (isMachine(context.format)) {
     const { arch, platform, version: node } = process;
     await printData(context, { version, node: node.slice(1), platform: `${platform}-${arch}`, build: buildKind() });
-  } else {
+  } else if (context.format === "name") context.print(`${version}\n`);
+  else {
     context.print(
       context.format === "wide" ? `siteagent ${version} (Node ${process.versions.node})\n` : `siteagent ${version}\n`,
     );

@@ -13,11 +13,14 @@ const words: Readonly<Record<CheckResult, string>> = {
 const styles: Readonly<Record<CheckResult, Style>> = { ok: "green", warning: "yellow", error: "red", skipped: "dim" };
 const indent = " ".repeat(13);
 
-/** One line per check, symbol and word; why and the repair below those that are not well. */
+/** One line per check, symbol and word; why and the repair below those that are not well. `name`: the ids of these only. */
 export async function printDoctor(context: CliContext, report: DoctorReport): Promise<void> {
   if (context.format === "jsonl") await printData(context, report.checks);
   else if (isMachine(context.format)) {
     await printData(context, { site_file: report.siteFile, exit: report.exit, checks: report.checks });
+  } else if (context.format === "name") {
+    const bad = report.checks.filter((check) => check.result === "warning" || check.result === "error");
+    context.print(bad.map((check) => `${check.id}\n`).join(""));
   } else context.print(doctorText(context, report));
 }
 

@@ -10,7 +10,7 @@ export function faultData(fault: Fault): JsonObject {
     error: {
       code: fault.code,
       message: fault.message,
-      hint: fault.hint ?? null,
+      hint: hintOf(fault) ?? null,
       retry: fault.row.retry,
       exit_code: fault.row.exit,
       details: fault.details ?? {},
@@ -21,12 +21,21 @@ export function faultData(fault: Fault): JsonObject {
 /** How a fault looks to people. */
 export function faultText(fault: Fault, terminal: Terminal, debug: boolean): string {
   const lines = [`${terminal.style(["red", "bold"], "siteagent:")} ${manyLines(fault.message)}`];
-  if (fault.hint !== undefined) lines.push(`${terminal.style("cyan", "     hint:")} ${manyLines(fault.hint)}`);
+  const hint = hintOf(fault);
+  if (hint !== undefined) lines.push(`${terminal.style("cyan", "     hint:")} ${manyLines(hint)}`);
   if (fault.code === "DEFECT") {
     lines.push(`           ${faults.DEFECT.meaning}; SITEAGENT_DEBUG=1 shows where`);
   }
   if (debug && fault.stack !== undefined) lines.push(manyLines(stackOf(fault)));
   return `${lines.join("\n")}\n`;
+}
+
+/** Its own, or what helps whoever has this kind of fault at a command line. */
+function hintOf(fault: Fault): string | undefined {
+  if (fault.hint !== undefined) return fault.hint;
+  if (fault.code === "UNAUTHENTICATED") return "log in with: siteagent login (or set SITEAGENT_TOKEN)";
+  if (fault.code === "UNREACHABLE") return "is the address right, and the hub running? see: siteagent help environment";
+  return undefined;
 }
 
 function stackOf(error: Error): string {

@@ -17,6 +17,10 @@ export async function printMode(context: CliContext, view: StatusView): Promise<
     });
     return;
   }
+  if (context.format === "name") {
+    context.print(`${view.mode}\n`);
+    return;
+  }
   const reason = view.mode_reason === null || view.mode_reason === "" ? "" : `: ${oneLine(view.mode_reason)}`;
   const until = view.mode_until === null ? "" : `, until ${timeAndAge(view.mode_until, context.now(), context.utc)}`;
   context.print(

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { barText } from "../../../src/cli/format/progress.ts";
 import { printResults } from "../../../src/cli/format/results.ts";
 import { statusText } from "../../../src/cli/format/status.ts";
 import { storyText } from "../../../src/cli/format/story.ts";
@@ -180,5 +181,14 @@ describe("results", () => {
     const yaml = fakeContext({ format: "yaml" });
     await printResults(yaml, results, good);
     expect(yaml.printed.join("")).toContain("results:\n  - id: a\n    result: requested\n");
+  });
+});
+
+describe("the progress bar", () => {
+  const state = { count: 3, files: 6, bytes: 512 * 1024, total: 1024 ** 2, what: "report\u001b.json" };
+  test("shows part, files and bytes, and fits the terminal", () => {
+    const wide = barText(fakeContext({ columns: 100 }), state);
+    expect(wide).toBe(`${"█".repeat(12)}${"░".repeat(12)} 50%  3 of 6 files  512 KiB of 1 MiB  report\\u001b.json`);
+    expect(barText(fakeContext({ columns: 50 }), state).length).toBeLessThanOrEqual(50);
   });
 });
