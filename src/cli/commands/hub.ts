@@ -119,19 +119,24 @@ function tell(context: CliContext, hub: RunningHub): void {
   context.print(
     `${out.style("green", context.symbols.dot)} ${out.style("bold", "siteagent hub")} listens\n${factsText(facts, out)}`,
   );
-  if (admin)
-    context.print(
-      `\nTry:\n${commands(url, admin)
-        .map((line) => `  ${line}\n`)
-        .join("")}`,
-    );
+  if (admin && site) {
+    const lines = commands(url, admin, site).map((line) => `  ${line}\n`);
+    context.print(`\nIn another terminal:\n${lines.join("")}`);
+  }
   context.note("Ctrl-C ends it");
 }
 
-function commands(url: string, admin: { readonly username: string }): readonly string[] {
+/** The way from here to a finished job. */
+function commands(
+  url: string,
+  admin: { readonly username: string },
+  site: { readonly id: string; readonly client_id: string },
+): readonly string[] {
+  const hub = shellQuoted(url);
   return [
-    `siteagent login --hub ${shellQuoted(url)} --username ${shellQuoted(admin.username)}`,
-    "siteagent submit hello-1.0.0",
-    "siteagent jobs --all",
+    `siteagent login --hub ${hub} --username ${shellQuoted(admin.username)}`,
+    `siteagent init --site ${shellQuoted(site.id)} --api ${hub} --client-id ${shellQuoted(site.client_id)} --example-app`,
+    "siteagent run                            # the agent; leave it running",
+    "siteagent submit hello-1.0.0 --wait",
   ];
 }
