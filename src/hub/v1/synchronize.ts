@@ -41,7 +41,7 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
     const held = await compareHeld(ctx, tx, site, body);
     const resent = session.current && accepts(body) ? await resend(ctx, tx, site, held) : [];
     const limit = session.current && accepts(body) ? body.max_assign - resent.length : 0;
-    const assigned = await assignJobs(ctx, tx, site, body.free, limit);
+    const assigned = await assignJobs(ctx, tx, site, withoutTaken(body.free, resent), limit);
     const orders = await ordersFor(tx, site, body, session);
     const answer: SyncAnswer = {
       session_epoch: session.epoch,
@@ -143,6 +143,14 @@ async function resend(ctx: LifecycleContext, tx: Tx, site: Site, held: Held): Pr
     mine.map((row) => row.id),
   );
   return mine;
+}
+
+/** The slots that are left when the jobs that are sent again have theirs. */
+function withoutTaken(offers: SyncBody["free"], resent: readonly JobRow[]): SyncBody["free"] {
+  return offers.flatMap(({ workflow, slots }) => {
+    const left = slots - resent.filter((job) => job.workflow_id === workflow).length;
+    return left > 0 ? [{ workflow, slots: left }] : [];
+  });
 }
 
 /** An older instance still watches what it started: it hears of those jobs only. */
