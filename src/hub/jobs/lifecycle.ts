@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from "../../common/json.ts";
 import type { ParentPolicy } from "../../jobs/parent-policy.ts";
+import { decideByParents, defaultParentPolicy } from "../../jobs/parents.ts";
 import type { Failure, Hold, JobState, Phase } from "../../jobs/states.ts";
 import { statusOf } from "../../jobs/status.ts";
 import { assertAllowed, isFinal } from "../../jobs/transitions.ts";
@@ -12,7 +13,7 @@ import { appendEvents, type NewEvent } from "../store/events.ts";
 import type { JobChange, JobRow, NewJobRow } from "../store/tables.ts";
 import type { Queries, StoreKind, Tx } from "../store/types.ts";
 import type { JobClaim, JobDocument } from "./document.ts";
-import { judgeParents, parentFailure, type ParentState } from "./parents.ts";
+import { parentFailure, type ParentState } from "./parents.ts";
 import { claimColumns, claimPolicies, claimRows, insertAll, insertRows, jobRow, type NewJob, newRow } from "./rows.ts";
 
 /** The parts of the context that this module uses. */
@@ -178,8 +179,8 @@ export async function settleChildren(ctx: LifecycleContext, tx: Tx, ids: readonl
     const job = await lockJob(tx, ctx.store.kind, id);
     if (!job || job.state !== "AWAITING_PARENTS") continue;
     const parents = await parentStates(tx.db, job);
-    const verdict = judgeParents(
-      (job.parent_policy ?? "all_finished") as ParentPolicy,
+    const verdict = decideByParents(
+      (job.parent_policy ?? defaultParentPolicy) as ParentPolicy,
       parents.map((parent) => parent.state),
     );
     if (verdict === "ready") await changeJob(ctx, tx, job, { state: "READY", actor: "hub" });

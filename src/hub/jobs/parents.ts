@@ -1,26 +1,7 @@
-/** Jobs that wait for other jobs: what the parents' ends mean for them. Pure; lifecycle.ts acts on it. */
-import type { ParentPolicy } from "../../jobs/parent-policy.ts";
 import type { Failure, JobState } from "../../jobs/states.ts";
 import { isFinal } from "../../jobs/transitions.ts";
 
-export type ParentVerdict = "wait" | "ready" | "fail";
-
-/** What these states of all parents mean under the policy. */
-export function judgeParents(policy: ParentPolicy, states: readonly JobState[]): ParentVerdict {
-  const finished = states.filter((state) => state === "JOB_FINISHED").length;
-  const ended = states.filter((state) => isFinal(state)).length;
-  switch (policy) {
-    case "all_finished":
-      if (finished === states.length) return "ready";
-      return ended > finished ? "fail" : "wait";
-    case "any_finished":
-      if (finished > 0) return "ready";
-      return ended === states.length ? "fail" : "wait";
-    case "all_ended":
-      return ended === states.length ? "ready" : "wait";
-  }
-}
-
+/** A job that another one waits for. */
 export interface ParentState {
   readonly id: string;
   readonly state: JobState;
