@@ -34,6 +34,8 @@ export interface Evidence {
   readonly rc: ExitRecord | "damaged" | undefined;
   /** Written by a subreaper that had no child left. */
   readonly gone: boolean;
+  /** Output went beyond its cap. */
+  readonly dropped: boolean;
   readonly timeout: boolean;
   readonly stop: boolean;
   /** The attempt's own control group; undefined also when the file names a group that cannot be ours. */
@@ -43,11 +45,13 @@ export interface Evidence {
 /** Reads an attempt's directory; without the token its control group is not looked for. Throws only what is no answer (an unreadable or hanging file system). */
 export async function readEvidence(directory: string, token?: string): Promise<Evidence> {
   const rc = await readText(directory, "rc");
-  const [guardAtMs, recorder, job, gone, timeout, stop, cgroup] = await Promise.all([
+  const [guardAtMs, recorder, job, gone, out, err, timeout, stop, cgroup] = await Promise.all([
     modifiedMs(join(directory, "started")),
     readText(directory, "recorder"),
     readText(directory, "job"),
     rc === undefined ? undefined : readText(directory, "gone"),
+    rc === undefined ? undefined : readText(directory, "out.dropped"),
+    rc === undefined ? undefined : readText(directory, "err.dropped"),
     readText(directory, "timeout"),
     readText(directory, "stop"),
     readText(directory, "cgroup"),
@@ -61,6 +65,7 @@ export async function readEvidence(directory: string, token?: string): Promise<E
     job: job === undefined ? undefined : (parseIdentity(job) ?? "damaged"),
     rc: rc === undefined ? undefined : (parseExitRecord(rc) ?? "damaged"),
     gone: gone !== undefined,
+    dropped: (out ?? err) !== undefined,
     timeout: timeout !== undefined,
     stop: stop !== undefined,
     cgroup: cgroup !== undefined && token !== undefined ? ownCgroup(cgroup.trim(), token) : undefined,
@@ -95,7 +100,7 @@ export function parseExitRecord(text: string): ExitRecord | undefined {
 }
 
 /** The end that an exit record proves. */
-export function endFromRecord(rc: ExitRecord, startedAtMs: number | undefined): AttemptEnd {
+export function endFromRecord(rc: ExitRecord, startedAtMs: number | undefined, dropped = false): AttemptEnd {
   const times = {
     ...(startedAtMs === undefined || rc.kind === "launch" ? {} : { started_at: isoTime(startedAtMs) }),
     ended_at: isoTime(rc.atMs),
@@ -105,7 +110,8 @@ export function endFromRecord(rc: ExitRecord, startedAtMs: number | undefined): 
       ? {}
       : { usage: { max_rss_bytes: rc.maxRssBytes, cpu_seconds: rc.cpuSeconds } };
   const how = rc.kind === "signal" ? { signal: signalName(rc.value) } : { exit_code: rc.value };
-  const message = rc.message ?? describe(rc);
+  const parts = [rc.message ?? describe(rc), dropped ? "output beyond its cap was dropped" : undefined];
+  const message = parts.filter((part) => part !== undefined).join("; ");
   return { cause: causeOf(rc), ...how, evidence: "rc", ...(message ? { message } : {}), ...times, ...usage };
 }
 

@@ -54,7 +54,7 @@ export function shellPlan(plan: RecorderPlan): string {
     `cap=${plan.maxOutputBytes > 0 ? plan.maxOutputBytes : ""}`,
     `cgroup=${quote(plan.cgroup ?? "")}`,
     `nofile=${plan.openFiles}`,
-    `run() { exec setsid env -i ${command.join(" ")}; }`,
+    `run() { exec setsid env $signals -i ${command.join(" ")}; }`,
     "",
   ].join("\n");
 }

@@ -3,7 +3,7 @@
 # DIRECTORY and the path of this file are absolute. Needs a POSIX shell, coreutils and setsid. recorder.pl is the stronger form (true subreaper, exact cause of death) with the same evidence.
 # Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, out.dropped, err.dropped, rc.
 # Says on stdout, for a runner that may be gone: guard | started PID | error … | ended.
-PATH=${SITEAGENT_RECORDER_PATH:-/usr/local/bin:/usr/bin:/bin}
+PATH=/usr/local/bin:/usr/bin:/bin
 LC_ALL=C
 export PATH LC_ALL
 
@@ -55,6 +55,9 @@ record() {
   fi
   for name in recorder job rc; do [ ! -e "$d/$name" ] || { echo guard; exit 125; }; done
   put recorder "$(identity $$) sh" once || fail 'cannot write evidence'
+  # A shell lets its background commands ignore INT and QUIT and cannot undo it; newer coreutils can.
+  signals=
+  ! env --default-signal true 2>/dev/null || signals=--default-signal
   trap '' HUP INT QUIT TERM PIPE USR1 USR2 TSTP TTIN TTOU ALRM
   (
     trap - HUP INT QUIT TERM PIPE USR1 USR2 TSTP TTIN TTOU ALRM

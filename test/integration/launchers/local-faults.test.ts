@@ -159,7 +159,8 @@ describe.each(here)("tier %s", (containment) => {
     const script = "echo first; head -c 8000000 /dev/zero | tr '\\0' x; echo; echo last; echo problem >&2; exit 3";
     const plan = await makePlan(harness.root, script, { maxOutputBytes: 1_000_000 });
     const ref = await launchOne(harness.launcher, plan);
-    expect((await untilState(harness.launcher, ref, "ended")).end).toMatchObject({ cause: "exit", exit_code: 3 });
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end).toMatchObject({ cause: "exit", exit_code: 3, message: "output beyond its cap was dropped" });
     const out = await readFile(join(plan.directory, "out"));
     expect(out.subarray(0, 6).toString()).toBe("first\n");
     expect(out.subarray(-6).toString()).toBe("\nlast\n");
@@ -365,8 +366,10 @@ describe("evidence that a job could have forged", () => {
 
   test("a job that stops its own recorder is ended all the same", async () => {
     await using harness = await localHarness();
-    const plan = await makePlan(harness.root, "kill -STOP $PPID; echo stopped; sleep 60");
+    const script = "until [ -e go ]; do sleep 0.02; done; kill -STOP $PPID; echo stopped; sleep 60";
+    const plan = await makePlan(harness.root, script);
     const ref = await launchOne(harness.launcher, plan);
+    await writeFile(join(plan.workDirectory, "go"), "");
     await waitFor(async () => (await readOut(plan)).includes("stopped"), { what: "the stop of the recorder" });
     await stopped(harness.launcher, ref);
     expect(await statusNow(harness.launcher, ref)).toMatchObject({ state: "ended", end: { cause: "cancelled" } });

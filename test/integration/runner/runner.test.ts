@@ -94,8 +94,9 @@ describe("one runner", () => {
     await harness.killRunner();
     // A copy that is not what its name says is written anew.
     const plan = await makePlan(harness.root, "exit 3");
-    await launchOne(harness.launcher, plan);
-    expect((await untilState(harness.launcher, plan, "ended")).end.exit_code).toBe(3);
+    const later = harness.reopen();
+    await launchOne(later, plan);
+    expect((await untilState(later, plan, "ended")).end.exit_code).toBe(3);
   });
 });
 

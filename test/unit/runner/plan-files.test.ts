@@ -56,7 +56,12 @@ describe("plan for sh", () => {
   function readBack(text: string, what: string): string {
     return execFileSync(
       "/bin/sh",
-      ["-c", `eval "$1"; show() { printf '%s\\0' "$@"; }; ${what}`, "sh", text.replace("exec setsid env -i", "show")],
+      [
+        "-c",
+        `eval "$1"; show() { printf '%s\\0' "$@"; }; ${what}`,
+        "sh",
+        text.replace("exec setsid env $signals -i", "show"),
+      ],
       {
         encoding: "utf8",
       },

@@ -1,0 +1,129 @@
+/** Both recorders alone, without runner and launcher: what a batch script would run. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { perlPlan, type RecorderPlan, shellPlan } from "../../../src/runner/plan-files.ts";
+import { parseExitRecord } from "../../../src/runner/evidence.ts";
+import { newToken } from "../../../src/common/token.ts";
+import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
+import { repository } from "../../helpers/cli.ts";
+import { Program } from "../../helpers/program.ts";
+import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
+import { waitFor } from "../../helpers/wait.ts";
+
+failOnLeakedProcesses();
+
+const scripts = join(repository, "src", "runner");
+const forms = [
+  { form: "perl", argv: ["perl", join(scripts, "recorder.pl")], file: "plan", write: perlPlan },
+  { form: "sh", argv: ["sh", join(scripts, "recorder.sh")], file: "plan.sh", write: shellPlan },
+] as const;
+
+async function prepare(
+  form: (typeof forms)[number],
+  directory: TemporaryDirectory,
+  argv: RecorderPlan["argv"],
+  extra: Partial<RecorderPlan> = {},
+): Promise<readonly string[]> {
+  const plan: RecorderPlan = {
+    token: newToken(),
+    directory: directory.path,
+    workDirectory: directory.path,
+    argv,
+    environment: { PATH: "/usr/bin:/bin" },
+    umask: 0o077,
+    limitMs: undefined,
+    graceMs: 200,
+    maxOutputBytes: 0,
+    cgroup: undefined,
+    openFiles: 1024,
+    ...extra,
+  };
+  await writeFile(directory.join(form.file), form.write(plan));
+  return [...form.argv.slice(1), directory.path];
+}
+
+describe.each(forms)("recorder in $form", (form) => {
+  const [program] = form.argv;
+  const record = (directory: TemporaryDirectory) => parseExitRecord(readFileSync(directory.join("rc"), "utf8"));
+
+  test("records the exit code and says what happens", async () => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["sh", "-c", "exit 7"]);
+    const run = spawnSync(program, args, { encoding: "utf8" });
+    expect(run.stdout).toMatch(/^started \d+\nended\n/);
+    expect(readFileSync(directory.join("rc"), "utf8").split("\n")[0]).toBe("7");
+    expect(record(directory)).toMatchObject({ value: 7, marker: undefined });
+  });
+
+  test("20 at once: one runs, the others end with 125", async () => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["sh", "-c", "echo ran >> ran; sleep 0.5"]);
+    const runs = await Promise.all(
+      Array.from({ length: 20 }, () => Program.start(program, args, { env: { PATH: process.env["PATH"] }, input: "" })),
+    );
+    const ends = await Promise.all(runs.map((run) => run.result(20_000)));
+    expect(ends.filter((end) => end.code === 0)).toHaveLength(1);
+    expect(ends.filter((end) => end.code === 125 && end.stdout === "guard\n")).toHaveLength(19);
+    expect(readFileSync(directory.join("ran"), "utf8")).toBe("ran\n");
+  });
+
+  test.each(["job", "rc", "recorder"])("evidence without a guard (%s) counts as a start", async (name) => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["touch", "ran"]);
+    await writeFile(directory.join(name), "");
+    expect(spawnSync(program, args).status).toBe(125);
+    expect(existsSync(directory.join("ran"))).toBe(false);
+  });
+
+  test("polite signals are for the job, not for its witness", async () => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["sh", "-c", "until [ -e go ]; do sleep 0.05; done; exit 5"]);
+    await using run = await Program.start(program, args, { env: { PATH: process.env["PATH"] }, input: "" });
+    await run.output(/started/);
+    for (const signal of ["SIGHUP", "SIGINT", "SIGTERM", "SIGUSR2", "SIGPIPE"] as const) run.signal(signal);
+    await writeFile(directory.join("go"), "");
+    expect((await run.result(10_000)).code).toBe(0);
+    expect(record(directory)).toMatchObject({ value: 5 });
+  });
+
+  test("its own signal settings do not reach the job", async () => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["cat", "/proc/self/status"]);
+    spawnSync("sh", ["-c", 'trap "" HUP TERM USR1 QUIT; exec "$@"', "sh", program, ...args]);
+    const status = readFileSync(directory.join("out"), "utf8");
+    const ignored = BigInt(`0x${/^SigIgn:\s+([0-9a-f]+)$/m.exec(status)?.[1] ?? "1"}`);
+    const blocked = BigInt(`0x${/^SigBlk:\s+([0-9a-f]+)$/m.exec(status)?.[1] ?? "1"}`);
+    expect(ignored).toBe(0n);
+    expect(blocked).toBe(0n);
+  });
+
+  test("a plan that cannot be read, or a directory that is gone, starts nothing", async () => {
+    await using directory = await temporaryDirectory();
+    const none = spawnSync(program, [...form.argv.slice(1), directory.join("nowhere")], { encoding: "utf8" });
+    expect(none.status).not.toBe(0);
+    await writeFile(directory.join(form.file), "format='other'\n");
+    const other = spawnSync(program, [...form.argv.slice(1), directory.path], { encoding: "utf8" });
+    expect(other).toMatchObject({ status: 70, stdout: expect.stringMatching(/^error unknown plan/) });
+    expect(existsSync(directory.join("started"))).toBe(false);
+  });
+
+  test("a working directory that is gone is no start, and no success", async () => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["true"], { workDirectory: directory.join("nowhere") });
+    spawnSync(program, args);
+    expect(record(directory)).toMatchObject({ value: 126 });
+  });
+
+  test("the witness of a reader that has gone records all the same", async () => {
+    await using directory = await temporaryDirectory();
+    await mkdir(directory.join("x"));
+    const args = await prepare(form, directory, ["sh", "-c", "sleep 0.2; exit 8"]);
+    const quoted = [program, ...args].map((part) => `'${part}'`).join(" ");
+    spawnSync("sh", ["-c", `${quoted} | true`]);
+    await waitFor(() => existsSync(directory.join("rc")), { what: "the exit record" });
+    expect(record(directory)).toMatchObject({ value: 8 });
+  });
+});
