@@ -20,6 +20,10 @@ describe("the agent here", () => {
     expect(await shell.json("status")).toMatchObject({ mode: "running", site: hub.site.id, problems: [] });
   });
 
+  test("is the only one of its state directory", async () => {
+    expect(await rig.shell.run(["run"])).toMatchObject({ code: 75 });
+  });
+
   test("pauses with reason and end, and resumes", async () => {
     const { shell } = rig;
     expect(await shell.json("pause", "--reason", "tea", "--until", "2h")).toMatchObject({
