@@ -15,7 +15,7 @@ import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
 import { JobDriver } from "./driver.ts";
 import { fence } from "./fence.ts";
-import { Ledger } from "./ledger.ts";
+import { isJournalDead, Ledger } from "./ledger.ts";
 import { runLogShipper } from "./log-shipper.ts";
 import { ModeSwitch } from "./mode.ts";
 import { runOutbox } from "./outbox.ts";
@@ -154,7 +154,7 @@ export class Agent implements AsyncDisposable {
           host: hostname(),
         }),
       ],
-      "effect",
+      "report",
     );
     const reloader = new Reloader(core, this.#deps.loadParts, this.#startedAt);
     if (this.#options.watchConfig !== false) this.#resources.use(reloader.watch());
@@ -277,7 +277,7 @@ export class Agent implements AsyncDisposable {
       } catch (error) {
         const fault = asFault(error);
         if (core.stopping.aborted) return;
-        if (fault.code === "JOURNAL") throw fault;
+        if (isJournalDead(fault)) throw fault;
         this.#contacted(core, fault);
         await core.clock.sleep(5_000, core.stopping);
       }
@@ -340,7 +340,7 @@ export class Agent implements AsyncDisposable {
         if (await markForHandBack(core, job.id, reason)) this.#drivers.get(job.id)?.interrupt();
       } catch (error) {
         // Gone meanwhile, or the journal is: only the latter concerns us.
-        if (asFault(error).code === "JOURNAL") throw error;
+        if (isJournalDead(error)) throw error;
       }
     }
   }

@@ -1,3 +1,4 @@
+import { isDiskFull, isJournalDead } from "./ledger.ts";
 import { isoTime } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { asFault, type Fault } from "../common/fault.ts";
@@ -82,7 +83,7 @@ export class JobDriver {
       return await this.#advance(work);
     } catch (error) {
       const fault = asFault(error);
-      if (fault.code === "JOURNAL") throw fault;
+      if (isJournalDead(fault)) throw fault;
       if (!work.core.ledger.book.jobs.has(this.id)) return false;
       if (work.signal.aborted) return true;
       this.#defects++;
@@ -116,7 +117,7 @@ export class JobDriver {
       work.core.problems.clear(`job:${this.id}`);
     } catch (error) {
       const fault = asFault(error);
-      if (fault.code === "JOURNAL") throw fault;
+      if (isJournalDead(fault)) throw fault;
       if (!work.signal.aborted) await this.#stepFailed(work, step, fault);
     }
     return true;
@@ -172,10 +173,10 @@ async function waitOutHold(work: JobWork, job: HeldJob): Promise<void> {
   await transition(work.core, work.id, { type: "unhold" }, { when: (now) => now.hold?.kind === "blocked" });
 }
 
-/** Central is away or does not let us in: that costs no job its results, however long it takes (outputs wait for it). */
+/** Central is away or does not let us in, or our own disk is full: that costs no job its results, however long it takes (outputs wait for it). */
 function isOutage(fault: Fault): boolean {
   const outages = ["UNREACHABLE", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "STORE"];
-  return outages.includes(fault.code) || outages.some((code) => code === fault.details?.["last"]);
+  return isDiskFull(fault) || outages.includes(fault.code) || outages.some((code) => code === fault.details?.["last"]);
 }
 
 function failureOfStep(step: Step, fault: Fault): Failure {

@@ -1,29 +1,40 @@
+import { isFault } from "../common/fault.ts";
 import type { Durability, Journal, JournalOpening } from "../journal/types.ts";
 import { Book } from "./book.ts";
 import { type AgentRecord, toJournal } from "./records.ts";
 
-const compactAfterBytes = 16 * 1024 * 1024;
-const compactAfterRecords = 100_000;
+export interface LedgerLimits {
+  /** Bytes and records since the last snapshot above which a new one is written. */
+  readonly compactAfterBytes: number;
+  readonly compactAfterRecords: number;
+}
+const usualLimits: LedgerLimits = { compactAfterBytes: 16 * 1024 * 1024, compactAfterRecords: 100_000 };
 
 /**
- * Journal and book as one: nothing is known in memory before it is on its way to the disk, and nothing that the journal refused
- * is known at all. The only writer of both.
+ * Journal and book as one: nothing is known in memory before it is on its way to the disk, nothing that the journal refused is
+ * known at all, and the book takes changes in the order of the file, so that a replay gives the same. The only writer of both.
  */
 export class Ledger {
   readonly book: Book;
   readonly #journal: Journal;
+  readonly #limits: LedgerLimits;
+  /** Ends when all commits so far are in the book; never rejects. */
+  #tail: Promise<void> = Promise.resolve();
+  /** Set while a snapshot waits for the commits under way: later ones wait for it. */
+  #gate: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
 
-  constructor(journal: Journal, book: Book) {
+  constructor(journal: Journal, book: Book, limits: LedgerLimits = usualLimits) {
     this.#journal = journal;
     this.book = book;
+    this.#limits = limits;
   }
 
   /** Rebuilds the book from what the journal held. */
-  static open(journal: Journal, opening: JournalOpening): Ledger {
+  static open(journal: Journal, opening: JournalOpening, limits: LedgerLimits = usualLimits): Ledger {
     const book = opening.snapshot === undefined ? new Book() : Book.fromSnapshot(opening.snapshot);
     for (const stored of opening.records) book.apply(stored as unknown as AgentRecord);
-    return new Ledger(journal, book);
+    return new Ledger(journal, book, limits);
   }
 
   get journal(): Pick<Journal, "size" | "health" | "syncMs"> {
@@ -35,16 +46,18 @@ export class Ledger {
    * @throws Fault JOURNAL when the disk refuses: the caller must not go on with the side effect.
    */
   async commit(entries: readonly AgentRecord[], durability: Durability): Promise<void> {
+    while (this.#gate) await this.#gate;
     const stored = entries.map(toJournal);
-    await this.#journal.commit(stored, durability);
-    for (const entry of stored) this.book.apply(entry as unknown as AgentRecord);
+    const applied = this.#applyInTurn(stored, this.#journal.commit(stored, durability), this.#tail);
+    this.#tail = applied.catch(() => undefined);
+    await applied;
     this.#compactIfLarge();
   }
 
   /** Writes the book as a new generation now: after salvage, so that the damage is behind us. */
   async compact(): Promise<void> {
     await this.#compacting;
-    await this.#journal.compact(this.book.snapshot());
+    await this.#writeSnapshot();
   }
 
   async close(): Promise<void> {
@@ -52,15 +65,50 @@ export class Ledger {
     await this.#journal[Symbol.asyncDispose]();
   }
 
+  /** Written in the background sooner than a record before it that has to be synced: known only after that one all the same. */
+  async #applyInTurn(
+    stored: readonly ReturnType<typeof toJournal>[],
+    written: Promise<void>,
+    before: Promise<void>,
+  ): Promise<void> {
+    await Promise.all([written, before]);
+    for (const entry of stored) this.book.apply(entry as unknown as AgentRecord);
+  }
+
   #compactIfLarge(): void {
     const { bytes, records } = this.#journal.size;
-    if (this.#compacting || (bytes < compactAfterBytes && records < compactAfterRecords)) return;
-    // The snapshot is taken now, in the same turn as the last apply: journal order and book agree.
-    this.#compacting = this.#journal
-      .compact(this.book.snapshot())
+    const isSmall = bytes < this.#limits.compactAfterBytes && records < this.#limits.compactAfterRecords;
+    if (this.#compacting || isSmall) return;
+    this.#compacting = this.#writeSnapshot()
       .catch(() => undefined)
       .finally(() => {
         this.#compacting = undefined;
       });
   }
+
+  /** What is in the file before the snapshot is in the snapshot: no commit may be between file and book when it is taken. */
+  async #writeSnapshot(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#gate = promise;
+    let written: Promise<void>;
+    try {
+      await this.#tail;
+      written = this.#journal.compact(this.book.snapshot());
+    } finally {
+      this.#gate = undefined;
+      resolve();
+    }
+    await written;
+  }
+}
+
+/** The journal is dead: the process has to end and read it again. A full disk is not that: it waits for space. */
+export function isJournalDead(error: unknown): boolean {
+  return isFault(error, "JOURNAL") && !isDiskFull(error);
+}
+
+export function isDiskFull(error: unknown): boolean {
+  if (!isFault(error, "JOURNAL")) return false;
+  const reason = error.details?.["reason"];
+  return reason === "no-space" || reason === "ENOSPC" || reason === "EDQUOT";
 }

@@ -4,7 +4,7 @@ import { failpoint } from "../common/failpoint.ts";
 import { backoffMs, reportBackoff } from "../common/retry.ts";
 import type { Central } from "../central/types.ts";
 import type { Report, ReportResult } from "../wire/agent-api.ts";
-import type { Ledger } from "./ledger.ts";
+import { isJournalDead, type Ledger } from "./ledger.ts";
 import type { Notifier } from "./notifier.ts";
 import { record } from "./records.ts";
 
@@ -48,7 +48,7 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
     } catch (error) {
       if (context.signal.aborted) return;
       const fault = asFault(error);
-      if (fault.code === "JOURNAL") throw fault;
+      if (isJournalDead(fault)) throw fault;
       if (failures === 0) failingSince = context.clock.monotonic();
       failures++;
       deps.onContact(fault);

@@ -1,3 +1,4 @@
+import { isJournalDead } from "./ledger.ts";
 import { asFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { AgentCore } from "./core.ts";
@@ -17,15 +18,15 @@ export async function runRetention(core: AgentCore): Promise<void> {
       if (Date.parse(job.ended_at) + keepMs > core.clock.now()) continue;
       try {
         await failpoint("clean.before-intent");
-        if (job.cleaned !== true) await amend(core, job.id, { cleaned: true }, "effect");
+        if (job.cleaned !== true) await amend(core, job.id, { cleaned: true }, "report");
         await failpoint("clean.before-remove");
         await removeDirectory(job.directory);
         await failpoint("clean.after-remove");
         core.problems.clear(`clean:${job.id}`);
-        await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "group");
+        await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "report");
       } catch (error) {
         const fault = asFault(error);
-        if (fault.code === "JOURNAL") throw fault;
+        if (isJournalDead(fault)) throw fault;
         core.problems.set(
           `clean:${job.id}`,
           `'${job.directory}' cannot be removed: ${fault.message}`,

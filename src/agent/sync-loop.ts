@@ -1,3 +1,4 @@
+import { isJournalDead } from "./ledger.ts";
 import { isoTime } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { asFault, type Fault, isFault } from "../common/fault.ts";
@@ -69,7 +70,7 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
     } catch (error) {
       if (core.stopping.aborted) return;
       const fault = asFault(error);
-      if (fault.code === "JOURNAL") throw fault;
+      if (isJournalDead(fault)) throw fault;
       failures++;
       state.onContact(fault);
       core.log.warn({ err: fault, failures }, "central could not be asked");
@@ -202,7 +203,7 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
     } catch (error) {
       // One assignment that cannot be taken keeps back no other; central gives it again.
       const fault = asFault(error);
-      if (fault.code === "JOURNAL" || core.stopping.aborted) throw fault;
+      if (isJournalDead(fault) || core.stopping.aborted) throw fault;
       core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
     }
     await failpoint("claim.after-record");

@@ -1,3 +1,4 @@
+import { isJournalDead } from "../ledger.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault } from "../../common/fault.ts";
 import { backoffMs, syncBackoff } from "../../common/retry.ts";
@@ -84,7 +85,7 @@ export async function handBack(work: JobWork): Promise<boolean> {
       return false;
     } catch (error) {
       const fault = asFault(error);
-      if (fault.code === "JOURNAL") throw fault;
+      if (isJournalDead(fault)) throw fault;
       work.context.log.warn({ err: fault, failures }, "a job could not be handed back yet");
       await core.clock.sleep(backoffMs(syncBackoff, failures), work.signal);
     }
