@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { type CliOptions, runCli, startCli } from "../../helpers/cli.ts";
+import { listProcesses } from "../../helpers/processes.ts";
 import type { Finished, Program } from "../../helpers/program.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
@@ -105,10 +106,25 @@ apps:
 `;
 }
 
+/** The runner outlives its agent by design, also what a failed test left; only processes that live in this directory. */
+async function endProcessesOf(directory: string): Promise<void> {
+  const ours = () =>
+    listProcesses().filter(({ cwd, command }) => cwd?.startsWith(directory) || command.includes(directory));
+  for (const { pid } of ours()) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // it ended meanwhile
+    }
+  }
+  await waitFor(() => ours().length === 0, { what: `the end of the processes in ${directory}` });
+}
+
 /** Hub, agent and shell in one directory, ended with their scope. */
 export async function startRig(): Promise<{ readonly shell: Shell; readonly hub: Listening } & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const shell = new Shell(stack.use(await temporaryDirectory("sa-cli-")));
+  stack.defer(async () => await endProcessesOf(shell.directory.path));
   const hub = await startHubFor(shell, stack);
   await startAgentFor(shell, hub, stack);
   const owned = stack.move();
