@@ -2,8 +2,9 @@ import { accessSync, constants } from "node:fs";
 import { asFault } from "../common/fault.ts";
 import type { LoadedConfig } from "./load.ts";
 import type { Registries } from "./registries.ts";
+import type { SecretInput } from "./secret-schema.ts";
 import { readSecret, secretRef } from "./secrets.ts";
-import type { SecretInput, SiteSettings } from "./site-schema.ts";
+import type { SiteSettings } from "./site-schema.ts";
 import type { SecretRef } from "./types.ts";
 
 /** What every part of compile needs. */

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { errnoOf, Fault } from "../common/fault.ts";
-import type { SecretInput } from "./site-schema.ts";
+import type { SecretInput } from "./secret-schema.ts";
 import type { SecretRef } from "./types.ts";
 
 const maxSecretBytes = 64 * 1024;

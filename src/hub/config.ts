@@ -2,11 +2,7 @@
 import { z } from "zod";
 import { Fault } from "../common/fault.ts";
 import { duration, size } from "../common/zod-units.ts";
-
-/** `{file: PATH}`, so that no secret stands in the file itself. */
-const secretFileSchema = z.strictObject({
-  file: z.string().min(1).describe("file with mode 0600 that holds the secret"),
-});
+import { secretSchema } from "../config/secret-schema.ts";
 
 const registryTime = z.iso.datetime({ offset: true }).default("2021-06-01T00:00:00Z");
 
@@ -70,7 +66,9 @@ export const hubConfigSchema = z
         z.strictObject({ kind: z.literal("sqlite"), path: z.string().min(1) }),
         z.strictObject({
           kind: z.literal("postgres"),
-          url: z.union([z.string().min(1), secretFileSchema]),
+          url: z
+            .union([z.string().min(1), ...secretSchema.options])
+            .describe("postgres://user:password@host/database, or where it lies: {file: PATH} or {credential: NAME}"),
           pool: z.int().min(1).max(200).default(10),
         }),
       ])
@@ -78,7 +76,9 @@ export const hubConfigSchema = z
     admin: z
       .strictObject({
         username: z.string().min(1).default("admin"),
-        password: secretFileSchema.optional().describe("made at the first start if absent, see the log"),
+        password: secretSchema
+          .optional()
+          .describe("{file: PATH} or {credential: NAME}; sqlite: made at the first start if absent, see the log"),
       })
       .prefault({}),
     compat: compatSchema.prefault({}),
@@ -102,10 +102,11 @@ export const hubConfigSchema = z
   .describe("settings of `siteagent hub --config`");
 
 export type HubConfigInput = z.input<typeof hubConfigSchema>;
-type Parsed = z.output<typeof hubConfigSchema>;
+/** After parsing: with defaults, durations in ms, sizes in bytes. */
+export type HubSettings = z.output<typeof hubConfigSchema>;
 
 /** With presets merged in and defaults that depend on them decided. */
-export interface HubConfig extends Omit<Parsed, "compat"> {
+export interface HubConfig extends Omit<HubSettings, "compat"> {
   readonly compat: { readonly anonymous_types: boolean; readonly anonymous_reads: boolean };
 }
 

@@ -1,19 +1,18 @@
 /** Starts a hub process: settings, store, first accounts, server, background work. What the CLI calls. */
-import { mkdir, readFile } from "node:fs/promises";
-import { readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
-import { parse } from "yaml";
 import { type Clock, systemClock } from "../common/clock.ts";
 import { Fault } from "../common/fault.ts";
 import { durableReplace } from "../common/files.ts";
 import type { Logger } from "../common/logger.ts";
+import { packageVersion } from "../common/version.ts";
 import { newPassword } from "./auth/secrets.ts";
 import { type DevCredentials, devCredentials, ensureAdmin, hasUser } from "./bootstrap.ts";
 import { type HubConfig, type HubConfigInput, parseHubConfig } from "./config.ts";
 import { standardExtensions } from "./extensions.ts";
 import { keepHouse } from "./housekeeping.ts";
+import { hubSecret, readPreset } from "./load.ts";
 import { writeRegistries } from "./nmdc/registries.ts";
 import { buildHub, type HubExtension } from "./server.ts";
 import { openPostgresStore } from "./store/postgres.ts";
@@ -25,7 +24,7 @@ export interface HubOptions {
   readonly dev?: boolean;
   /** Needed with `dev`. */
   readonly dataDir?: string;
-  /** Parsed `hub.yaml`; needed without `dev`, laid over the defaults of `dev` with it. */
+  /** The data of a `hub.yaml` (`loadHubFile(…).input`); needed without `dev`, laid over the defaults of `dev` with it. */
   readonly config?: unknown;
   /** Where relative paths of the configuration start; default: the working directory. */
   readonly configDir?: string;
@@ -124,16 +123,6 @@ function inputOf(options: HubOptions): unknown {
   return { ...defaults, ...(typeof options.config === "object" ? options.config : {}) };
 }
 
-function readPreset(name: string, base: string): unknown {
-  const file =
-    name === "nmdc" ? fileURLToPath(new URL("../../config/nmdc-preset.yaml", import.meta.url)) : resolve(base, name);
-  try {
-    return parse(readFileSync(file, "utf8"));
-  } catch (error) {
-    throw new Fault("CONFIG", `preset '${name}' cannot be read from '${file}'`, { cause: error });
-  }
-}
-
 async function openStore(config: HubConfig, base: string, log: Logger): Promise<Store> {
   if (config.store.kind === "sqlite") {
     const path = resolve(base, config.store.path);
@@ -142,34 +131,22 @@ async function openStore(config: HubConfig, base: string, log: Logger): Promise<
   }
   const { url, pool } = config.store;
   return openPostgresStore({
-    url: typeof url === "string" ? url : await readSecretFile(resolve(base, url.file)),
+    url: typeof url === "string" ? url : await hubSecret(url, base),
     poolSize: pool,
     log,
   });
-}
-
-async function readSecretFile(file: string): Promise<string> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    throw new Fault("SECRET", `the secret in '${file}' cannot be read`, { cause: error });
-  }
-  const secret = text.trim();
-  if (secret === "") throw new Fault("SECRET", `the secret in '${file}' is empty`);
-  return secret;
 }
 
 /** The configured administrator; without a configured password one is made at the first start and left in a file beside the database. */
 async function firstAdmin(store: Store, clock: Clock, config: HubConfig, base: string, log: Logger): Promise<void> {
   const { username, password } = config.admin;
   if (password) {
-    await ensureAdmin({ store, clock }, username, await readSecretFile(resolve(base, password.file)));
+    await ensureAdmin({ store, clock }, username, await hubSecret(password, base));
     return;
   }
   if (await hasUser({ store, clock }, username)) return;
   if (config.store.kind !== "sqlite") {
-    const hint = "write a password into a file with mode 0600 and name it under admin.password.file";
+    const hint = "write a password into a file with mode 0600 and name it: admin: { password: { file: PATH } }";
     throw new Fault("CONFIG", `there is no administrator '${username}' and admin.password is not set`, { hint });
   }
   const file = join(dirname(resolve(base, config.store.path)), "admin-password");
@@ -177,9 +154,4 @@ async function firstAdmin(store: Store, clock: Clock, config: HubConfig, base: s
   await durableReplace(file, `${made}\n`, 0o600);
   await ensureAdmin({ store, clock }, username, made);
   log.warn({ file, username }, "an administrator was made; the password is in the file");
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,4 +1,4 @@
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { errnoOf, Fault } from "../../common/fault.ts";
 import { locate } from "../../common/locations.ts";
 import { createLogger } from "../../common/pino.ts";
@@ -6,7 +6,6 @@ import type { RunningHub } from "../../hub/main.ts";
 import { type CliContext, isMachine } from "../context.ts";
 import { factsText } from "../format/table.ts";
 import { shellQuoted } from "../format/shell.ts";
-import { readText } from "../input.ts";
 import type { Options } from "../options.ts";
 import type { CommandCall } from "../spec.ts";
 
@@ -29,7 +28,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const starting = startHub({
     dev,
     ...(dev ? { dataDir: dataDirectory(context, options) } : {}),
-    ...(file === undefined ? {} : await settings(context, file)),
+    ...(file === undefined ? {} : await settings(context, file, dev)),
     ...numberOption(options),
     ...textOption(options),
     log: createLogger({ level: quiet ? "warn" : "info", fd: 2 }),
@@ -65,16 +64,14 @@ function dataDirectory(context: CliContext, options: Options): string {
   return given === undefined ? join(locate("state", context.env), "hub-dev") : resolve(context.cwd, given);
 }
 
-async function settings(context: CliContext, file: string): Promise<{ config: unknown; configDir: string }> {
-  const text = await readText(context, file);
-  const { parse } = await import("yaml");
-  try {
-    return { config: parse(text), configDir: dirname(resolve(context.cwd, file)) };
-  } catch (error) {
-    throw new Fault("CONFIG", `'${file}' is no YAML: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
-  }
+async function settings(
+  context: CliContext,
+  file: string,
+  dev: boolean,
+): Promise<{ config: unknown; configDir: string }> {
+  const { loadHubFile } = await import("../../hub/load.ts");
+  const loaded = await loadHubFile(resolve(context.cwd, file), { dev, env: context.env });
+  return { config: loaded.input, configDir: loaded.directory };
 }
 
 function numberOption(options: Options): { port?: number } {

@@ -8,9 +8,12 @@ export const otherCommands: readonly CommandSpec[] = [
   {
     name: "validate",
     group: configuration,
-    summary: "check a site file; all problems at once",
+    summary: "check a site file or a hub file; all problems at once",
     arguments: [{ name: "[file]", description: "default: site.yaml in the configuration directory", complete: "file" }],
-    examples: [{ command: "siteagent validate site.yaml", what: "file, line, column and the nearest valid word" }],
+    examples: [
+      { command: "siteagent validate site.yaml", what: "file, line, column and the nearest valid word" },
+      { command: "siteagent validate /etc/siteagent/hub.yaml", what: "the settings of a hub, presets and secrets too" },
+    ],
     exits: { 78: "the file cannot be used" },
     load: () => import("../commands/validate.ts"),
   },

@@ -1,0 +1,113 @@
+/** Reads the hub's file: settings, the presets it names and its secrets are checked together, before anything starts. */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { asFault, Fault } from "../common/fault.ts";
+import { type LoadedConfig, loadConfig, parseConfig } from "../config/load.ts";
+import { ConfigProblems } from "../config/problems.ts";
+import type { SecretInput } from "../config/secret-schema.ts";
+import { readSecret, secretRef } from "../config/secrets.ts";
+import { hubConfigSchema, type HubSettings, type Registry, registrySchema } from "./config.ts";
+
+/** The store is missing where a development hub brings its own. */
+export type FileSettings = Omit<HubSettings, "store"> & { readonly store?: HubSettings["store"] | undefined };
+
+/** A file that can be used. `input` is its plain data as `startHub({config})` takes it. */
+export interface HubFile {
+  /** Absolute. */
+  readonly file: string;
+  /** Where its relative paths start. */
+  readonly directory: string;
+  readonly input: unknown;
+  readonly settings: FileSettings;
+}
+
+export interface LoadOptions {
+  /** For a development hub, which brings its own store. */
+  readonly dev?: boolean;
+  /** Environment of this process: where systemd credentials lie. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** @throws ConfigProblems (CONFIG) with all problems, each with its place. */
+export async function loadHubFile(path: string, options: LoadOptions = {}): Promise<HubFile> {
+  const schema = options.dev ? hubConfigSchema.partial({ store: true }) : hubConfigSchema;
+  const loaded: LoadedConfig<FileSettings> = await loadConfig(path, schema);
+  const { file, settings, yaml } = loaded;
+  const directory = dirname(file);
+  checkPresets(loaded, directory);
+  checkIds(loaded);
+  for (const [at, secret] of secretsOf(settings)) await checkSecret(loaded, at, secret, directory, options.env);
+  loaded.report.finish();
+  return { file, directory, input: yaml.value ?? {}, settings };
+}
+
+/** `nmdc`, or a path relative to `directory`. @throws ConfigProblems (CONFIG). */
+export function readPreset(name: string, directory: string): Registry {
+  const file =
+    name === "nmdc"
+      ? fileURLToPath(new URL("../../config/nmdc-preset.yaml", import.meta.url))
+      : resolve(directory, name);
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    const message = `the preset cannot be read: ${asFault(error, "CONFIG").message}`;
+    throw new ConfigProblems(file, [{ file, line: undefined, column: undefined, path: "", message }]);
+  }
+  return parseConfig(text, file, registrySchema).settings;
+}
+
+/** @throws Fault SECRET. */
+export async function hubSecret(input: SecretInput, directory: string, env = process.env): Promise<string> {
+  const ref = secretRef(input, (path) => resolve(directory, path), env);
+  if ("problem" in ref) throw new Fault("SECRET", ref.problem, { hint: ref.allowed });
+  return readSecret(ref);
+}
+
+function checkPresets({ settings, report }: LoadedConfig<FileSettings>, directory: string): void {
+  for (const [index, name] of settings.presets.entries()) {
+    try {
+      readPreset(name, directory);
+    } catch (error) {
+      if (!(error instanceof ConfigProblems)) throw error;
+      const placed = error.problems.filter((problem) => problem.line !== undefined);
+      for (const problem of placed) report.addProblem(problem);
+      for (const { message } of error.problems.filter((problem) => problem.line === undefined)) {
+        report.add({ path: ["presets", index], value: name, message, allowed: "nmdc, or the path of a registry file" });
+      }
+    }
+  }
+}
+
+function checkIds({ settings, report }: LoadedConfig<FileSettings>): void {
+  for (const section of ["workflows", "object_types"] as const) {
+    const seen = new Set<string>();
+    for (const [index, { id }] of settings[section].entries()) {
+      if (seen.has(id)) report.add({ path: [section, index, "id"], value: id, message: `'${id}' is there twice` });
+      seen.add(id);
+    }
+  }
+}
+
+function secretsOf({ store, admin }: FileSettings): (readonly [readonly string[], SecretInput])[] {
+  const found: (readonly [readonly string[], SecretInput])[] = [];
+  if (store?.kind === "postgres" && typeof store.url !== "string") found.push([["store", "url"], store.url]);
+  if (admin.password) found.push([["admin", "password"], admin.password]);
+  return found;
+}
+
+async function checkSecret(
+  { report }: LoadedConfig<FileSettings>,
+  path: readonly string[],
+  secret: SecretInput,
+  directory: string,
+  env: NodeJS.ProcessEnv | undefined,
+): Promise<void> {
+  try {
+    await hubSecret(secret, directory, env);
+  } catch (error) {
+    const fault = asFault(error, "SECRET");
+    report.add({ path, message: fault.message, allowed: fault.hint });
+  }
+}
