@@ -4,6 +4,7 @@ import { readFile, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
 import { asFault, errnoOf, type Fault, isFault } from "../common/fault.ts";
+import { failpoint } from "../common/failpoint.ts";
 import { durableReplace } from "../common/files.ts";
 import { formatSize } from "../common/units.ts";
 import { acquireInstanceLock } from "../journal/instance-lock.ts";
@@ -21,6 +22,7 @@ import { ModeSwitch } from "./mode.ts";
 import { runOutbox } from "./outbox.ts";
 import { Problems } from "./problems.ts";
 import { quarantineSuspects } from "./quarantine.ts";
+import { probeParts } from "./probe.ts";
 import { record } from "./records.ts";
 import { Reloader } from "./reload.ts";
 import { runRetention } from "./retention.ts";
@@ -110,6 +112,7 @@ export class Agent implements AsyncDisposable {
     );
     const agentId = await identity(stateDir);
     const central = this.#resources.use(await this.#deps.openCentral(parts.site, agentId));
+    await failpoint("agent.before-journal");
     const { journal, opening } = await openJournal({
       directory: join(stateDir, "journal"),
       clock,
@@ -233,6 +236,7 @@ export class Agent implements AsyncDisposable {
         core.context(core.log.child({ component: "outbox" })),
       ),
     );
+    this.#loop(core, "probe", () => probeParts(core));
     this.#loop(core, "retention", () => runRetention(core));
     this.#loop(core, "logs", () => runLogShipper(core));
     this.#loop(core, "room", () => this.#watchRoom(core));

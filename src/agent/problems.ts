@@ -31,6 +31,10 @@ export class Problems {
       if (key.startsWith(prefix) && !names.has(key.slice(prefix.length))) this.#current.delete(key);
   }
 
+  find(key: string): Problem | undefined {
+    return this.#current.get(key);
+  }
+
   list(): readonly Problem[] {
     return [...this.#current.values()];
   }

@@ -54,7 +54,7 @@ export function statusView(sources: StatusSources): StatusView {
       slots: target.slots,
       used: usageOf(core.jobs, target.name).running,
       tier: core.launcher(target.name)?.capabilities.tier ?? "unknown",
-      problem: null,
+      problem: core.problems.find(`target:${target.name}`)?.what ?? null,
     })),
     apps: Object.values(site.apps).map((app) => ({
       name: app.name,

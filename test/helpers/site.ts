@@ -27,6 +27,8 @@ export interface TestSiteOptions {
   readonly plain?: boolean;
   readonly slots?: number;
   readonly agent?: Readonly<Record<string, unknown>>;
+  /** More places that inputs may come from. */
+  readonly sources?: readonly string[];
 }
 
 const main = join(repository, "src", "main.ts");
@@ -311,7 +313,10 @@ export class TestSite implements AsyncDisposable {
       agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
       hosts: { here: { workdir: "work" } },
       targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4 } },
-      policy: { sources: [`${access.url}/`, `file://${root}/inputs/`], destinations: [`file://${this.delivered}/`] },
+      policy: {
+        sources: [`${access.url}/`, `file://${root}/inputs/`, ...(this.#options.sources ?? [])],
+        destinations: [`file://${this.delivered}/`],
+      },
       apps: Object.fromEntries(apps),
     };
     await writeFile(this.siteFile, stringify(site), { mode: 0o600 });
