@@ -62,7 +62,8 @@ async function main(): Promise<void> {
   };
   const idle = idleEnd(
     options.idleMs,
-    () => attempts.busy || stopper.busy || server.clients > 0,
+    () => attempts.busy || stopper.busy,
+    () => server.clients > 0,
     () => end("idle"),
   );
   process.on("SIGTERM", () => end("SIGTERM"));
@@ -138,15 +139,21 @@ function listen(server: Server, path: string): Promise<void> {
 /** Whoever started the runner needs time to find it, whatever the idle time is. */
 const firstClientMs = 10_000;
 
-/** Calls `end` when nothing was busy for `idleMs`. */
-function idleEnd(idleMs: number, busy: () => boolean, end: () => void): { look(): void } {
+/** Nobody is there who could want something again soon. */
+const desertedMs = 2_000;
+
+/**
+ * Calls `end` when nothing was busy for `idleMs`, sooner when no agent is connected either. An agent that wants something later starts
+ * another runner: an idle site keeps no runner in memory.
+ */
+function idleEnd(idleMs: number, busy: () => boolean, watched: () => boolean, end: () => void): { look(): void } {
   let timer: NodeJS.Timeout | undefined;
   let used = false;
   return {
     look() {
       clearTimeout(timer);
-      used ||= busy();
-      const waitMs = used ? idleMs : Math.max(idleMs, firstClientMs);
+      used ||= busy() || watched();
+      const waitMs = !used ? Math.max(idleMs, firstClientMs) : watched() ? idleMs : Math.min(idleMs, desertedMs);
       timer = busy() ? undefined : setTimeout(() => (busy() ? this.look() : end()), waitMs);
     },
   };

@@ -90,11 +90,11 @@ class LocalLauncher implements Launcher {
     });
   }
 
-  /** The tier is the connected runner's; before the first connection the weakest. */
+  /** The tier is the latest runner's; before the first connection the weakest. */
   get capabilities(): LauncherCapabilities {
     return {
       runtimes: this.#pty ? ["plain", "pty"] : ["plain"],
-      tier: this.#client.welcome?.tier ?? "group",
+      tier: this.#client.tier ?? "group",
       attach: this.#pty,
     };
   }

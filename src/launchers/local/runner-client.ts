@@ -51,6 +51,7 @@ export class RunnerClient {
   #connection: Promise<Connection> | undefined;
   #mayStart = false;
   #welcome: Welcome | undefined;
+  #tier: Welcome["tier"] | undefined;
   #socket: Socket | undefined;
   #nextId = 1;
   #closed = false;
@@ -62,6 +63,11 @@ export class RunnerClient {
   /** What the connected runner said of itself; undefined while there is no connection. */
   get welcome(): Welcome | undefined {
     return this.#welcome;
+  }
+
+  /** Of the latest runner, also after it ended idle: the next one finds the same machine. */
+  get tier(): Welcome["tier"] | undefined {
+    return this.#tier;
   }
 
   /** Connects, starting a runner when `mayStart`. */
@@ -184,6 +190,7 @@ export class RunnerClient {
     try {
       const welcome = welcomeSchema.parse(await this.#send(socket, "hello", { versions }));
       this.#welcome = welcome;
+      this.#tier = welcome.tier;
       return { socket, welcome };
     } catch (error) {
       socket.destroy();
