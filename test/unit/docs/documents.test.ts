@@ -164,6 +164,28 @@ describe("paths in documents", () => {
   });
 });
 
+describe("ARCHITECTURE.md is whole", () => {
+  const architecture = read("ARCHITECTURE.md");
+  const code = readdirSync(join(repository, "src"), { recursive: true, encoding: "utf8" }).filter((path) =>
+    path.endsWith(".ts"),
+  );
+
+  test("names every file in which something waits or turns by itself", () => {
+    const elsewhere = /^(?:cli|demo|common)\//; // for people at a terminal, and the clock itself
+    const turning = code.filter((path) => !elsewhere.test(path) && timer.test(read(join("src", path))));
+    expect(turning.length).toBeGreaterThan(20);
+    expect(turning.filter((path) => !architecture.includes(`\`src/${path}\``))).toEqual([]);
+  });
+
+  test("names every kind of record of the journal", () => {
+    const kinds = [...read("src/agent/records.ts").matchAll(/^ {2}"([a-z]+\.[a-z]+)":/gm)].map(([, kind = ""]) => kind);
+    expect(kinds.length).toBeGreaterThan(10);
+    expect(kinds.filter((kind) => !architecture.includes(`\`${kind}\``))).toEqual([]);
+  });
+});
+
+const timer = /[cC]lock\.sleep\(|\bsetInterval\(|\bsetTimeout\(|= every\(/;
+
 function sources(): readonly string[] {
   return readdirSync(join(repository, "src"), { withFileTypes: true })
     .filter((entry) => entry.isFile() || readdirSync(join(repository, "src", entry.name)).length > 0)
