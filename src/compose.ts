@@ -48,7 +48,11 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   const manager = takeServiceManager(process.env, recent);
   const agent = new Agent(agentDeps(options.siteFile, recent), { noClaim: options.noClaim });
   const ended = new AbortController();
-  const release = handleSignals(agent, recent, () => void manager?.tell("STOPPING=1", "STATUS=stopping; attempts go on"));
+  const release = handleSignals(
+    agent,
+    recent,
+    () => void manager?.tell("STOPPING=1", "STATUS=stopping; attempts go on"),
+  );
   let watching: Promise<void> | undefined;
   try {
     await agent.start();
@@ -99,11 +103,16 @@ interface Shared {
 function siteParts(site: Site, shared: Shared): SiteParts {
   const policy = compilePolicy(site.policy, { trustedSchemes: [hubScheme] });
   const context = { signal: new AbortController().signal, log: shared.log, clock: systemClock };
-  const http = createHttpTransfer({ policy, headersFor: async (url) => (await shared.central()?.downloadHeaders(url, context)) ?? {} });
+  const http = createHttpTransfer({
+    policy,
+    headersFor: async (url) => (await shared.central()?.downloadHeaders(url, context)) ?? {},
+  });
   const registry = new TransferRegistry([createLocalTransfer({ policy }), http, shared.hubOutputs]);
   const transfers = createTransferEngine({ policy, registry });
   const hosts = new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)]));
-  const launchers = new Map(Object.values(site.targets).map((target) => [target.name, launcherOf(site, target.launcher, shared.launchers)]));
+  const launchers = new Map(
+    Object.values(site.targets).map((target) => [target.name, launcherOf(site, target.launcher, shared.launchers)]),
+  );
   return {
     site,
     hosts,
@@ -181,10 +190,14 @@ function handleSignals(agent: Agent, log: Logger, onStop: () => void): () => voi
     void agent.stop();
   };
   const reload = (): void => {
-    agent.reload().catch((error: unknown) => log.error({ err: asFault(error) }, "reload failed; the old configuration stays"));
+    agent
+      .reload()
+      .catch((error: unknown) => log.error({ err: asFault(error) }, "reload failed; the old configuration stays"));
   };
   const quit = (): void => {
-    agent.drain({ reason: "QUIT", by: "signal", exit: true }).catch((error: unknown) => log.error({ err: asFault(error) }, "drain failed"));
+    agent
+      .drain({ reason: "QUIT", by: "signal", exit: true })
+      .catch((error: unknown) => log.error({ err: asFault(error) }, "drain failed"));
   };
   const dump = (): void => {
     void agent.status().then((status) => log.info({ status }, "state dump"));
