@@ -50,6 +50,7 @@ const tasks = {
   test: [script("test.ts")],
   check: [script("check.ts")],
   generate: [script("generate.ts")],
+  prove: [script("prove/random-kills.ts")],
   build: [script("build.ts")],
   typecheck: [tool("typescript/bin/tsc"), "-p", root],
   lint: [tool("oxlint/bin/oxlint"), "--type-aware"],

@@ -144,11 +144,17 @@ export class TestSite implements AsyncDisposable {
 
   /** SIGKILL to the runner process; attempts go on under their recorders. */
   killRunner(): void {
+    if (!this.tryKillRunner()) throw new Error("no runner of this installation");
+  }
+
+  /** The same; false when there is no runner just now. */
+  tryKillRunner(): boolean {
     const runner = installationProcesses(this.root).find((entry) =>
       /runner[/\\]main\.[tj]s/.test(commandLine(entry.pid)),
     );
-    if (!runner) throw new Error("no runner of this installation");
+    if (!runner) return false;
     process.kill(runner.pid, "SIGKILL");
+    return true;
   }
 
   async submit(
