@@ -1,18 +1,14 @@
 /** The hub as a Fastify instance, apart from listening: contract routes, extensions, documents. */
 import rateLimit from "@fastify/rate-limit";
-import swagger, { type SwaggerTransform } from "@fastify/swagger";
-import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyInstance, type FastifySchema } from "fastify";
-import { jsonSchemaTransform } from "fastify-type-provider-zod";
+import Fastify, { type FastifyInstance } from "fastify";
 import type { Clock } from "../common/clock.ts";
 import type { Logger } from "../common/logger.ts";
 import { TokenKeys } from "./auth/keys.ts";
 import type { HubConfig } from "./config.ts";
 import type { HubContext } from "./context.ts";
+import { installDocuments } from "./documents.ts";
 import { installHttp } from "./http.ts";
-import { problemSchema } from "../wire/user-api.ts";
 import { allowanceRoutes } from "./nmdc/allowances.ts";
-import { answers } from "./nmdc/answers.ts";
 import { jobRoutes } from "./nmdc/jobs.ts";
 import { objectRoutes } from "./nmdc/objects.ts";
 import { operationRoutes } from "./nmdc/operations.ts";
@@ -96,46 +92,6 @@ function withColons(url: string): string {
   const end = url.indexOf("?");
   const path = end < 0 ? url : url.slice(0, end);
   return path.replaceAll(/%3a/gi, ":") + (end < 0 ? "" : url.slice(end));
-}
-
-/** Of /docs. Without `upgrade-insecure-requests`: hubs inside an institute often speak plain HTTP. */
-const pagePolicy =
-  "default-src 'self'; base-uri 'self'; img-src 'self' data:; object-src 'none'; script-src 'self'; style-src 'self'; frame-ancestors 'none'";
-
-/** zod schemas to JSON Schema; guarded routes say so; answers and errors are described; every operation has an id that stays. */
-const describeRoute: SwaggerTransform = (data) => {
-  const method = [data.route.method].flat()[0]?.toUpperCase() ?? "GET";
-  // `::` is a colon, `:name` a parameter, with a pattern or not.
-  const path = data.url.replaceAll(/:([A-Za-z_]\w*)(?:\([^)]*\))?(?=:|\/|$)/g, "{$1}").replaceAll("::", ":");
-  const known = answers[`${method} ${path}`];
-  const response = {
-    ...(known ? { [known.status]: known.schema } : {}),
-    "4xx": problemSchema,
-    ...(data.schema?.response as object | undefined),
-  };
-  const schema = { ...data.schema, response };
-  const described = jsonSchemaTransform({ ...data, schema } as unknown as Parameters<typeof jsonSchemaTransform>[0]);
-  // A verb after a colon stands apart, so that `/jobs/{id}:release` and `/jobs/{id}/release` would differ.
-  const words = path
-    .replaceAll(":", "/_")
-    .replaceAll("*", "rest")
-    .split(/[^A-Za-z0-9_]+/);
-  const operationId = [method.toLowerCase(), ...words.filter((word) => word !== "")].join("_");
-  const security = data.route.preValidation === undefined ? {} : { security: [{ bearer: [] }] };
-  return { url: described.url, schema: { operationId, ...security, ...(described.schema as object) } as FastifySchema };
-};
-
-async function installDocuments(app: FastifyInstance, config: HubConfig, version: string): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: { title: "siteagent hub", version, description: "The NMDC Runtime wire contract and its extensions." },
-      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
-    },
-    transform: describeRoute,
-  });
-  app.get("/openapi.json", { schema: { hide: true } }, () => Promise.resolve(app.swagger()));
-  if (config.docs) await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: pagePolicy });
 }
 
 /** Per client where one is known, else per address. Each hub process counts for itself. */

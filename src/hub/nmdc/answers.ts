@@ -85,6 +85,18 @@ const registryAnswer = z.object({ id: text, name: text, description: nullableTex
 const workflowAnswer = registryAnswer.extend({ capability_ids: z.array(text) });
 const triggerAnswer = z.object({ id: text, object_type_id: text, workflow_id: text, created_at: time });
 
+/** Those that the document has once, by name. */
+export const answerParts: Readonly<Record<string, z.ZodType>> = {
+  NmdcJob: jobAnswer,
+  NmdcOperation: operationAnswer,
+  NmdcSite: siteAnswer,
+  NmdcUser: userAnswer,
+  NmdcObject: objectAnswer,
+  NmdcRegistryEntry: registryAnswer,
+  NmdcWorkflow: workflowAnswer,
+  NmdcTrigger: triggerAnswer,
+};
+
 /** A page; the last one has no token, or null. With a projection the elements have less. */
 function pageOf<Item extends z.ZodType>(item: Item) {
   return z.object({ resources: z.array(item), next_page_token: nullableText.optional() });

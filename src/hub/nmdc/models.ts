@@ -113,7 +113,7 @@ export interface ContentsEntry {
   contents?: ContentsEntry[] | null | undefined;
 }
 
-const contentsEntry: z.ZodType<ContentsEntry> = z
+export const contentsEntry: z.ZodType<ContentsEntry> = z
   .object({
     get contents() {
       return z.array(contentsEntry).nullish();

@@ -1,6 +1,7 @@
 /** What the OpenAPI document says of each route, in one table; a test holds it against the routes. */
 import type { RouteOptions } from "fastify";
 import { problemSchema } from "../../wire/user-api.ts";
+import { documentPath } from "../documents.ts";
 
 /** By method and path without the prefix. */
 export const routeSummaries: Readonly<Record<string, string>> = {
@@ -27,8 +28,8 @@ export const routeSummaries: Readonly<Record<string, string>> = {
     "What happened, by growing number. With `Accept: text/event-stream` pushed, continued after `Last-Event-ID`.",
   "PUT /jobs/{id}/logs/{stream}": "Appends log bytes from an offset; 416 tells where the log ends.",
   "GET /jobs/{id}/logs/{stream}": "Log bytes from an offset; headers tell size, attempt and whether more will come.",
-  "PUT /jobs/{id}/outputs/{*}": "Stores one small output file, verified by its digest.",
-  "GET /jobs/{id}/outputs/{*}": "The bytes of a stored output, whole or one range.",
+  "PUT /jobs/{id}/outputs/{path}": "Stores one small output file, verified by its digest.",
+  "GET /jobs/{id}/outputs/{path}": "The bytes of a stored output, whole or one range.",
   "GET /jobs/{id}/outputs": "The manifest of what a job delivered.",
   "GET /files": "Input files kept by the hub.",
   "PUT /files/{name}": "Stores an input file; a name never changes its content.",
@@ -70,13 +71,4 @@ export function describeRoute(route: RouteOptions, prefix: string): void {
     security: [{ bearer: [] }],
     response,
   };
-}
-
-/** `/jobs/:id(^.+)::cancel` as the document writes it: `/jobs/{id}:cancel`. */
-export function documentPath(url: string): string {
-  return url
-    .replaceAll("::", "\u0000")
-    .replaceAll(/:(\w+)(\([^)]*\))?/g, "{$1}")
-    .replaceAll("\u0000", ":")
-    .replaceAll("*", "{*}");
 }
