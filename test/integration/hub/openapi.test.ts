@@ -55,7 +55,7 @@ test("the document is sound: references resolve, parameters of paths are declare
   const ids = operationsOf(document).map(({ operation }) => operation.operationId);
   expect(ids.toSorted()).toEqual([...new Set(ids)].toSorted());
   for (const { name, path, operation } of operationsOf(document)) {
-    const inPath = [...path.matchAll(/\{([^}]*)\}/g)].map(([, parameter]) => parameter);
+    const inPath = [...path.matchAll(/\{([^}]*)\}/g)].map(([, parameter = ""]) => parameter);
     const declared = (operation.parameters ?? []).filter((parameter) => parameter.in === "path");
     expect([name, declared.map((parameter) => parameter.name).toSorted()]).toEqual([name, inPath.toSorted()]);
     expect([name, declared.every((parameter) => parameter.required)]).toEqual([name, true]);
