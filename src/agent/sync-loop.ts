@@ -52,7 +52,7 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
     const startedAt = core.clock.monotonic();
     let waitMs: number;
     try {
-      const answer = await round(core, state, { epoch, mayHold, woken });
+      const { answer, held } = await round(core, state, { epoch, mayHold, woken });
       mayHold = answer !== "interrupted";
       if (answer === "interrupted") continue;
       failures = 0;
@@ -64,9 +64,7 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
           "another agent with this identity has the session; nothing is claimed here",
           "stop one of the two",
         );
-      const news = answer.assign.length + answer.orders.length + answer.fenced.length > 0;
-      const leastMs = news ? 0 : shortestMs - (core.clock.monotonic() - startedAt);
-      waitMs = Math.max(nextWait(core, answer), leastMs);
+      waitMs = nextWait(core, answer, held ? core.clock.monotonic() - startedAt : undefined);
     } catch (error) {
       if (core.stopping.aborted) return;
       const fault = asFault(error);
@@ -95,8 +93,15 @@ async function pause(core: AgentCore, waitMs: number, woken: Promise<void> | und
   cut.abort();
 }
 
-function nextWait(core: AgentCore, answer: SyncResult): number {
-  if (core.central.capabilities.longPoll) return Math.min(answer.next_sync_ms, longestMs);
+/** `heldMs`: how long central held the call; undefined = it was not asked to. */
+function nextWait(core: AgentCore, answer: SyncResult, heldMs: number | undefined): number {
+  if (core.central.capabilities.longPoll && answer.session_current) {
+    // After a call that was not held one that is follows at once, or nobody would listen meanwhile. One that was to be held and came back
+    // at once with nothing to tell is not asked again as fast as it answers.
+    const news = answer.assign.length + answer.orders.length + answer.fenced.length > 0;
+    if (heldMs === undefined) return 0;
+    return Math.max(Math.min(answer.next_sync_ms, longestMs), news ? 0 : shortestMs - heldMs);
+  }
   const interval = Math.min(Math.max(answer.next_sync_ms, core.parts.site.api.pollMs, shortestMs), longestMs);
   return interval * (0.85 + Math.random() * 0.3);
 }
@@ -105,7 +110,7 @@ async function round(
   core: AgentCore,
   state: SyncState,
   call: { readonly epoch: number | undefined; readonly mayHold: boolean; readonly woken: Promise<void> },
-): Promise<SyncResult | "interrupted"> {
+): Promise<{ readonly answer: SyncResult | "interrupted"; readonly held: boolean }> {
   await resolveClaims(core, state);
   const { epoch, mayHold, woken } = call;
   const mode = state.mode();
@@ -145,7 +150,8 @@ async function round(
     holdMs > 0
       ? await interruptible(core, woken, (context) => core.central.synchronize(request, context))
       : await core.central.synchronize(request, core.context());
-  if (answer === undefined) return "interrupted";
+  const held = holdMs > 0;
+  if (answer === undefined) return { answer: "interrupted", held };
   await failpoint("claim.after-sync");
   state.onContact(undefined);
   if (answered.length > 0)
@@ -154,7 +160,7 @@ async function round(
       "group",
     );
   await accept(core, state, answer);
-  return answer;
+  return { answer, held };
 }
 
 /** A wake-up ends a long poll early: the answer that may have been on its way is given again by the next call. */
