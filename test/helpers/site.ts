@@ -260,17 +260,7 @@ export class TestSite implements AsyncDisposable {
     await this.agent?.finished;
     this.hub.signal("SIGTERM");
     await this.hub.finished;
-    // What a failed test left running, recorders and runner included; only processes of this installation.
-    for (const entry of installationProcesses(this.root)) {
-      try {
-        process.kill(entry.pid, "SIGKILL");
-      } catch {
-        // it ended meanwhile
-      }
-    }
-    await waitFor(() => installationProcesses(this.root).length === 0, {
-      what: "the end of the installation's processes",
-    });
+    await endInstallation(this.root);
     await this.#resources.disposeAsync();
   }
 
@@ -348,6 +338,18 @@ async function startHubProcess(root: string, port: number, plain: boolean): Prom
     ...(plain ? ["--plain"] : []),
   ];
   return Program.start(process.execPath, args, { env: cleanEnvironment(join(root, "home")), cwd: root, input: "" });
+}
+
+/** Kills what works in this directory or names it: what a failed test left running, recorders and runner included. */
+export async function endInstallation(root: string): Promise<void> {
+  for (const entry of installationProcesses(root)) {
+    try {
+      process.kill(entry.pid, "SIGKILL");
+    } catch {
+      // it ended meanwhile
+    }
+  }
+  await waitFor(() => installationProcesses(root).length === 0, { what: "the end of the installation's processes" });
 }
 
 async function allFiles(root: string): Promise<readonly string[]> {
