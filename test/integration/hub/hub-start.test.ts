@@ -1,4 +1,6 @@
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { request } from "undici";
 import { describe, expect, test } from "vitest";
 import { isFault } from "../../../src/common/fault.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
@@ -156,10 +158,30 @@ describe("limits", () => {
     );
     const limited = answers.filter((answer) => answer.status === 429);
     expect(limited.length).toBeGreaterThan(5);
-    expect(limited[0]?.json).toMatchObject({ code: "RATE_LIMITED", retry: "later" });
+    expect(limited[0]?.json).toMatchObject({ code: "RATE_LIMITED", retry: "later", detail: expect.any(String) });
+    expect(Number(limited[0]?.headers["retry-after"])).toBeGreaterThan(0);
     const admin = await adminToken(hub);
     expect((await ask(hub, "GET", "/users/me", { token: admin })).status).toBe(200);
     expect((await ask(hub, "GET", "/livez")).status).toBe(200);
+  });
+
+  test("a development hub and a limit of 0 count no requests", async () => {
+    await using hub = await devHub();
+    expect(hub.ctx.config.limits.requests_per_minute).toBe(0);
+    expect((await ask(hub, "GET", "/version")).headers).not.toHaveProperty("x-ratelimit-limit");
+    await using limited = await devHub({ config: { limits: { requests_per_minute: 30 } } });
+    expect((await ask(limited, "GET", "/version")).headers).toMatchObject({ "x-ratelimit-limit": "30" });
+  });
+
+  test("a body above the limit that does not tell its length is refused too, and the hub goes on", async () => {
+    await using hub = await devHub({ config: { limits: { body: "2KiB" } } });
+    const site = await newSite(hub, "lab-a");
+    const headers = { authorization: `Bearer ${site.token}`, "content-type": "application/json" };
+    const body = Readable.from(Array.from({ length: 8 }, () => Buffer.alloc(1_024, " ")));
+    const answer = await request(`${hub.url}/jobs`, { method: "POST", headers, body });
+    expect(answer.statusCode).toBe(413);
+    expect(await answer.body.json()).toMatchObject({ code: "TOO_LARGE", status: 413, detail: expect.any(String) });
+    expect((await ask(hub, "GET", "/health")).status).toBe(200);
   });
 
   test("who asks for problem documents gets them", async () => {
