@@ -165,6 +165,7 @@ export class Agent implements AsyncDisposable {
     if (this.#stop.signal.aborted) return;
     this.#mode.enter("reconciling");
     await quarantineSuspects(core);
+    await this.#lookAtRoom(core);
     this.#run(core, { agentId, instanceId: lock.instanceId });
   }
 
@@ -297,28 +298,24 @@ export class Agent implements AsyncDisposable {
 
   async #watchRoom(core: AgentCore): Promise<void> {
     while (!core.stopping.aborted) {
-      this.#freeSpaceProblem = undefined;
-      const least = core.parts.site.agent.minFreeSpaceBytes;
-      for (const directory of new Set([
-        core.parts.site.agent.stateDir,
-        ...[...core.parts.hosts.values()].map((host) => host.workdir),
-      ])) {
-        const free = await freeBytes(directory);
-        if (free !== undefined && free < least)
-          this.#freeSpaceProblem = `'${directory}' has ${formatSize(free)} free, less than agent.min_free_space (${formatSize(least)})`;
-      }
-      if (this.#freeSpaceProblem)
-        core.problems.set("space", this.#freeSpaceProblem, "free some space; claims begin again by themselves");
-      else core.problems.clear("space");
-      if (core.ledger.journal.health === "no-space")
-        core.problems.set(
-          "journal",
-          "the disk of the journal is full: only ends and acknowledgements are written",
-          "free some space",
-        );
-      else core.problems.clear("journal");
       await core.clock.sleep(30_000, core.stopping);
+      await this.#lookAtRoom(core);
     }
+  }
+
+  /** Once before anything is claimed, then now and then. */
+  async #lookAtRoom(core: AgentCore): Promise<void> {
+    const problem = await roomProblem(core);
+    this.#freeSpaceProblem = problem;
+    if (problem === undefined) core.problems.clear("space");
+    else core.problems.set("space", problem, "free some space; claims begin again by themselves");
+    if (core.ledger.journal.health === "no-space")
+      core.problems.set(
+        "journal",
+        "the disk of the journal is full: only ends and acknowledgements are written",
+        "free some space",
+      );
+    else core.problems.clear("journal");
   }
 
   async #watchDrain(core: AgentCore): Promise<void> {
@@ -423,6 +420,16 @@ async function identity(stateDir: string): Promise<string> {
   const made = randomUUID();
   await durableReplace(path, `${made}\n`);
   return made;
+}
+
+async function roomProblem(core: AgentCore): Promise<string | undefined> {
+  const { minFreeSpaceBytes: least, stateDir } = core.parts.site.agent;
+  for (const directory of new Set([stateDir, ...[...core.parts.hosts.values()].map((host) => host.workdir)])) {
+    const free = await freeBytes(directory);
+    if (free !== undefined && free < least)
+      return `'${directory}' has ${formatSize(free)} free, less than agent.min_free_space (${formatSize(least)})`;
+  }
+  return undefined;
 }
 
 async function freeBytes(directory: string): Promise<number | undefined> {
