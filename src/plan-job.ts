@@ -86,7 +86,9 @@ function plan(site: Site, app: App, request: Request): PlannedJob {
   const scope = { values, config: request.config, object: request.object, token, attempt: 1 };
   const staged = (set: "sources" | "destinations", filled: ReturnType<typeof fillInputs>): PlannedFile[] => {
     if (!filled.ok) {
-      refused.push(...filled.problems.map((problem) => problem.message));
+      // A parameter that was refused above has no value here: that is no second problem.
+      const own = filled.problems.filter(({ missing }) => resolved.ok || !Object.hasOwn(app.parameters, missing ?? ""));
+      refused.push(...own.map((problem) => problem.message));
       return [];
     }
     return filled.items.map((item) => {

@@ -16,10 +16,12 @@ export interface JobValues {
 export interface ParameterProblem {
   /** Where the value lies in the job, as `config.sample` or `parameters.threads`. */
   readonly path: string;
-  /** One sentence: what is wrong, the value in single quotes, what is allowed. */
+  /** One sentence: the path, what is wrong, the value in single quotes, what is allowed. */
   readonly message: string;
   readonly allowed?: string | undefined;
   readonly nearest?: string | undefined;
+  /** The name in `{{name}}` that has no value, when that is the problem. */
+  readonly missing?: string | undefined;
 }
 
 export type Resolved =
@@ -52,7 +54,9 @@ export function resolveParameters(
     if ("value" in checked) values[name] = checked.value;
     else problems.push(sentence(found.path, checked));
   }
-  return problems.length === 0 ? { ok: true, values } : { ok: false, problems };
+  if (problems.length === 0) return { ok: true, values };
+  // Messages travel alone to central and to people: each says of which value it speaks.
+  return { ok: false, problems: problems.map((one) => ({ ...one, message: `${one.path}: ${one.message}` })) };
 }
 
 type Spec = Exclude<ParameterSpec, { type: "secret" }>;

@@ -109,11 +109,12 @@ function expected(
     return undefined;
   }
   if (pattern.test(filled.text)) return filled.text;
-  problems.push({ path, message: `${quoted(filled.text)} does not fit; allowed: ${allowed}`, allowed });
+  problems.push({ path, message: `${path}: ${quoted(filled.text)} does not fit; allowed: ${allowed}`, allowed });
   return undefined;
 }
 
 function asProblem(path: string, problem: TemplateProblem): ParameterProblem {
   const allowed = problem.allowed === undefined ? "" : `; allowed: ${problem.allowed}`;
-  return { path, message: problem.message + allowed, allowed: problem.allowed };
+  const missing = problem.missing ? problem.value : undefined;
+  return { path, message: `${path}: ${problem.message}${allowed}`, allowed: problem.allowed, missing };
 }

@@ -19,7 +19,7 @@ const app = appOf({
 
 const problemsOf = (job: Parameters<typeof resolveParameters>[1]): string => {
   const resolved = resolveParameters(app, job);
-  return resolved.ok ? "" : resolved.problems.map(({ path, message }) => `${path}: ${message}`).join("\n");
+  return resolved.ok ? "" : resolved.problems.map(({ message }) => message).join("\n");
 };
 
 describe("resolveParameters", () => {

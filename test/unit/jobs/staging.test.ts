@@ -67,6 +67,7 @@ it("names every problem with its place", () => {
     "inputs.index.from",
     "inputs.extra.from",
   ]);
+  for (const { path, message } of staging.ok ? [] : staging.problems) expect(message).toContain(`${path}: `);
 });
 
 it("fills the outputs that have a destination", () => {
