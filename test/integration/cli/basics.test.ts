@@ -62,7 +62,9 @@ describe("siteagent", () => {
     expect(JSON.parse(byFlag.stderr)).toMatchObject({
       error: { code: "USAGE", exit_code: 64, hint: "did you mean 'jobs'?" },
     });
-    const byVariable = await runCli(["jobs"], { env: { SITEAGENT_OUTPUT: "jsonl" } });
+    await using directory = await temporaryDirectory(); // of its own: a root account would look into /etc
+    const env = { SITEAGENT_OUTPUT: "jsonl", SITEAGENT_CONFIG_DIR: directory.path };
+    const byVariable = await runCli(["jobs"], { env });
     expect(JSON.parse(byVariable.stderr)).toMatchObject({ error: { code: "USAGE", message: "no hub is named" } });
   });
 

@@ -48,5 +48,5 @@ test("a hub in earnest takes its file, and names what is wrong in it", async () 
     code: 78,
     stderr: expect.stringContaining("store"),
   });
-  expect(await shell.run(["hub", "--config", "nowhere.yaml"])).toMatchObject({ code: 66 });
+  expect(await shell.run(["hub", "--config", "nowhere.yaml"])).toMatchObject({ code: 78 });
 });
