@@ -29,6 +29,11 @@ function entriesOfIssue(issue: z.core.$ZodIssue, root: unknown, where: Where): V
   const path = issue.path.map((part) => (typeof part === "symbol" ? String(part) : part));
   const loc = [where, ...path];
   const input = at(root, path);
+  if (issue.code === "invalid_union" && issue.errors.length > 0) {
+    return closest(issue.errors).flatMap((inner) =>
+      entriesOfIssue({ ...inner, path: [...issue.path, ...inner.path] }, root, where),
+    );
+  }
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({
       type: "extra_forbidden",
@@ -41,8 +46,22 @@ function entriesOfIssue(issue: z.core.$ZodIssue, root: unknown, where: Where): V
     const parent = at(root, path.slice(0, -1));
     return [{ type: "missing", loc, msg: "Field required", input: where === "body" ? (parent ?? null) : null }];
   }
-  const { type, msg, ctx } = wordsOf(issue);
+  const asText = (where === "query" || where === "path") && typeof input === "string";
+  const { type, msg, ctx } = asText && isWrongNumber(issue) ? unreadableNumber : wordsOf(issue);
   return [{ type, loc, msg, input: input ?? null, ...(ctx === undefined ? {} : { ctx }) }];
+}
+
+/** Of the alternatives of a union the one that the value comes closest to: right down to the deepest place, else of the right type. */
+function closest(alternatives: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] {
+  const depth = (issues: readonly z.core.$ZodIssue[]): number => Math.min(...issues.map((issue) => issue.path.length));
+  const wrongType = (issues: readonly z.core.$ZodIssue[]): number =>
+    Number(issues.some((issue) => issue.code === "invalid_type" && issue.path.length === 0));
+  const [best] = alternatives.toSorted((a, b) => depth(b) - depth(a) || wrongType(a) - wrongType(b));
+  return best ?? [];
+}
+
+function isWrongNumber(issue: z.core.$ZodIssue): boolean {
+  return issue.code === "invalid_type" && (issue.expected === "number" || issue.expected === "int");
 }
 
 interface Words {
@@ -59,6 +78,12 @@ const wrongTypes: Readonly<Record<string, Words>> = {
   number: { type: "int_type", msg: "Input should be a valid integer" },
   int: { type: "int_type", msg: "Input should be a valid integer" },
   boolean: { type: "bool_type", msg: "Input should be a valid boolean" },
+};
+
+/** Text of a query or path that should be a number. */
+const unreadableNumber: Words = {
+  type: "int_parsing",
+  msg: "Input should be a valid integer, unable to parse string as an integer",
 };
 
 function wordsOf(issue: z.core.$ZodIssue): Words {
