@@ -197,7 +197,11 @@ export class TestSite implements AsyncDisposable {
         last = (await this.view(id)) as Seen;
         return condition(last);
       },
-      { what: () => `${what}; it is ${JSON.stringify(last)}\n${this.agent?.stdout.slice(-3000)}`, timeoutMs },
+      {
+        what: () =>
+          `${what}; it is ${JSON.stringify(last)}\n${this.agent?.running === true ? "the agent runs" : "THE AGENT HAS ENDED"}\n${this.agent?.stdout.slice(-3000)}\n${this.agent?.stderr.slice(-1000)}`,
+        timeoutMs,
+      },
     );
     return last as Seen;
   }
