@@ -16,6 +16,9 @@ export interface OrderEntry {
   readonly result?: RecordKinds["order.answered"]["result"] | undefined;
 }
 
+/** Changes of a job that are kept; the story of one that is blocked for weeks stays readable. */
+const historyLength = 200;
+
 /**
  * What the agent knows: the fold of its journal, nothing else. `apply` is the only way in which it changes, in memory as
  * on replay, so both are the same by construction (invariant I10).
@@ -33,6 +36,8 @@ export class Book {
   sessionEpoch: number | undefined;
   /** The last process said goodbye. */
   #stoppedInOrder = false;
+  /** By digest. */
+  readonly #apps = new Map<string, HeldJob["app"]>();
   /** Where each file lies in the manifest that has it: a job may have 100,000 files. */
   readonly #places = new WeakMap<object, Map<string, number>>();
 
@@ -59,10 +64,10 @@ export class Book {
         return;
       case "job.held":
         this.claiming.delete(id);
-        this.#put(entry.data.job);
+        this.#put(this.#shared(entry.data.job));
         return;
       case "job.change":
-        this.#change(id, entry.data.patch);
+        this.#change(id, entry.data);
         return;
       case "job.file":
         this.#addFile(id, entry.data);
@@ -117,7 +122,7 @@ export class Book {
       session_epoch: number | null;
       stopped?: boolean;
     };
-    for (const job of data.jobs) book.#put(job);
+    for (const job of data.jobs) book.#put(book.#shared(job));
     for (const [id, spec] of data.claiming) book.claiming.set(id, spec);
     for (const [id, entries] of data.outbox) book.outbox.set(id, entries);
     for (const entry of data.orders) book.orders.set(entry.order.id, entry);
@@ -127,7 +132,7 @@ export class Book {
     return book;
   }
 
-  #change(id: string, patch: RecordKinds["job.change"]["patch"]): void {
+  #change(id: string, { patch, history }: RecordKinds["job.change"]): void {
     const job = this.jobs.get(id);
     if (!job) return;
     const next: Record<string, unknown> = { ...job };
@@ -135,7 +140,16 @@ export class Book {
       if (value === null || value === undefined) delete next[key];
       else next[key] = value;
     }
+    if (history !== undefined) next["history"] = [...job.history, ...history].slice(-historyLength);
     this.#put(next as unknown as HeldJob);
+  }
+
+  /** Jobs of one app share its object: thousands of ended ones are kept. */
+  #shared(job: HeldJob): HeldJob {
+    if (job.app_digest === "") return job;
+    const app = this.#apps.get(job.app_digest) ?? job.app;
+    this.#apps.set(job.app_digest, app);
+    return { ...job, app };
   }
 
   #put(job: HeldJob): void {

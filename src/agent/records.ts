@@ -1,7 +1,7 @@
 import type { JsonObject } from "../common/json.ts";
 import type { JournalRecord } from "../journal/types.ts";
 import type { Order, Report } from "../wire/agent-api.ts";
-import type { AgentMode } from "../wire/control-api.ts";
+import type { AgentMode, HistoryEntry } from "../wire/control-api.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import type { ManifestEntry } from "../transfer/types.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -37,7 +37,11 @@ export interface RecordKinds {
   /** We hold the job. Also used to write a job anew in salvage. */
   "job.held": { readonly job: HeldJob };
   /** Fields of the job that changed; `undefined` cannot be stored, null removes an optional field. */
-  "job.change": { readonly patch: Partial<Record<keyof HeldJob, unknown>> };
+  "job.change": {
+    readonly patch: Partial<Record<keyof HeldJob, unknown>>;
+    /** What is added to the job's history: writing it whole each time would cost the square of its length. */
+    readonly history?: readonly HistoryEntry[];
+  };
   /** A file is complete and verified. */
   "job.file": { readonly direction: "in" | "out"; readonly entry: ManifestEntry };
   /** The job is over, reported, and its directories are gone (or were never made). */

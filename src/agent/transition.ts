@@ -13,8 +13,6 @@ import type { Notifier } from "./notifier.ts";
 import { discreet, reportOf } from "./report.ts";
 import { type AgentRecord, record } from "./records.ts";
 
-const historyLength = 200;
-
 export interface TransitionDeps {
   readonly ledger: Ledger;
   readonly clock: Clock;
@@ -79,28 +77,24 @@ async function change(
           discreet(reportOf(before, core, step, before.seq + 1 + index, at, extras), deps.reportDetail()),
         )
       : [];
-  const history = [
-    ...before.history,
-    ...steps.map((step) => ({
-      at,
-      state: step.state,
-      phase: step.phase,
-      attempt: step.attempt,
-      ...(extras.message === undefined ? {} : { message: extras.message }),
-    })),
-  ];
+  const history = steps.map((step) => ({
+    at,
+    state: step.state,
+    phase: step.phase,
+    attempt: step.attempt,
+    ...(extras.message === undefined ? {} : { message: extras.message }),
+  }));
   const patch: Record<string, unknown> = {
     ...changesOf(before, core),
     ...nulled(extras.patch ?? {}),
     updated_at: at,
     seq: before.seq + reports.length,
-    history: history.slice(-historyLength),
     ...(core.state === before.state ? {} : { step_tries: 0 }),
     ...(before.entered && nextStep(core) !== nextStep(before) ? { entered: null } : {}),
     ...(isFinal(core.state) ? { ended_at: at } : {}),
   };
   const entries: AgentRecord[] = [
-    record("job.change", { patch }, id),
+    record("job.change", { patch, history }, id),
     ...reports.map((report) => record("out.put", { report }, id)),
   ];
   await deps.ledger.commit(entries, extras.durability ?? "report");

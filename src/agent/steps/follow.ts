@@ -41,9 +41,11 @@ export function refOf(attempt: HeldAttempt): AttemptRef {
   return { token: attempt.token, directory: attempt.directory, handle: attempt.handle };
 }
 
-/** The job's attempts with the current one's end (and handle) filled in. */
+/** The job's attempts with the current one's end filled in. It is launched no more: its environment need not be kept. */
 export function withEnd(job: HeldJob, end: AttemptEnd): readonly HeldAttempt[] {
-  return job.attempts.map((attempt) => (attempt.attempt === job.attempt ? { ...attempt, end } : attempt));
+  return job.attempts.map((attempt) =>
+    attempt.attempt === job.attempt ? { ...attempt, plan: { ...attempt.plan, environment: {} }, end } : attempt,
+  );
 }
 
 /** True when the launcher has it. After an unclear answer or a restart the launcher is asked whether it exists before it is launched again. */
