@@ -5,7 +5,8 @@ import { rowOf } from "../backend/local.ts";
 import type { CliContext } from "../context.ts";
 import type { Style } from "../terminal.ts";
 import { infoOf, statusStyle } from "./job.ts";
-import { type Column, factsText, tableText } from "./table.ts";
+import { section, tableSection } from "./section.ts";
+import { type Column, factsText } from "./table.ts";
 import { counted, manyLines, oneLine } from "./text.ts";
 import { relative, shortAge, timeAndAge } from "./time.ts";
 
@@ -98,7 +99,7 @@ function problemsText(context: CliContext, view: StatusView): string {
     const what = `  ${out.style("yellow", symbols.warn)} ${manyLines(problem.what)} (${since})`;
     return problem.repair === undefined ? [what] : [what, `    ${symbols.arrow} ${manyLines(problem.repair)}`];
   });
-  return lines.length === 0 ? "" : `${out.style("bold", "Problems")}\n${lines.join("\n")}\n`;
+  return section(context, "Problems", lines.map((line) => `${line}\n`).join(""));
 }
 
 async function targetsText(context: CliContext, view: StatusView): Promise<string> {
@@ -116,7 +117,7 @@ async function targetsText(context: CliContext, view: StatusView): Promise<strin
     { key: "apps", title: "APPS", value: apps, shrinkTo: 12 },
     { key: "problem", title: "PROBLEM", value: (target) => target.problem ?? "", style: () => "yellow", shrinkTo: 12 },
   ];
-  return await section(context, "Targets", view.targets, columns);
+  return await tableSection(context, "Targets", view.targets, columns);
 }
 
 async function jobsText(context: CliContext, view: StatusView): Promise<string> {
@@ -130,34 +131,19 @@ async function jobsText(context: CliContext, view: StatusView): Promise<string> 
     { key: "age", title: "AGE", value: (job) => shortAge(job.claimed_at, now), right: true },
     { key: "info", title: "INFO", value: (job) => infoOf(rowOf(job), now), shrinkTo: 10 },
   ];
-  return await section(context, "Jobs", active, columns);
-}
-
-async function section<Row>(
-  context: CliContext,
-  title: string,
-  rows: readonly Row[],
-  columns: readonly Column<Row>[],
-): Promise<string> {
-  if (rows.length === 0) return "";
-  const { ellipsis } = context.symbols;
-  const terminal = { ...context.out, columns: context.out.columns - 2 };
-  const text = await tableText(rows, columns, terminal, { header: true, dropEmpty: true, ellipsis });
-  return `${context.out.style("bold", title)}\n${text.replace(/^(?=.)/gm, "  ")}`;
+  return await tableSection(context, "Jobs", active, columns);
 }
 
 function nextText(context: CliContext, view: StatusView): string {
-  if (view.next.length === 0) return "";
   const lines = view.next.map((text) => `  ${context.symbols.arrow} ${oneLine(text)}\n`);
-  return `${context.out.style("bold", "Next")}\n${lines.join("")}`;
+  return section(context, "Next", lines.join(""));
 }
 
 function logText(context: CliContext, view: StatusView): string {
-  if (view.log.length === 0) return "";
   const lines = view.log
     .slice(-lastLines)
     .map((line) => `  ${context.out.style("dim", oneLine(logLine(context, line)))}\n`);
-  return `${context.out.style("bold", "Log")}\n${lines.join("")}`;
+  return section(context, "Log", lines.join(""));
 }
 
 /** `2026-11-20T11:48:24.977Z info words`: the time of day as everywhere else here. */

@@ -4,7 +4,8 @@ import type { AttemptEnd } from "../../jobs/states.ts";
 import type { JobStory, Milestone, StoryFile } from "../backend/types.ts";
 import type { CliContext } from "../context.ts";
 import { infoOf, statusStyle, tagsText } from "./job.ts";
-import { type Column, factsText, tableText } from "./table.ts";
+import { section, tableSection } from "./section.ts";
+import { type Column, factsText } from "./table.ts";
 import { manyLines, oneLine } from "./text.ts";
 import { elapsed, localTime, timeAndAge } from "./time.ts";
 
@@ -98,7 +99,7 @@ async function timelineSection(context: CliContext, story: JobStory): Promise<st
     },
     { key: "message", title: "", value: (entry) => entry.message, shrinkTo: 10 },
   ];
-  return section(context, "Timeline", await indented(context, timeline, columns));
+  return await tableSection(context, "Timeline", timeline, columns);
 }
 
 async function attemptsSection(context: CliContext, story: JobStory): Promise<string> {
@@ -107,7 +108,7 @@ async function attemptsSection(context: CliContext, story: JobStory): Promise<st
     { key: "end", title: "END", value: (attempt) => (attempt.end ? endText(attempt.end) : "running") },
     { key: "directory", title: "DIRECTORY", value: (attempt) => attempt.directory },
   ];
-  return section(context, "Attempts", await indented(context, story.attempts, columns));
+  return await tableSection(context, "Attempts", story.attempts, columns);
 }
 
 async function filesSection(context: CliContext, title: string, files: readonly StoryFile[]): Promise<string> {
@@ -118,7 +119,7 @@ async function filesSection(context: CliContext, title: string, files: readonly 
     { key: "sha", title: "SHA-256", value: (file) => file.sha256.slice(0, 12) },
     { key: "where", title: "WHERE", value: (file) => file.where, shrinkTo: 12 },
   ];
-  return section(context, title, await indented(context, files, columns));
+  return await tableSection(context, title, files, columns);
 }
 
 function askedSection(context: CliContext, story: JobStory): string {
@@ -129,20 +130,4 @@ function askedSection(context: CliContext, story: JobStory): string {
     }),
   );
   return section(context, "Asked for", factsText(lines, context.out, "  "));
-}
-
-function section(context: CliContext, title: string, body: string): string {
-  return body === "" ? "" : `${context.out.style("bold", title)}\n${body}`;
-}
-
-async function indented<Row>(
-  context: CliContext,
-  rows: readonly Row[],
-  columns: readonly Column<Row>[],
-): Promise<string> {
-  if (rows.length === 0) return "";
-  const { ellipsis } = context.symbols;
-  const terminal = { ...context.out, columns: context.out.columns - 2 };
-  const text = await tableText(rows, columns, terminal, { header: true, dropEmpty: true, ellipsis });
-  return text.replace(/^(?=.)/gm, "  ");
 }
