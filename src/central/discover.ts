@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
-import { Fault, isFault } from "../common/fault.ts";
+import { Fault } from "../common/fault.ts";
 import type { SyncRequest } from "../wire/agent-api.ts";
 import { Api } from "./api.ts";
 import { checkAccess, versionSchema } from "./check.ts";
 import { HubCentral } from "./hub.ts";
 import { NmdcCentral } from "./nmdc.ts";
+import { SharedCall } from "./shared-call.ts";
 import type { Central, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
 
 export type Dialect = Central["dialect"];
@@ -91,7 +92,7 @@ class AutoCentral implements Central {
   readonly #api: Api;
   readonly #assumed: Central;
   #found: Central | undefined;
-  #asking: Promise<Central> | undefined;
+  readonly #asking = new SharedCall<Central>();
 
   constructor(options: CentralOptions, api: Api) {
     this.#options = options;
@@ -145,18 +146,7 @@ class AutoCentral implements Central {
 
   async #central(context: CallContext): Promise<Central> {
     if (this.#found) return this.#found;
-    if (this.#asking) {
-      try {
-        return await this.#asking;
-      } catch (error) {
-        // The asker was told to stop; we were not.
-        if (!isFault(error, "CANCELLED") || context.signal.aborted) throw error;
-      }
-    }
-    this.#asking ??= this.#ask(context).finally(() => {
-      this.#asking = undefined;
-    });
-    return this.#asking;
+    return this.#asking.value(context, (asker) => this.#ask(asker));
   }
 
   async #ask(context: CallContext): Promise<Central> {

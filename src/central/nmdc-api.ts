@@ -16,7 +16,17 @@ import {
 import { hostility } from "./strict-json.ts";
 import type { Lane, TransportRequest } from "./http.ts";
 
-type Listed = "jobs" | "operations";
+interface Listing<Item> {
+  readonly path: "jobs" | "operations";
+  readonly schema: z.ZodType<Item>;
+  readonly filter: JsonObject;
+  /** From as many pages as that takes. */
+  readonly limit: number;
+}
+
+/** All of them. */
+const operations = { path: "operations", schema: operationSchema, limit: Number.POSITIVE_INFINITY } as const;
+
 /** How often a listing is begun anew when its page token is gone (they work once; a lost reply uses one up). */
 const listStarts = 3;
 /** Filters travel in the address: so many ids at most in one. */
@@ -45,12 +55,12 @@ export class NmdcApi {
         { $or: [{ claims: { $size: 0 } }, { claims: { $not: { $elemMatch: { cancelled: { $ne: true } } } } }] },
       ],
     };
-    return this.#list("jobs", jobSchema, filter, limit, context);
+    return this.#list({ path: "jobs", schema: jobSchema, filter, limit }, context);
   }
 
   /** All claims of a job by all sites, as operations: a lost entry in the job's `claims` does not hide one. */
   async operationsOf(job: string, context: CallContext): Promise<readonly NmdcOperation[]> {
-    return this.#list("operations", operationSchema, { "metadata.job.id": job }, Number.POSITIVE_INFINITY, context);
+    return this.#list({ ...operations, filter: { "metadata.job.id": job } }, context);
   }
 
   /** The operations of one site for these jobs. */
@@ -62,7 +72,7 @@ export class NmdcApi {
     const found: NmdcOperation[] = [];
     for (let start = 0; start < jobs.length; start += idsPerFilter) {
       const filter = { "metadata.site_id": site, "metadata.job.id": { $in: jobs.slice(start, start + idsPerFilter) } };
-      found.push(...(await this.#list("operations", operationSchema, filter, Number.POSITIVE_INFINITY, context)));
+      found.push(...(await this.#list({ ...operations, filter }, context)));
     }
     return found;
   }
@@ -131,16 +141,10 @@ export class NmdcApi {
     return this.#api.call({ ...request, lane: this.#lane }, context);
   }
 
-  async #list<Item>(
-    path: Listed,
-    schema: z.ZodType<Item>,
-    filter: JsonObject,
-    limit: number,
-    context: CallContext,
-  ): Promise<readonly Item[]> {
+  async #list<Item>(listing: Listing<Item>, context: CallContext): Promise<readonly Item[]> {
     for (let start = 1; ; start++) {
       try {
-        return await this.#pages(path, schema, filter, limit, context);
+        return await this.#pages(listing, context);
       } catch (error) {
         if (!isFault(error, "USAGE", "BAD_PAGE_TOKEN") || start === listStarts) throw error;
       }
@@ -148,13 +152,8 @@ export class NmdcApi {
   }
 
   /** Tokens carry a position only: the filter goes along with each page. */
-  async #pages<Item>(
-    path: Listed,
-    schema: z.ZodType<Item>,
-    filter: JsonObject,
-    limit: number,
-    context: CallContext,
-  ): Promise<readonly Item[]> {
+  async #pages<Item>(listing: Listing<Item>, context: CallContext): Promise<readonly Item[]> {
+    const { path, schema, filter, limit } = listing;
     const found: Item[] = [];
     let token: string | undefined;
     do {
@@ -186,7 +185,7 @@ export class NmdcApi {
 }
 
 /** One bad job in a list must not keep the others from us. */
-function checkItem<Item>(item: unknown, schema: z.ZodType<Item>, path: Listed, context: CallContext): Item | undefined {
+function checkItem<Item>(item: unknown, schema: z.ZodType<Item>, path: string, context: CallContext): Item | undefined {
   const bad = hostility(item);
   const result = bad === undefined ? schema.safeParse(item) : undefined;
   if (result?.success) return result.data;

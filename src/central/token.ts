@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { CallContext } from "../common/context.ts";
 import { Fault, isFault } from "../common/fault.ts";
 import type { Transport } from "./http.ts";
+import { SharedCall } from "./shared-call.ts";
 
 const tokenSchema = z.object({
   /** Goes into a header as it is. */
@@ -34,7 +35,7 @@ export class TokenCache {
   readonly #transport: Transport;
   readonly #credentials: Credentials;
   #current: { readonly token: string; readonly until: number } | undefined;
-  #asking: Promise<string> | undefined;
+  readonly #asking = new SharedCall<string>();
 
   constructor(transport: Transport, credentials: Credentials) {
     this.#transport = transport;
@@ -45,18 +46,7 @@ export class TokenCache {
   async get(context: CallContext): Promise<string> {
     const { clock } = context;
     if (this.#current && clock.monotonic() < this.#current.until) return this.#current.token;
-    if (this.#asking) {
-      try {
-        return await this.#asking;
-      } catch (error) {
-        // The asker was told to stop; we were not.
-        if (!isFault(error, "CANCELLED") || context.signal.aborted) throw error;
-      }
-    }
-    this.#asking ??= this.#ask(context).finally(() => {
-      this.#asking = undefined;
-    });
-    return this.#asking;
+    return this.#asking.value(context, (asker) => this.#ask(asker));
   }
 
   /** The API refused this token; the next `get` asks for another. A newer one stays. */
