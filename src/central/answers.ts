@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Fault } from "../common/fault.ts";
 import { type FaultCode, faults } from "../common/faults.ts";
 import { isJsonObject, type JsonObject } from "../common/json.ts";
+import { codeOfRefusal } from "../common/refusals.ts";
 import { hostility, parseStrictJson } from "./strict-json.ts";
 import { retryAfterMs } from "./times.ts";
 
@@ -109,25 +110,8 @@ function codeOf(status: number, named: string | undefined): FaultCode | undefine
   if (named !== undefined && Object.hasOwn(faults, named) && faults[named as FaultCode].http === status) {
     return named as FaultCode;
   }
-  switch (status) {
-    case 400:
-      return "USAGE";
-    case 403:
-    case 410:
-      return "FORBIDDEN";
-    case 404:
-      return "NOT_FOUND";
-    case 409:
-      return "CONFLICT";
-    case 413:
-      return "TOO_LARGE";
-    case 416:
-      return "BAD_OFFSET";
-    case 422:
-      return "INVALID";
-    default:
-      return undefined;
-  }
+  // What is gone is refused for good.
+  return codeOfRefusal(status === 410 ? 403 : status);
 }
 
 function hostOf(location: string | undefined): string {

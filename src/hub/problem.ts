@@ -5,6 +5,7 @@
 import { STATUS_CODES } from "node:http";
 import { Fault } from "../common/fault.ts";
 import { type FaultCode, faults } from "../common/faults.ts";
+import { codeOfRefusal } from "../common/refusals.ts";
 
 /** One entry of a validation list, as pydantic writes it. */
 export interface ValidationEntry {
@@ -84,18 +85,6 @@ export function problemBody(
 
 function codeOfStatus(status: number): FaultCode {
   switch (status) {
-    case 400:
-      return "USAGE";
-    case 401:
-      return "UNAUTHENTICATED";
-    case 403:
-      return "FORBIDDEN";
-    case 404:
-      return "NOT_FOUND";
-    case 409:
-      return "CONFLICT";
-    case 413:
-      return "TOO_LARGE";
     case 429:
       return "RATE_LIMITED";
     case 501:
@@ -103,6 +92,6 @@ function codeOfStatus(status: number): FaultCode {
     case 503:
       return "STORE";
     default:
-      return status >= 500 ? "DEFECT" : status === 422 ? "INVALID" : "USAGE";
+      return codeOfRefusal(status) ?? (status >= 500 ? "DEFECT" : "USAGE");
   }
 }
