@@ -5,7 +5,7 @@ import { isFault, Fault } from "../common/fault.ts";
 import type { CallContext } from "../common/context.ts";
 import { isToken } from "../common/token.ts";
 import type { Probe } from "../common/adapter.ts";
-import type { RemoteFile, TransferAdapter } from "../transfer/types.ts";
+import type { FileContent, RemoteFile, TransferAdapter } from "../transfer/types.ts";
 import { jobDirectories } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 
@@ -56,12 +56,7 @@ export class HubOutputs implements TransferAdapter {
     throw new Fault("TRANSFER_REFUSED", `'${url}' is no source: outputs go to the hub, inputs do not come from there`);
   }
 
-  async write(
-    url: string,
-    localPath: string,
-    info: { readonly bytes: number; readonly sha256: string },
-    context: CallContext,
-  ): Promise<void> {
+  async write(url: string, localPath: string, info: FileContent, context: CallContext): Promise<void> {
     const [, token = "", output = ""] = /^siteagent:\/\/hub\/([a-z0-9]+)\/([^/]+)(?:\/.*)?$/.exec(url) ?? [];
     const job = isToken(token) ? this.#jobByToken(token) : undefined;
     if (!job) throw new Fault("TRANSFER_REFUSED", `'${url}' belongs to no job of this site`);
@@ -83,7 +78,7 @@ export class HubOutputs implements TransferAdapter {
     }
   }
 
-  async verify(url: string): Promise<{ readonly bytes: number; readonly sha256: string } | undefined> {
+  async verify(url: string): Promise<FileContent | undefined> {
     return this.#written.get(url);
   }
 

@@ -95,6 +95,13 @@ export interface RemoteFile {
   readonly sha256?: string | undefined;
 }
 
+/** What a file is known by once its bytes are. */
+export interface FileContent {
+  readonly bytes: number;
+  /** Lower-case hexadecimal. */
+  readonly sha256: string;
+}
+
 /** One way to reach files; the engine does everything else (order, parallelism, retries, verification, names). */
 export interface TransferAdapter extends Adapter {
   /** Without colon: `file`, `http`, `https`, `sftp`. */
@@ -122,7 +129,7 @@ export interface TransferAdapter extends Adapter {
   write(
     url: string,
     localPath: string,
-    info: { readonly bytes: number; readonly sha256: string; readonly token: Token },
+    info: FileContent & { readonly token: Token },
     context: CallContext,
   ): Promise<void>;
   /** Size and, where it can be had, digest of what now lies at `url`; undefined = nothing there. */

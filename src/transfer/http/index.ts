@@ -6,7 +6,7 @@ import { Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
 import { sourceChanged, throwIfStopped } from "../errors.ts";
 import { readPieces } from "../landing.ts";
-import type { RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, RemoteFile, TransferAdapter } from "../types.ts";
 import { shownUrl } from "../urls.ts";
 import {
   drop,
@@ -70,12 +70,7 @@ class HttpTransfer implements TransferAdapter {
     return this.#pieces(url, file, offset, context);
   }
 
-  async write(
-    url: string,
-    localPath: string,
-    info: { readonly bytes: number; readonly sha256: string },
-    context: CallContext,
-  ): Promise<void> {
+  async write(url: string, localPath: string, info: FileContent, context: CallContext): Promise<void> {
     await using source = await open(localPath, "r");
     await failpoint("transfer.before-write");
     const answer = await this.#client.call(

@@ -11,7 +11,7 @@ import { digestOf, Landing, readPieces } from "../landing.ts";
 import { openDirectoryBelow, partialName, partSuffix, unsafe } from "../paths.ts";
 import type { RuleSet, TransferPolicy } from "../policy.ts";
 import { isWithin, selection, splitPattern, walk } from "../tree.ts";
-import type { RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, RemoteFile, TransferAdapter } from "../types.ts";
 import { readUrl, shownUrl } from "../urls.ts";
 
 export interface LocalTransferOptions {
@@ -90,7 +90,7 @@ class LocalTransfer implements TransferAdapter {
   async write(
     url: string,
     localPath: string,
-    info: { readonly bytes: number; readonly sha256: string; readonly token: string },
+    info: FileContent & { readonly token: string },
     context: CallContext,
   ): Promise<void> {
     const what = quoted(shownUrl(url), 300);
@@ -118,10 +118,7 @@ class LocalTransfer implements TransferAdapter {
     }
   }
 
-  async verify(
-    url: string,
-    context: CallContext,
-  ): Promise<{ readonly bytes: number; readonly sha256: string } | undefined> {
+  async verify(url: string, context: CallContext): Promise<FileContent | undefined> {
     try {
       await using handle = await this.#openInside(
         `/${this.#segments(url, "destinations").join("/")}`,
