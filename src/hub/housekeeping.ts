@@ -1,4 +1,7 @@
-/** Removes what nobody can use any more. Every hub process does it; doing it twice harms nothing. */
+/**
+ * Removes what nobody can use any more. Every hub process does it; doing it twice harms nothing. Operations past their
+ * `expire_time` stay: the NMDC Runtime removes them only where its operators have switched that on, and there is no setting for it here.
+ */
 import type { HubContext } from "./context.ts";
 
 const everyMs = 3_600_000;

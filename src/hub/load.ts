@@ -1,8 +1,8 @@
 /** Reads the hub's file: settings, the presets it names and its secrets are checked together, before anything starts. */
 import { readFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, join, resolve } from "node:path";
 import { asFault, Fault } from "../common/fault.ts";
+import { packageRoot } from "../common/version.ts";
 import { type LoadedConfig, loadConfig, parseConfig } from "../config/load.ts";
 import { ConfigProblems } from "../config/problems.ts";
 import type { SecretInput } from "../config/secret-schema.ts";
@@ -44,10 +44,7 @@ export async function loadHubFile(path: string, options: LoadOptions = {}): Prom
 
 /** `nmdc`, or a path relative to `directory`. @throws ConfigProblems (CONFIG). */
 export function readPreset(name: string, directory: string): Registry {
-  const file =
-    name === "nmdc"
-      ? fileURLToPath(new URL("../../config/nmdc-preset.yaml", import.meta.url))
-      : resolve(directory, name);
+  const file = name === "nmdc" ? join(packageRoot, "config", "nmdc-preset.yaml") : resolve(directory, name);
   let text: string;
   try {
     text = readFileSync(file, "utf8");
