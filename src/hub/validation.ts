@@ -34,6 +34,10 @@ function entriesOfIssue(issue: z.core.$ZodIssue, root: unknown, where: Where): V
       entriesOfIssue({ ...inner, path: [...issue.path, ...inner.path] }, root, where),
     );
   }
+  if (issue.code === "invalid_key" && issue.issues[0]) {
+    const { type, msg, ctx } = wordsOf(issue.issues[0]);
+    return [{ type, loc: [...loc, "[key]"], msg, input: path.at(-1) ?? null, ...(ctx === undefined ? {} : { ctx }) }];
+  }
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({
       type: "extra_forbidden",
@@ -86,6 +90,11 @@ const unreadableNumber: Words = {
   msg: "Input should be a valid integer, unable to parse string as an integer",
 };
 
+const unreadableTime: Words = {
+  type: "datetime_from_date_parsing",
+  msg: "Input should be a valid datetime with its zone, as 2026-11-20T08:00:00Z",
+};
+
 function wordsOf(issue: z.core.$ZodIssue): Words {
   switch (issue.code) {
     case "invalid_type":
@@ -105,7 +114,8 @@ function wordsOf(issue: z.core.$ZodIssue): Words {
         ctx: { le: Number(issue.maximum) },
       };
     case "invalid_format": {
-      const pattern = issue.pattern ?? issue.format;
+      if (issue.format === "datetime") return unreadableTime;
+      const pattern = (issue.pattern ?? issue.format).replace(/^\/(.*)\/[a-z]*$/s, "$1");
       return { type: "string_pattern_mismatch", msg: `String should match pattern '${pattern}'`, ctx: { pattern } };
     }
     case "invalid_value":

@@ -10,6 +10,7 @@ import { createJobs, readJobs } from "../jobs/lifecycle.ts";
 import type { NewJob } from "../jobs/rows.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
+import { entriesOf } from "../validation.ts";
 import type { Principal } from "./access.ts";
 
 export type JobRequest = z.output<typeof jobCreateSchema>;
@@ -65,8 +66,9 @@ export async function createMany(
 function parseItem(input: unknown): Item | { readonly error: ItemProblem } {
   const parsed = jobCreateSchema.safeParse(input);
   if (parsed.success) return { request: parsed.data, key: parsed.data.idempotency_key };
-  const errors = parsed.error.issues.map((issue) => ({ loc: issue.path.map(String), msg: issue.message }));
-  const detail = errors.map((error) => `${error.loc.join(".") || "(all)"}: ${error.msg}`).join("; ");
+  // `loc` starts at the item, which its place in `results` names.
+  const errors = entriesOf(parsed.error, input, "body").map((entry) => ({ ...entry, loc: entry.loc.slice(1) }));
+  const detail = errors.map(({ loc, msg }) => `${loc.join(".") || "(all)"}: ${msg}`).join("; ");
   return { error: { code: "INVALID", detail, errors } };
 }
 

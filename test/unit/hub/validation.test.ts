@@ -35,3 +35,14 @@ test("of alternatives the one that fits best is explained", () => {
   ]);
   expect(entriesOf(schema, { of: 5 }, "body")).toMatchObject([{ type: "string_type", loc: ["body", "of"], input: 5 }]);
 });
+
+test("times, patterns and names of a mapping are refused in words", () => {
+  expect(entriesOf(jobQuerySchema, { since: "yesterday" }, "query")).toMatchObject([
+    { loc: ["query", "since"], input: "yesterday", msg: expect.stringContaining("2026-11-20T08:00:00Z") },
+  ]);
+  const schema = z.object({ name: z.string().regex(/^[a-z]+$/), tags: z.record(z.string().min(1), z.string()) });
+  expect(entriesOf(schema, { name: "A", tags: { "": "x" } }, "body")).toMatchObject([
+    { type: "string_pattern_mismatch", loc: ["body", "name"], msg: "String should match pattern '^[a-z]+$'" },
+    { type: "string_too_short", loc: ["body", "tags", "", "[key]"], input: "" },
+  ]);
+});
