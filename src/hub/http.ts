@@ -6,6 +6,7 @@ import type { HubContext } from "./context.ts";
 import { complainAbout } from "./filter/python-json.ts";
 import { HttpProblem, problemBody, problemOf } from "./problem.ts";
 import { storeFault } from "./store/errors.ts";
+import { rewordFrameworkError } from "./unreadable.ts";
 import { validate, type Where } from "./validation.ts";
 
 /** How a route reads its body; default `json` when it has a body schema, else `none`. */
@@ -16,6 +17,9 @@ declare module "fastify" {
     body?: BodyKind;
   }
 }
+
+/** Longest part of a path: ids of workflows and sites are free text. */
+export const longestParameter = 1_024;
 
 /** MongoDB's own limit; no recursion of ours or of a database goes deeper. */
 const deepestBody = 100;
@@ -111,13 +115,15 @@ function badText(text: string): string | undefined {
   return text.isWellFormed() ? undefined : "text with half a surrogate pair cannot be stored";
 }
 
-async function sendProblem(
+/** Answers with a problem; for errors of handlers, and of the framework before any. */
+export async function sendProblem(
   ctx: HubContext,
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const fault = storeFault(error);
+  const limits = { bodyBytes: request.routeOptions.bodyLimit, parameterLength: longestParameter };
+  const fault = storeFault(rewordFrameworkError(error, limits));
   const problem = problemOf(fault);
   if (problem.status >= 500) {
     const level = faults[problem.code].retry === "soon" ? "warn" : "error";

@@ -7,7 +7,7 @@ import { TokenKeys } from "./auth/keys.ts";
 import type { HubConfig } from "./config.ts";
 import type { HubContext } from "./context.ts";
 import { installDocuments } from "./documents.ts";
-import { installHttp } from "./http.ts";
+import { installHttp, longestParameter, sendProblem } from "./http.ts";
 import { allowanceRoutes } from "./nmdc/allowances.ts";
 import { jobRoutes } from "./nmdc/jobs.ts";
 import { objectRoutes } from "./nmdc/objects.ts";
@@ -20,6 +20,7 @@ import { refusalRoutes, systemRoutes } from "./nmdc/system.ts";
 import { tokenRoute } from "./nmdc/token.ts";
 import { userRoutes } from "./nmdc/users.ts";
 import { HttpProblem } from "./problem.ts";
+import { refuseConnection } from "./unreadable.ts";
 import type { Store } from "./store/types.ts";
 
 /** More routes or background work on the same server (`/siteagent/v1/`, triggers, the portal). */
@@ -36,9 +37,6 @@ export interface HubDeps {
   /** Known once the server listens. */
   baseUrl(): string;
 }
-
-/** Longest part of a path: ids of workflows and sites are free text. */
-const longestParameter = 1_024;
 
 /** Everything but listening. Close the instance before the store. */
 export async function buildHub(deps: HubDeps): Promise<FastifyInstance> {
@@ -62,6 +60,8 @@ export async function buildHub(deps: HubDeps): Promise<FastifyInstance> {
     trustProxy: config.trust_proxy,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    frameworkErrors: (error, request, reply) => void sendProblem(ctx, error, request, reply),
+    clientErrorHandler: refuseConnection,
     routerOptions: { maxParamLength: longestParameter },
     // A colon in a path may come as %3A, also the one before a verb.
     rewriteUrl: (request) => withColons(request.url ?? "/"),
