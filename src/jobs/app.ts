@@ -85,7 +85,10 @@ export const inputSchema = z.strictObject({
   mode: z
     .enum(["copy", "link"])
     .default("copy")
-    .meta({ description: "link: a symbolic link, where source and job share a file system" }),
+    .meta({
+      description:
+        "link: a hard link, or a symbolic one to another file system; for file:// sources. The job can then change the source",
+    }),
   size: templateSchema.optional().meta({ description: "expected bytes" }),
   sha256: templateSchema.optional().meta({ description: "expected digest, 64 hexadecimal digits" }),
   max_size: size().optional(),
