@@ -49,12 +49,15 @@ function describeRoute(data: Parameters<SwaggerTransform>[0], toJson: (data: nev
   const method = [data.route.method].flat()[0]?.toUpperCase() ?? "GET";
   const path = documentPath(data.url);
   const known = answers[`${method} ${path}`];
+  const { produces, response: declared, ...rest } = data.schema ?? {};
   const response = {
     ...(known ? { [known.status]: known.schema } : {}),
-    ...(data.schema?.response as object | undefined),
+    ...(produces === undefined ? {} : { 200: bytesIn(produces) }),
+    ...(method === "DELETE" ? { 204: z.null() } : {}),
+    ...(declared as object | undefined),
     default: userApi.problemSchema,
   };
-  const described = toJson({ ...data, schema: { ...data.schema, response } } as never) as Described;
+  const described = toJson({ ...data, schema: { ...rest, response } } as never) as Described;
   const params = restNamed(described.schema.params);
   const schema = {
     operationId: operationId(method, path),
@@ -63,6 +66,10 @@ function describeRoute(data: Parameters<SwaggerTransform>[0], toJson: (data: nev
     ...(params === undefined ? {} : { params }),
   };
   return { url: data.url.replaceAll("*", ":path"), schema };
+}
+
+function bytesIn(types: readonly string[]): object {
+  return { content: Object.fromEntries(types.map((type) => [type, { schema: z.string() }])) };
 }
 
 /** A verb after a colon stands apart, so that `/jobs/{id}:release` and `/jobs/{id}/release` differ. */

@@ -98,6 +98,18 @@ test("what the NMDC routes answer is in the document, also of those with a verb 
     ]);
 });
 
+test("bytes are told from JSON, and removals answer nothing; errors are JSON everywhere", async () => {
+  const { document } = await liveDocument();
+  const log = document.paths["/siteagent/v1/jobs/{id}/logs/{stream}"]?.["get"]?.responses;
+  expect(log).toMatchObject({
+    "200": { content: { "application/octet-stream": {} } },
+    default: { content: { "application/json": {} } },
+  });
+  expect(document.paths["/siteagent/v1/tokens/{id}"]?.["delete"]?.responses["204"]).toEqual({
+    description: "No Content",
+  });
+});
+
 test("docs/openapi.json is what hubs answer, and names no address", async () => {
   const { text, document, url } = await liveDocument();
   const file = await readFile(new URL("../../../docs/openapi.json", import.meta.url), "utf8");
