@@ -10,6 +10,7 @@ import {
   endless,
   json,
   raw,
+  type Received,
   reset,
   ScriptedServer,
   silent,
@@ -26,6 +27,8 @@ class Middleman implements AsyncDisposable {
   readonly server: ScriptedServer;
   lie: Answer | undefined;
   told = 0;
+  /** Requests that are carried out and whose answer gets lost, once. */
+  loses: ((request: Received) => boolean) | undefined;
 
   private constructor(server: ScriptedServer, hub: string) {
     this.server = server;
@@ -41,6 +44,11 @@ class Middleman implements AsyncDisposable {
           headers: headers as Record<string, string>,
           ...(request.method === "GET" || request.method === "HEAD" ? {} : { body: request.body }),
         });
+        if (this.loses?.(request)) {
+          this.loses = undefined;
+          response.socket?.destroy();
+          return;
+        }
         response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
         response.end(Buffer.from(await answer.arrayBuffer()));
       } catch {
@@ -110,6 +118,25 @@ describe("a central API that lies", () => {
     middleman.server.resetConnections();
     expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
     expect(await site.imbalances([id])).toEqual([]);
+  });
+});
+
+describe("a central API whose answer gets lost", () => {
+  it("after a claim or a report: it is found out without a restart, and the job runs once", async () => {
+    await using site = await TestSite.start({ dialect: "nmdc", apps: { quick } });
+    await using middleman = await Middleman.start(site.access.url);
+    await site.replaceInSiteFile(`url: ${site.access.url}`, `url: ${middleman.server.url}`);
+    middleman.loses = ({ method, path }) => method === "POST" && path.endsWith(":claim");
+    await site.startAgent();
+    const { id } = await site.submit("quick");
+    await waitFor(() => middleman.loses === undefined, { what: "the lost claim", timeoutMs: 30_000 });
+    middleman.loses = ({ method, path }) => method === "PATCH" && path.startsWith("/operations/");
+    expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED" });
+    expect(middleman.loses).toBeUndefined();
+    expect((await site.starts()).size).toBe(1);
+    expect(await site.imbalances([id])).toEqual([]);
+    const claims = middleman.server.requests.filter(({ path }) => path.endsWith(":claim"));
+    expect(claims).toHaveLength(1);
   });
 });
 
