@@ -8,9 +8,8 @@ import type { AgentCore } from "./core.ts";
 import { jobDirectory } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 import { objectValues } from "./plan.ts";
-import { record } from "./records.ts";
 import { fence } from "./fence.ts";
-import { transition } from "./transition.ts";
+import { begin } from "./transition.ts";
 
 export interface Won {
   readonly job: string;
@@ -25,7 +24,7 @@ export function appFor(core: AgentCore, workflow: string): App | undefined {
 }
 
 /**
- * Takes a job that central gave us: durable before anything else (`claim.ok`), then the first report, whose acknowledgement binds.
+ * Takes a job that central gave us: durable before anything else, in one group with the first report, whose acknowledgement binds.
  * A job that its app does not accept is held all the same and fails at once, with every reason. Returns false when it is known.
  */
 export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
@@ -50,9 +49,8 @@ export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
   }
   const resolved = resolveParameters(app, { ...won.spec, object: objectValues(won.spec) });
   const held = newHeldJob(core, won, app, resolved.ok ? resolved.values : {});
-  await core.ledger.commit([record("job.held", { job: held }, won.job)], "effect");
   if (resolved.ok) {
-    await transition(core, won.job, { type: "claimed" });
+    await begin(core, held, { type: "claimed" });
     return true;
   }
   const problems = resolved.problems.map((problem) => problem.message);
@@ -62,7 +60,7 @@ export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
     message: problems.join("; ").slice(0, 2000),
     hint: `app '${app.name}' of workflow '${app.workflow}' does not accept the job's parameters`,
   };
-  await transition(core, won.job, { type: "fail", failure }, { message: failure.message });
+  await begin(core, held, { type: "fail", failure }, { message: failure.message });
   return true;
 }
 

@@ -52,6 +52,21 @@ export async function transition(
   return await deps.jobLock.run(id, () => change(deps, id, events, extras));
 }
 
+/**
+ * Takes a job that was won, together with its first change and report in one group: a job in the journal without the report that
+ * binds it would wait for ever.
+ */
+export async function begin(
+  deps: TransitionDeps,
+  held: HeldJob,
+  event: JobEvent,
+  extras: TransitionExtras = {},
+): Promise<HeldJob> {
+  return await deps.jobLock.run(held.id, () =>
+    commitChange(deps, held, event, { durability: "effect", ...extras }, [record("job.held", { job: held }, held.id)]),
+  );
+}
+
 async function change(
   deps: TransitionDeps,
   id: string,
@@ -60,6 +75,17 @@ async function change(
 ): Promise<HeldJob> {
   const before = heldJob(deps.ledger, id);
   if (extras.when?.(before) === false) return before;
+  return await commitChange(deps, before, events, extras, []);
+}
+
+async function commitChange(
+  deps: TransitionDeps,
+  before: HeldJob,
+  events: JobEvent | readonly JobEvent[],
+  extras: TransitionExtras,
+  leading: readonly AgentRecord[],
+): Promise<HeldJob> {
+  const { id } = before;
   const at = isoTime(deps.clock.now());
   let core: JobCore = before;
   const passed: { state: JobState; phase: Phase; hold: Hold | undefined; attempt: number }[] = [];
@@ -94,6 +120,7 @@ async function change(
     ...(isFinal(core.state) ? { ended_at: at } : {}),
   };
   const entries: AgentRecord[] = [
+    ...leading,
     record("job.change", { patch, history }, id),
     ...reports.map((report) => record("out.put", { report }, id)),
   ];

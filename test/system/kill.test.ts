@@ -62,6 +62,20 @@ describe.each(["hub", "nmdc"] as const)("the agent is killed, dialect %s", (dial
   });
 });
 
+describe("the agent is killed after its n-th write to the disk", () => {
+  it.each([2, 3, 4, 5, 6, 7, 8, 9, 10])("n = %i: the next start goes on, each attempt runs once", async (n) => {
+    const { site, url } = await siteWithInput("hub", "cat ../in/text.txt > result.txt");
+    await using _ = site;
+    const agent = await site.startAgent({ failpoints: `journal.after-sync=kill@${n}`, wait: false });
+    const { id } = await site.submit("work", { url });
+    expect(await agent.finished).toMatchObject({ signal: "SIGKILL" });
+    await site.startAgent();
+    expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED" });
+    expect(await site.imbalances([id])).toEqual([]);
+    expect((await site.starts()).size).toBe(1);
+  });
+});
+
 describe("while an attempt runs", () => {
   const script = "while [ ! -e go ]; do sleep 0.1; done; cat ../in/text.txt > result.txt; exit 0";
 
