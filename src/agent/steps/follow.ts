@@ -90,6 +90,13 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
         { why: result.why },
         "no clear answer to a launch; the launcher will be asked for the attempt",
       );
+      // Once may be a runner that was just killed. Again and again is for a person: shown as blocked, with the reason.
+      if (work.job().step_tries > 0) {
+        throw new Fault("RUNNER", `the launcher gives no clear answer: ${result.why}`, {
+          hint: "look into runner.log in the state directory, or into the journal of siteagent-runner",
+        });
+      }
+      await amend(core, id, { step_tries: 1 }, "group");
       await core.clock.sleep(busyWaitMs, work.signal);
       return false;
   }
