@@ -60,17 +60,18 @@ async function isFree(site: TestSite, id: string): Promise<void> {
 
 describe("drain", () => {
   /** A job that is held and cannot start: the server of its input is down. */
-  async function waiting(failpoints?: string) {
+  async function waiting(failpoints?: string, dialect: "hub" | "nmdc" = "hub") {
     const server = await ScriptedServer.start();
     server.on("HEAD /in.txt", json(503, {})).on("GET /in.txt", json(503, {}));
     const inputs = { text: { from: `${server.url}/in.txt`, to: "in.txt" } };
     const site = await TestSite.start({
+      dialect,
       sources: [`${server.url}/`],
       apps: { staged: { inputs, command: traced("cat ../in/in.txt") }, work: { command: untilGo } },
     });
     const agent = await site.startAgent(failpoints === undefined ? {} : { failpoints, wait: false });
     const { id } = await site.submit("staged");
-    await waitFor(async () => (await site.client.job(id)).phase === "staging", { what: "staging", timeoutMs: 30_000 });
+    await waitFor(() => server.requests.length > 0, { what: "the first try to stage", timeoutMs: 30_000 });
     const repair = (): void => {
       const answer = raw(200, "text/plain", "some text", { "content-length": "9" });
       server.on("HEAD /in.txt", answer).on("GET /in.txt", answer);
@@ -97,6 +98,22 @@ describe("drain", () => {
     await control.post("/v1/resume");
     expect(await site.ended(id)).toMatchObject({ status: "FINISHED", attempt: 1 });
     expect(await site.imbalances([id, runs.id])).toEqual([]);
+  });
+
+  it("hands back in the plain dialect too: the claim is released and its operation closed", async () => {
+    const { site, server, id, control, repair } = await waiting(undefined, "nmdc");
+    await using _server = server;
+    await using _site = site;
+    const { op_id: first } = await control.job(id);
+    await control.post("/v1/drain", { reason: "upgrade" });
+    await control.until("drained", (status) => status.mode === "drained" && status.jobs.length === 0);
+    expect(await site.operation(first)).toMatchObject({ done: true });
+    repair();
+    await control.post("/v1/resume");
+    const job = await site.ended(id);
+    expect(job).toMatchObject({ status: "FINISHED", attempt: 1 });
+    expect(job.op_id).not.toBe(first);
+    expect((await site.starts()).size).toBe(1);
   });
 
   it.each(["release.before-intent", "release.after-intent", "release.before-send", "release.after-send"])(
