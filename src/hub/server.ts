@@ -94,17 +94,38 @@ function withColons(url: string): string {
   return path.replaceAll(/%3a/gi, ":") + (end < 0 ? "" : url.slice(end));
 }
 
-/** Per client where one is known, else per address. Each hub process counts for itself. */
+/** Requests of one address for each of one client: many clients may stand behind one address. */
+const addressFactor = 10;
+const probes = ["/livez", "/readyz", "/health"];
+
+/**
+ * Per client where one is known, else per address; and per address whatever becomes of the request, so that what is refused early
+ * (tokens, paths, bodies) has a limit too. Each hub process counts for itself.
+ */
 async function installRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
   await app.register(rateLimit, {
     max: perMinute,
     timeWindow: 60_000,
     hook: "preHandler",
     keyGenerator: (request) => request.identity?.name ?? request.ip,
-    allowList: (request) => ["/livez", "/readyz", "/health"].includes(request.url),
-    errorResponseBuilder: (_request, limit) =>
-      new HttpProblem(429, `more than ${limit.max} requests a minute; try again in ${limit.after}`, {
-        code: "RATE_LIMITED",
-      }),
+    allowList: (request) => probes.includes(request.url),
+    errorResponseBuilder: (_request, limit) => tooManyRequests(limit.max, limit.after),
+  });
+  const ofAddress = app.createRateLimit({
+    max: perMinute * addressFactor,
+    timeWindow: 60_000,
+    keyGenerator: (request) => `address ${request.ip}`,
+  });
+  app.addHook("onRequest", async (request) => {
+    const limit = await ofAddress(request);
+    if (limit.isAllowed || !limit.isExceeded) return;
+    throw tooManyRequests(limit.max, `${limit.ttlInSeconds} seconds`, { "retry-after": String(limit.ttlInSeconds) });
+  });
+}
+
+function tooManyRequests(max: number, after: string, headers: Record<string, string> = {}): HttpProblem {
+  return new HttpProblem(429, `more than ${max} requests a minute; try again in ${after}`, {
+    code: "RATE_LIMITED",
+    headers,
   });
 }

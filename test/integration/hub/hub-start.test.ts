@@ -165,6 +165,21 @@ describe("limits", () => {
     expect((await ask(hub, "GET", "/livez")).status).toBe(200);
   });
 
+  test("requests that get nowhere are counted too: bad tokens, unknown paths, bodies that do not fit", async () => {
+    await using hub = await devHub({ config: { limits: { requests_per_minute: 5 } } });
+    const kinds = [
+      () => ask(hub, "POST", "/jobs", { token: "garbage", json: {} }),
+      () => ask(hub, "GET", "/nowhere"),
+      () => ask(hub, "GET", "/jobs", { query: { max_page_size: "many" } }),
+    ];
+    const answers = await Promise.all(Array.from({ length: 20 }, () => kinds.map((send) => send())).flat());
+    const limited = answers.filter((answer) => answer.status === 429);
+    expect(limited).toHaveLength(10);
+    expect(limited[0]?.json).toMatchObject({ code: "RATE_LIMITED", detail: expect.any(String) });
+    expect(Number(limited[0]?.headers["retry-after"])).toBeGreaterThan(0);
+    for (const path of ["/livez", "/readyz", "/health"]) expect((await ask(hub, "GET", path)).status, path).toBe(200);
+  });
+
   test("a development hub and a limit of 0 count no requests", async () => {
     await using hub = await devHub();
     expect(hub.ctx.config.limits.requests_per_minute).toBe(0);
