@@ -74,6 +74,7 @@ function workflowRoutes(app: V1App, ctx: HubContext): void {
           .onConflict((conflict) => conflict.column("id").doUpdateSet(columns))
           .returningAll()
           .executeTakeFirstOrThrow();
+        await putCapability(tx, row);
         tx.notify("registry", "workflows");
         return workflowView(row);
       });
@@ -161,6 +162,15 @@ function triggerRoutes(app: V1App, ctx: HubContext): void {
   );
 }
 
+/** The contract has one capability for each workflow, of the same id. */
+async function putCapability(tx: Tx, { id, name, description, created_at }: WorkflowRow): Promise<void> {
+  await tx.db
+    .insertInto("capabilities")
+    .values({ id, name, description, created_at, source: fromApi })
+    .onConflict((conflict) => conflict.column("id").doUpdateSet({ name, description }))
+    .execute();
+}
+
 async function assertEditable(tx: Tx, registry: Registry, id: string): Promise<void> {
   const row = await tx.db.selectFrom(registry).select("source").where("id", "=", id).executeTakeFirst();
   if (!row || row.source === fromApi) return;
@@ -188,6 +198,7 @@ async function removeEntry(tx: Tx, registry: Registry, id: string): Promise<void
   }
   const { numDeletedRows } = await tx.db.deleteFrom(registry).where("id", "=", id).executeTakeFirst();
   if (Number(numDeletedRows) === 0) throw new Fault("NOT_FOUND", "Not found");
+  if (registry === "workflows") await tx.db.deleteFrom("capabilities").where("id", "=", id).execute();
   tx.notify("registry", registry);
 }
 

@@ -73,3 +73,14 @@ test("a changed file counts from the next start: what went is gone, what the API
   expect((await ask(hub, "POST", `/jobs/${exclusive}:claim`, { token: site.token })).status).toBe(403);
   expect((await jobsOf(hub, "kept-1")).map(({ id }) => id)).toEqual([made]);
 });
+
+test("a workflow made through the API has its capability, as one of the file", async () => {
+  await using hub = await devHub();
+  const admin = await adminToken(hub);
+  const put = (json: object) => ask(hub, "PUT", `${v1}/workflows/mine-1`, { token: admin, json });
+  expect((await put({ name: "Mine" })).status).toBe(200);
+  expect((await put({ name: "Still mine" })).status).toBe(200);
+  expect((await ask(hub, "GET", "/capabilities/mine-1")).json).toMatchObject({ id: "mine-1", name: "Still mine" });
+  expect((await ask(hub, "DELETE", `${v1}/workflows/mine-1`, { token: admin })).status).toBe(204);
+  expect((await ask(hub, "GET", "/capabilities/mine-1")).status).toBe(404);
+});
