@@ -82,13 +82,10 @@ export const inputSchema = z.strictObject({
     .default("file")
     .meta({ description: "one file, a whole directory, or all that match a pattern" }),
   required: z.boolean().default(true).meta({ description: "false: nothing there is no failure" }),
-  mode: z
-    .enum(["copy", "link"])
-    .default("copy")
-    .meta({
-      description:
-        "link: a hard link, or a symbolic one to another file system; for file:// sources. The job can then change the source",
-    }),
+  mode: z.enum(["copy", "link"]).default("copy").meta({
+    description:
+      "link: a hard link, or a symbolic one to another file system; for file:// sources. The job can then change the source",
+  }),
   size: templateSchema.optional().meta({ description: "expected bytes" }),
   sha256: templateSchema.optional().meta({ description: "expected digest, 64 hexadecimal digits" }),
   max_size: size().optional(),

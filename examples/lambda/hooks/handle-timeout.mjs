@@ -5,6 +5,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 const job = JSON.parse(readFileSync(process.env.SITEAGENT_HOOK_INPUT, "utf8"));
 const answer =
   job.attempt < 2
-    ? { outcome: "restart", reason: `attempt ${job.attempt} ran out of time; one more`, data: { timeouts: job.attempt } }
+    ? {
+        outcome: "restart",
+        reason: `attempt ${job.attempt} ran out of time; one more`,
+        data: { timeouts: job.attempt },
+      }
     : { outcome: "fail", reason: `${job.attempt} attempts ran out of time` };
 writeFileSync(process.env.SITEAGENT_HOOK_RESULT, JSON.stringify(answer));
