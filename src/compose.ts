@@ -15,7 +15,8 @@ import { durableReplace } from "./common/files.ts";
 import type { Logger } from "./common/logger.ts";
 import { RecentLog } from "./common/recent-log.ts";
 import { takeServiceManager } from "./common/systemd.ts";
-import { loadSite } from "./config/compile.ts";
+import { loadSite, parseSite } from "./config/compile.ts";
+import { keepLastGood, readLastGood } from "./config/last-good.ts";
 import { builtInRegistries } from "./config/registries.ts";
 import { readSecret } from "./config/secrets.ts";
 import type { Site } from "./config/types.ts";
@@ -76,6 +77,7 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
   let central: Central | undefined;
   // One local launcher for all targets and all reloads: there is one runner per state directory.
   const launchers = new Map<string, Launcher>();
+  const shared: Shared = { hubOutputs, launchers, central: () => central, log: recent };
   return {
     clock: systemClock,
     log: recent,
@@ -88,9 +90,24 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
     },
     loadParts: async () => {
       const site = await loadSite(siteFile, builtInRegistries);
-      return siteParts(site, { hubOutputs, launchers, central: () => central, log: recent });
+      await keepCopy(siteFile, recent);
+      return siteParts(site, shared);
+    },
+    loadLastGood: async () => {
+      const text = await readLastGood(siteFile);
+      if (text === undefined) return undefined;
+      return siteParts(await parseSite(text, siteFile, builtInRegistries), shared);
     },
   };
+}
+
+/** Without the copy only a start with a broken file would be worse: no reason not to run. */
+async function keepCopy(siteFile: string, log: Logger): Promise<void> {
+  try {
+    await keepLastGood(siteFile, await readFile(siteFile, "utf8"));
+  } catch (error) {
+    log.warn({ err: asFault(error) }, "no copy of the site file could be kept");
+  }
 }
 
 interface Shared {

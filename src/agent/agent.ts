@@ -14,6 +14,7 @@ import { controlSocketName, type StatusView } from "../wire/control-api.ts";
 import { type ControlActions, openControlSocket } from "./control-server.ts";
 import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
+import { firstParts } from "./first-parts.ts";
 import { JobDriver } from "./driver.ts";
 import { fence } from "./fence.ts";
 import { isJournalDead, Ledger } from "./ledger.ts";
@@ -71,6 +72,8 @@ export class Agent implements AsyncDisposable {
   #core: AgentCore | undefined;
   #mode: ModeSwitch | undefined;
   #exitWhenDrained = false;
+  /** Set while the agent runs on the last good copy of a broken site file. */
+  #watchOnly: Reloader | undefined;
   #contact: Contact;
   #freeSpaceProblem: string | undefined;
 
@@ -105,7 +108,7 @@ export class Agent implements AsyncDisposable {
 
   async #start(): Promise<void> {
     const { clock, log } = this.#deps;
-    const parts = await this.#deps.loadParts();
+    const { parts, broken } = await firstParts(this.#deps);
     const { stateDir, runtimeDir } = parts.site.agent;
     const lock = this.#resources.use(
       await acquireInstanceLock({ stateDirectory: stateDir, runtimeDirectory: runtimeDir, clock, log }),
@@ -121,6 +124,7 @@ export class Agent implements AsyncDisposable {
     });
     const ledger = Ledger.open(journal, opening);
     this.#resources.defer(() => ledger.close());
+    if (broken && [...ledger.book.jobs.values()].every((job) => isFinal(job.state))) throw broken;
     const problems = new Problems(clock);
     if (opening.repair.kind === "salvage") {
       problems.set(
@@ -160,6 +164,10 @@ export class Agent implements AsyncDisposable {
       "report",
     );
     const reloader = new Reloader(core, this.#deps.loadParts, this.#startedAt);
+    if (broken) {
+      reloader.startedWithout(broken);
+      this.#watchOnly = reloader;
+    }
     if (this.#options.watchConfig !== false) this.#resources.use(reloader.watch());
     this.#resources.use(await openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, reloader)));
     if (this.#stop.signal.aborted) return;
@@ -291,6 +299,7 @@ export class Agent implements AsyncDisposable {
 
   #refusal(core: AgentCore): string | undefined {
     if (this.#options.noClaim) return "started with --no-claim";
+    if (this.#watchOnly?.problem !== undefined) return "the site file was broken at the start";
     if (!core.parts.site.agent.claim) return "agent.claim is false in the site file";
     if (core.ledger.journal.health !== "ok") return `the journal is not well: ${core.ledger.journal.health}`;
     return this.#freeSpaceProblem;

@@ -24,6 +24,8 @@ export interface AgentDeps {
   readonly openCentral: (site: Site, agentId: string) => Promise<Central>;
   /** Reads the site file and builds the parts; called at start and at each reload. Throws Fault CONFIG and changes nothing then. */
   readonly loadParts: () => Promise<SiteParts>;
+  /** The parts of the last site file that was good; undefined when none was kept. For a start with a broken one. */
+  readonly loadLastGood: () => Promise<SiteParts | undefined>;
   /** Where outputs without destination go; also part of the transfer registry. */
   readonly hubOutputs: HubOutputs;
   /** The last log lines, for status. */

@@ -2,7 +2,7 @@ import { watch } from "chokidar";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { asFault } from "../common/fault.ts";
+import { asFault, type Fault } from "../common/fault.ts";
 import type { AgentCore } from "./core.ts";
 import type { SiteParts } from "./deps.ts";
 
@@ -25,6 +25,17 @@ export class Reloader {
     this.#core = core;
     this.#load = load;
     this.loadedAt = loadedAt;
+  }
+
+  /** The agent started with a broken file, on the last good copy: shown until a reload succeeds. */
+  startedWithout(broken: Fault): void {
+    this.#refused(broken, "the site file is broken; jobs are followed with the last good copy, nothing is claimed");
+  }
+
+  #refused(fault: Fault, what: string): void {
+    this.problem = fault.message;
+    const { file } = this.#core.parts.site;
+    this.#core.problems.set("config", `${what}: ${fault.message}`, `mend '${file}', then siteagent reload`);
   }
 
   /** @throws Fault CONFIG with every problem; the old configuration stays. */
@@ -95,12 +106,7 @@ export class Reloader {
       next = await this.#load();
     } catch (error) {
       const fault = asFault(error);
-      this.problem = fault.message;
-      this.#core.problems.set(
-        "config",
-        `the changed site file is not used: ${fault.message}`,
-        `mend '${before.file}', then siteagent reload`,
-      );
+      this.#refused(fault, "the changed site file is not used");
       throw fault;
     }
     this.problem = undefined;

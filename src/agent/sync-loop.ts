@@ -5,6 +5,7 @@ import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { backoffMs, syncBackoff } from "../common/retry.ts";
 import type { Candidate, SyncResult } from "../central/types.ts";
+import { appViews } from "../wire/apps.ts";
 import type { AgentMode } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
 import { fence } from "./fence.ts";
@@ -45,6 +46,8 @@ export interface SyncState {
 export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<void> {
   let failures = 0;
   let epoch: number | undefined;
+  // Digest of the settings that central was told of in this session.
+  let told: string | undefined;
   // A call that was cut short is followed by one that is answered at once: wake-ups one after the other starve no claim.
   let mayHold = true;
   while (!core.stopping.aborted) {
@@ -52,10 +55,12 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
     const startedAt = core.clock.monotonic();
     let waitMs: number;
     try {
-      const { answer, held } = await round(core, state, { epoch, mayHold, woken });
+      const { digest } = core.parts.site;
+      const { answer, held } = await round(core, state, { epoch, mayHold, woken, told });
       mayHold = answer !== "interrupted";
       if (answer === "interrupted") continue;
       failures = 0;
+      told = digest;
       epoch = answer.session_epoch;
       core.problems.clear("session");
       if (!answer.session_current)
@@ -109,10 +114,15 @@ function nextWait(core: AgentCore, answer: SyncResult, heldMs: number | undefine
 async function round(
   core: AgentCore,
   state: SyncState,
-  call: { readonly epoch: number | undefined; readonly mayHold: boolean; readonly woken: Promise<void> },
+  call: {
+    readonly epoch: number | undefined;
+    readonly mayHold: boolean;
+    readonly woken: Promise<void>;
+    readonly told: string | undefined;
+  },
 ): Promise<{ readonly answer: SyncResult | "interrupted"; readonly held: boolean }> {
   await resolveClaims(core, state);
-  const { epoch, mayHold, woken } = call;
+  const { epoch, mayHold, woken, told } = call;
   const mode = state.mode();
   const refusal = mode === "running" ? state.refusal() : mode;
   const { book } = core.ledger;
@@ -127,6 +137,7 @@ async function round(
     agent_id: state.agentId,
     instance_id: state.instanceId,
     ...(epoch === undefined ? {} : { session_epoch: epoch }),
+    ...(epoch !== undefined && told === core.parts.site.digest ? {} : { apps: appViews(core.parts.site) }),
     version: state.version,
     state: wireMode(mode),
     hold_ms: holdMs,
