@@ -1,5 +1,6 @@
 /** `/siteagent/v1/` as a site's agent speaks it: synchronize, report, release, logs, outputs. Guard: site client token. */
 import { z } from "zod";
+import { appViewSchema } from "./apps.ts";
 import {
   endSchema,
   failureSchema,
@@ -78,6 +79,8 @@ export const syncRequestSchema = z.strictObject({
     .default([]),
   /** Free words for the sites page: reasons not to accept, disk, queue state; ≤ 4 KB. */
   health: jsonObjectSchema.default({}),
+  /** What the site serves; told when a session begins and when its configuration has changed. */
+  apps: z.array(appViewSchema).max(1000).optional(),
 });
 export type SyncRequest = z.input<typeof syncRequestSchema>;
 

@@ -13,6 +13,7 @@ import {
   tagsSchema,
   timeSchema,
 } from "./common.ts";
+import { appViewSchema } from "./apps.ts";
 import { parentPolicies } from "../jobs/parent-policy.ts";
 
 /** Each role may do what the one before it may. viewer reads; submitter acts on own jobs; operator acts on all; admin edits registries and users. */
@@ -220,6 +221,10 @@ export const siteViewSchema = z.object({
   held: z.int(),
   workflows: z.array(z.string()),
   health: jsonObjectSchema,
+  /** What its agent told of its apps; empty when it told nothing. */
+  apps: z.array(appViewSchema).default([]),
+  /** How many jobs of each workflow it could start at its last call. */
+  free: z.array(z.object({ workflow: z.string(), slots: z.int() })).default([]),
 });
 
 export type SiteView = z.output<typeof siteViewSchema>;

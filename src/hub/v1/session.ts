@@ -19,6 +19,8 @@ export interface SiteInfo {
   readonly workflows: readonly string[];
   readonly health: SyncBody["health"];
   readonly agent_id: string;
+  readonly apps?: SyncBody["apps"];
+  readonly free?: SyncBody["free"];
 }
 
 export interface Session {
@@ -30,6 +32,8 @@ export interface Session {
 
 const workflowsKept = 1000;
 const healthBytes = 4_096;
+/** Longest description of all apps that is kept, characters of JSON. */
+const appsLength = 262_144;
 
 /** Decides whose session it is and notes that the site lives. The site row is locked: two instances cannot both win. */
 export async function enterSession(
@@ -67,11 +71,21 @@ function judge(row: SiteRow, body: SyncBody): Session {
 }
 
 function infoOf(row: SiteRow, body: SyncBody, opened: boolean): SiteInfo {
-  const known = opened ? [] : (parseInfo(row)?.workflows ?? []);
+  const before = opened ? undefined : parseInfo(row);
+  const told = body.apps?.map((app) => app.workflow);
+  const known = told ?? before?.workflows ?? [];
   const workflows = [...new Set([...known, ...body.free.map((offer) => offer.workflow)])].toSorted();
-  const { version, state, agent_id } = body;
+  const { version, state, agent_id, free } = body;
   const health = capped(body.health as JsonObject, healthBytes) as SyncBody["health"];
-  return { version, state, health, agent_id, held: body.held.length, workflows: workflows.slice(0, workflowsKept) };
+  const kept = workflows.slice(0, workflowsKept);
+  const apps = shortened(body.apps) ?? before?.apps ?? [];
+  return { version, state, health, agent_id, held: body.held.length, workflows: kept, apps, free };
+}
+
+/** Too long a description shrinks to the names. */
+function shortened(apps: SyncBody["apps"]): SyncBody["apps"] {
+  if (apps === undefined || JSON.stringify(apps).length <= appsLength) return apps;
+  return apps.map(({ workflow }) => ({ workflow, parameters: {}, inputs: [] }));
 }
 
 export function parseInfo(row: Pick<SiteRow, "info">): SiteInfo | undefined {

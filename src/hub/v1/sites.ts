@@ -36,6 +36,8 @@ async function readSites(ctx: HubContext): Promise<SiteView[]> {
       held: counts.get(row.id) ?? 0,
       workflows: [...(info?.workflows ?? [])],
       health: info?.health ?? {},
+      apps: [...(info?.apps ?? [])],
+      free: [...(info?.free ?? [])],
     };
   });
 }
