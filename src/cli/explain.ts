@@ -1,4 +1,5 @@
 import { isFinalStatus } from "../jobs/status.ts";
+import { unclaimed } from "./unclaimed.ts";
 import type { JobRow, Surroundings } from "./backend/types.ts";
 
 /** Why a job is where it is, in words. The fields are stable: `-o json` prints them. */
@@ -19,7 +20,7 @@ export interface Explanation {
 }
 
 /** Pure: what is known of the job and around it, turned into sentences. */
-export function explain(row: JobRow, around: Surroundings): Explanation {
+export function explain(row: JobRow, around: Surroundings, now: number): Explanation {
   const base = {
     id: row.id,
     status: row.status,
@@ -27,18 +28,18 @@ export function explain(row: JobRow, around: Surroundings): Explanation {
     tries: row.hold?.tries ?? 0,
     next_try_at: row.hold?.next_try_at ?? null,
   };
-  return { ...base, ...reasonOf(row, around) };
+  return { ...base, ...reasonOf(row, around, now) };
 }
 
-interface Reason {
+export interface Reason {
   readonly why: string;
   readonly facts: readonly string[];
   readonly do: readonly string[];
 }
 
-function reasonOf(row: JobRow, around: Surroundings): Reason {
+function reasonOf(row: JobRow, around: Surroundings, now: number): Reason {
   if (isFinalStatus(row.status)) return ended(row);
-  if (row.hold) return held(row.hold);
+  if (row.hold) return held(row, row.hold);
   if (row.lostContact) {
     return {
       why: `Site '${row.place}' holds it and has not been heard of for a while. Its processes may well go on: they do not need the hub.`,
@@ -48,7 +49,9 @@ function reasonOf(row: JobRow, around: Surroundings): Reason {
   }
   if (row.state === "AWAITING_PARENTS") return waitsForParents(around);
   if (row.waiting !== null) return { why: sentence(row.waiting), facts: [], do: [] };
-  if (row.place === "" && (row.state === "READY" || row.state === "CREATED")) return unclaimed(row, around);
+  if (row.place === "" && (row.state === "READY" || row.state === "CREATED")) {
+    return unclaimed(row.workflow, around, now);
+  }
   return moving(row);
 }
 
@@ -74,7 +77,10 @@ function ended(row: JobRow): Reason {
 
 const whose = { user: "job itself", site: "site", service: "service" } as const;
 
-function held(hold: NonNullable<JobRow["hold"]>): Reason {
+/** Tries after which it is worth a look although the next one comes by itself. */
+const manyTries = 5;
+
+function held(row: JobRow, hold: NonNullable<JobRow["hold"]>): Reason {
   const by = hold.by === undefined || hold.by === "" ? "" : ` by ${hold.by}`;
   if (hold.kind === "cancelling") {
     return {
@@ -90,12 +96,22 @@ function held(hold: NonNullable<JobRow["hold"]>): Reason {
       do: ["resume it when the reason is gone"],
     };
   }
-  const again = hold.next_try_at !== undefined;
-  const tries = hold.tries === undefined ? [] : [`${hold.tries} tries so far`];
+  const tries = hold.tries === undefined ? [] : [hold.tries === 1 ? "1 try so far" : `${hold.tries} tries so far`];
+  if (hold.next_try_at === undefined) {
+    return {
+      why: `It is held back until somebody decides: ${hold.reason}`,
+      facts: tries,
+      do: [
+        `end it: siteagent cancel ${row.id}`,
+        `and, when the cause is gone, make it anew: siteagent retry ${row.id}`,
+      ],
+    };
+  }
+  const where = row.place === "" ? "its machine" : `the machine of '${row.place}'`;
   return {
     why: `It cannot go on: ${hold.reason}`,
     facts: tries,
-    do: again ? [] : ["remove the cause; it goes on by itself"],
+    do: (hold.tries ?? 0) < manyTries ? [] : [`remove the cause; on ${where}: siteagent doctor`],
   };
 }
 
@@ -106,29 +122,6 @@ function waitsForParents(around: Surroundings): Reason {
     why: open.length === 1 ? `It waits for its parent ${names[0] ?? ""}.` : `It waits for ${open.length} parents.`,
     facts: open.length > 1 ? names : [],
     do: open.map((parent) => `siteagent explain ${parent.id}`).slice(0, 3),
-  };
-}
-
-function unclaimed(row: JobRow, around: Surroundings): Reason {
-  const { sites } = around;
-  if (sites === undefined) return { why: "It waits for a site that claims it.", facts: [], do: [] };
-  if (sites.length === 0) {
-    return {
-      why: `No site has offered to run workflow '${row.workflow}'.`,
-      facts: [],
-      do: [`register an app for '${row.workflow}' in a site file, or check the name of the workflow`],
-    };
-  }
-  const able = sites.filter((site) => !site.lostContact && site.state === "running");
-  const facts = sites.map((site) => {
-    const state = site.lostContact ? "not heard of" : site.state;
-    return `site '${site.id}': ${state}, holds ${site.held === 1 ? "1 job" : `${site.held} jobs`}`;
-  });
-  if (able.length > 0) return { why: "It waits for a free slot; a site will claim it.", facts, do: [] };
-  return {
-    why: "Every site that serves its workflow is away, paused or draining.",
-    facts,
-    do: ["on a site's machine: siteagent status"],
   };
 }
 

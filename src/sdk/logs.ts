@@ -10,8 +10,12 @@ export interface LogOptions {
   readonly stream?: LogStream | undefined;
   /** Number of the attempt; default: the latest; with `follow` also the later ones. */
   readonly attempt?: number | undefined;
+  /** First attempt shown, when `attempt` is not given; unlike that, `follow` goes on into later ones. */
+  readonly start?: number | undefined;
   /** First byte wanted (of the first attempt shown); default 0. */
   readonly offset?: number | undefined;
+  /** ISO 8601; instead of `offset`: from the first bytes (of the first attempt shown) that the hub got since then, to the minute. */
+  readonly since?: string | undefined;
   /** Go on until the log is complete (the job has ended and its log with it). */
   readonly follow?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -43,13 +47,14 @@ const pageBytes = 1024 * 1024;
  */
 export async function* logs(http: HubHttp, job: string, options: LogOptions = {}): AsyncGenerator<LogPiece> {
   const { signal } = options;
-  let attempt = options.attempt;
+  let attempt = options.attempt ?? options.start;
   let offset = options.offset ?? 0;
+  let { since } = options;
   let failures = 0;
   while (!signal?.aborted) {
     let answer: LogAnswer;
     try {
-      answer = await readPiece(http, job, attempt, offset, options);
+      answer = await readPiece(http, job, { attempt, ...(since === undefined ? { offset } : { since }) }, options);
       failures = 0;
     } catch (error) {
       if (signal?.aborted) return;
@@ -60,8 +65,9 @@ export async function* logs(http: HubHttp, job: string, options: LogOptions = {}
     attempt ??= answer.attempt > 0 ? answer.attempt : undefined;
     if (answer.bytes.length > 0) {
       yield { attempt: answer.attempt, offset: answer.offset, bytes: answer.bytes };
-      offset = answer.offset + answer.bytes.length;
     }
+    if (since !== undefined || answer.bytes.length > 0) offset = answer.offset + answer.bytes.length;
+    if (answer.attempt > 0) since = undefined;
     if (offset < answer.size) continue;
     if (!options.follow) return;
     if (answer.complete && options.attempt === undefined && attempt !== undefined && answer.latestAttempt > attempt) {
@@ -75,12 +81,11 @@ export async function* logs(http: HubHttp, job: string, options: LogOptions = {}
 async function readPiece(
   http: HubHttp,
   job: string,
-  attempt: number | undefined,
-  offset: number,
+  place: { readonly attempt: number | undefined; readonly offset?: number; readonly since?: string },
   options: LogOptions,
 ): Promise<LogAnswer> {
   const response = await http.raw(`${api}/jobs/${part(job)}/logs/${options.stream ?? "stdout"}`, {
-    query: { attempt, offset, limit: pageBytes },
+    query: { ...place, limit: pageBytes },
     headers: { accept: "application/octet-stream" },
     signal: options.signal,
   });

@@ -2,7 +2,7 @@ import { isFault } from "../../common/fault.ts";
 import { type HubClient, type HubEvent, type JobView, createHubClient } from "../../sdk/client.ts";
 import { HubHttp } from "../../sdk/http.ts";
 import { api } from "../../sdk/paths.ts";
-import { eventListSchema } from "../../wire/user-api.ts";
+import { eventListSchema, type SiteView } from "../../wire/user-api.ts";
 import type { CliContext } from "../context.ts";
 import type {
   Milestone,
@@ -10,7 +10,9 @@ import type {
   JobFilter,
   JobRow,
   JobStory,
+  LogChunk,
   LogRequest,
+  ServingSite,
   Surroundings,
   WaitRequest,
 } from "./types.ts";
@@ -92,7 +94,7 @@ export class HubBackend implements JobBackend {
     return views.map(rowOf);
   }
 
-  logs(id: string, request: LogRequest): AsyncIterable<{ readonly attempt: number; readonly bytes: Uint8Array }> {
+  logs(id: string, request: LogRequest): AsyncIterable<LogChunk> {
     return this.client.logs(id, { ...request, signal: this.#signal });
   }
 
@@ -123,7 +125,7 @@ export class HubBackend implements JobBackend {
         return { id, status: parent.status };
       }),
     );
-    return { parents, sites: await this.#sitesFor(row) };
+    return { parents, ...(await this.#sitesFor(row)) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -132,19 +134,17 @@ export class HubBackend implements JobBackend {
   }
 
   /** Who may not see the sites page still gets an explanation. */
-  async #sitesFor(row: JobRow): Promise<Surroundings["sites"]> {
+  async #sitesFor(row: JobRow): Promise<Pick<Surroundings, "sites" | "otherWorkflows">> {
     try {
       const sites = await this.client.sites({ signal: this.#signal });
-      return sites
-        .filter((site) => site.workflows.includes(row.workflow) || site.id === row.place)
-        .map((site) => ({
-          id: site.id,
-          state: site.state ?? "unknown",
-          lostContact: site.lost_contact,
-          held: site.held,
-        }));
+      const serves = (site: SiteView): boolean => site.workflows.includes(row.workflow) || site.id === row.place;
+      const others = sites.filter((site) => !serves(site)).flatMap((site) => site.workflows);
+      return {
+        sites: sites.filter(serves).map((site) => servingSite(site, row.workflow)),
+        otherWorkflows: [...new Set(others)].toSorted(),
+      };
     } catch (error) {
-      if (isFault(error, "FORBIDDEN")) return undefined;
+      if (isFault(error, "FORBIDDEN")) return { sites: undefined, otherWorkflows: [] };
       throw error;
     }
   }
@@ -154,6 +154,20 @@ export class HubBackend implements JobBackend {
     const call = { query, signal: this.#signal };
     return (await this.#http.json(`${api}/events`, eventListSchema, call)).events;
   }
+}
+
+function servingSite(site: SiteView, workflow: string): ServingSite {
+  const refusal = site.health["not_accepting"];
+  return {
+    id: site.id,
+    state: site.state ?? "unknown",
+    lostContact: site.lost_contact,
+    held: site.held,
+    lastSync: site.last_sync_at,
+    notAccepting: typeof refusal === "string" ? refusal : undefined,
+    free: site.free.find((one) => one.workflow === workflow)?.slots ?? 0,
+    slots: site.apps.find((app) => app.workflow === workflow)?.slots,
+  };
 }
 
 export function rowOf(view: JobView): JobRow {

@@ -96,15 +96,16 @@ export class LocalBackend implements JobBackend {
   }
 
   async *logs(id: string, request: LogRequest): AsyncGenerator<LogChunk> {
-    let { attempt, offset } = request;
+    let attempt = request.attempt ?? request.start;
+    let offset = request.since === undefined ? request.offset : await this.#offsetSince(id, request, request.since);
     while (!this.#context.signal.aborted) {
       const chunk = await this.control.log(id, request.stream, { attempt, offset, limit: logPageBytes });
+      attempt ??= chunk.attempt > 0 ? chunk.attempt : undefined;
       if (chunk.bytes.length > 0) {
         yield chunk;
         offset = chunk.offset + chunk.bytes.length;
         if (offset < chunk.size) continue;
       }
-      attempt ??= chunk.attempt > 0 ? chunk.attempt : undefined;
       if (!request.follow) return;
       if (chunk.complete) {
         const job = rowOf(await this.control.job(id));
@@ -166,7 +167,16 @@ export class LocalBackend implements JobBackend {
   }
 
   surroundings(): Promise<Surroundings> {
-    return Promise.resolve({ parents: [], sites: undefined });
+    return Promise.resolve({ parents: [], sites: undefined, otherWorkflows: [] });
+  }
+
+  /** Log files hold no times: all of an attempt that went on at that time, nothing of one that had ended. */
+  async #offsetSince(id: string, request: LogRequest, since: string): Promise<number> {
+    const { attempts, attempt: last } = await this.control.job(id);
+    const attempt = request.attempt ?? request.start ?? last;
+    const end = attempts.find((one) => one.attempt === attempt)?.end;
+    if (!end || Date.parse(end.ended_at) >= Date.parse(since)) return 0;
+    return (await this.control.log(id, request.stream, { attempt, offset: 0, limit: 1 })).size;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -86,11 +86,17 @@ export type JobSort = (typeof jobSorts)[number];
 export interface LogRequest {
   readonly stream: "stdout" | "stderr";
   readonly attempt: number | undefined;
+  /** First attempt shown when `attempt` is not given; unlike that, following goes on into later ones. Absent: the last one. */
+  readonly start?: number | undefined;
   readonly offset: number;
+  /** ISO 8601; wins over `offset`: what came since then (hub, to the minute), or nothing of an attempt that ended before (agent). */
+  readonly since?: string | undefined;
   readonly follow: boolean;
 }
 export interface LogChunk {
   readonly attempt: number;
+  /** Of the first byte of `bytes` in the attempt's log. */
+  readonly offset: number;
   readonly bytes: Uint8Array;
 }
 
@@ -125,7 +131,23 @@ export interface JobBackend extends AsyncDisposable {
 export interface Surroundings {
   readonly parents: readonly { readonly id: string; readonly status: string }[];
   /** Sites that serve the job's workflow; undefined when nobody can tell. */
-  readonly sites:
-    | readonly { readonly id: string; readonly state: string; readonly lostContact: boolean; readonly held: number }[]
-    | undefined;
+  readonly sites: readonly ServingSite[] | undefined;
+  /** What the other sites serve. */
+  readonly otherWorkflows: readonly string[];
+}
+
+/** A site that serves the job's workflow, by what it said at its last call. */
+export interface ServingSite {
+  readonly id: string;
+  readonly state: string;
+  readonly lostContact: boolean;
+  readonly held: number;
+  /** ISO 8601; null = it has never called. */
+  readonly lastSync: string | null;
+  /** Why it takes no new jobs although it runs. */
+  readonly notAccepting: string | undefined;
+  /** Jobs of this workflow that it could start. */
+  readonly free: number;
+  /** Attempts of this workflow at the same time, at most; undefined = it did not say. */
+  readonly slots: number | undefined;
 }

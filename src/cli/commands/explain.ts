@@ -11,7 +11,7 @@ import type { CommandCall } from "../spec.ts";
 export async function run(context: CliContext, call: CommandCall): Promise<number> {
   await using backend = await connect(context, call.options);
   const row = await backend.job(await resolveId(backend, call.args[0] ?? ""));
-  const explanation = explain(row, await backend.surroundings(row));
+  const explanation = explain(row, await backend.surroundings(row), context.now());
   if (isMachine(context.format)) await printData(context, explanation);
   else if (context.format === "name") context.print(`${explanation.id}\n`);
   else context.print(explanationText(context, explanation));

@@ -1,6 +1,6 @@
 import { connect } from "../connect.ts";
 import type { CliContext } from "../context.ts";
-import type { JobBackend } from "../backend/types.ts";
+import type { JobBackend, LogRequest } from "../backend/types.ts";
 import { StreamDecoder } from "../format/stream.ts";
 import { resolveId } from "../query.ts";
 import type { CommandCall } from "../spec.ts";
@@ -11,6 +11,8 @@ interface Request {
   readonly attempt: number | undefined;
   readonly follow: boolean;
   readonly tail: number | undefined;
+  /** ISO 8601. */
+  readonly since: string | undefined;
 }
 
 /** `siteagent logs ID`. */
@@ -21,14 +23,17 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const which = options.text("stream") ?? "both";
   await using backend = await connect(context, options);
   const id = await resolveId(backend, call.args[0] ?? "");
-  const request = { id, attempt, follow: options.flag("follow"), tail };
+  const since = options.moment("since", context.now());
+  const request = { id, attempt, follow: options.flag("follow"), tail, since };
   const streams = (["stdout", "stderr"] as const).filter((name) => which === "both" || which === name);
   let bytes = 0;
   if (request.follow) {
     const copied = await Promise.all(streams.map((name) => copy(context, backend, request, name)));
     bytes = copied.reduce((sum, one) => sum + one, 0);
   } else for (const name of streams) bytes += await copy(context, backend, request, name);
-  if (bytes === 0 && request.tail !== 0 && !context.signal.aborted) context.note(await emptyNote(backend, id));
+  if (bytes === 0 && request.tail !== 0 && !context.signal.aborted) {
+    context.note(since === undefined ? await emptyNote(backend, id) : `nothing since ${since}`);
+  }
   return 0;
 }
 
@@ -49,29 +54,27 @@ async function copy(
   const target = stream === "stdout" ? context.stdout : context.stderr;
   const interactive = stream === "stdout" ? context.out.interactive : context.err.interactive;
   const writer = logWriter(target, interactive);
-  const { attempt, tail, follow, id } = request;
+  const { attempt, tail, follow, id, since } = request;
   // Without an attempt it begins with the last one, and following goes on into the next.
-  const source = (offset: number, on: boolean) => backend.logs(id, { stream, attempt, offset, follow: on });
+  let place: Pick<LogRequest, "start" | "offset" | "since"> = { offset: 0, since };
   let count = 0;
-  const pass = async (pieces: ReturnType<typeof source>): Promise<void> => {
-    for await (const { bytes } of pieces) {
-      count += bytes.length;
-      writer.write(bytes);
+  const pass = async (on: boolean, take: (bytes: Uint8Array) => void): Promise<void> => {
+    for await (const chunk of backend.logs(id, { stream, attempt, ...place, follow: on })) {
+      count += chunk.bytes.length;
+      take(chunk.bytes);
+      // What is read next goes on behind this, also when a new attempt has begun meanwhile.
+      place = { start: chunk.attempt, offset: chunk.offset + chunk.bytes.length };
     }
   };
-  if (tail === undefined) await pass(source(0, follow));
-  else {
+  if (tail !== undefined) {
     const kept: Buffer[] = [];
-    let offset = 0;
-    for await (const { bytes } of source(0, false)) {
+    await pass(false, (bytes) => {
       kept.push(Buffer.from(bytes));
-      offset += bytes.length;
       if (kept.length > 8) kept.splice(0, kept.length, lastLines(Buffer.concat(kept), tail));
-    }
+    });
     writer.write(lastLines(Buffer.concat(kept), tail));
-    count += offset;
-    if (follow) await pass(source(offset, true));
   }
+  if (tail === undefined || follow) await pass(follow, (bytes) => writer.write(bytes));
   writer.end();
   return count;
 }

@@ -5,6 +5,7 @@ import { Fault } from "../../common/fault.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { isFinal } from "../../jobs/transitions.ts";
 import { logChunkAnswerSchema, logStreams } from "../../wire/agent-api.ts";
+import { timeSchema } from "../../wire/common.ts";
 import { logHeaders } from "../../wire/user-api.ts";
 import type { HubContext } from "../context.ts";
 import { readJobs } from "../jobs/lifecycle.ts";
@@ -20,8 +21,9 @@ import { noteLogReader } from "./log-watch.ts";
 export const chunkBytes = 256 * 1024;
 /** Of each stream of each attempt the hub keeps the first bytes only. */
 export const logCapBytes = 16 * 1024 * 1024;
-/** Small chunks are put together in rows of about this size. */
+/** Small chunks that come within a minute are put together in rows of about this size; a row's time tells when its bytes came. */
 const rowBytes = 64 * 1024;
+const rowMs = 60_000;
 /** A log without an end mark counts as complete this long after the end of its job or attempt and its last chunk. */
 const quietMs = 3_000;
 
@@ -36,6 +38,8 @@ const getQuery = z.object({
   attempt: z.coerce.number().int().min(0).optional(),
   /** Negative: that many bytes before the end. */
   offset: z.coerce.number().int().default(0),
+  /** Instead of an offset: from the first bytes that came since then, to the minute. */
+  since: timeSchema.optional(),
   limit: z.coerce.number().int().min(1).max(4_194_304).default(1_048_576),
 });
 
@@ -113,7 +117,8 @@ async function addBytes(
 ): Promise<void> {
   const kept = fresh.subarray(0, Math.max(0, logCapBytes - end));
   const dropped = fresh.length - kept.length;
-  if (kept.length > 0 && last && last.bytes.length === last.length && last.length + kept.length <= rowBytes) {
+  const roomy = last && last.bytes.length === last.length && last.length + kept.length <= rowBytes;
+  if (kept.length > 0 && roomy && sameMinute(last.created_at, now)) {
     const bytes = Buffer.concat([last.bytes, kept]);
     await changeRow(tx, place, last.offset_bytes, { bytes, length: bytes.length, created_at: now });
   } else if (kept.length > 0) await addRow(tx, place, end, kept, kept.length, now);
@@ -122,6 +127,10 @@ async function addBytes(
   if (last && last.bytes.length < last.length) {
     await changeRow(tx, place, last.offset_bytes, { length: last.length + dropped, created_at: now });
   } else await addRow(tx, place, end + kept.length, new Uint8Array(), dropped, now);
+}
+
+function sameMinute(one: number, other: number): boolean {
+  return Math.floor(one / rowMs) === Math.floor(other / rowMs);
 }
 
 async function addRow(
@@ -185,7 +194,8 @@ async function sendLog(
   const place = { job: job.id, attempt: query.attempt ?? latest, stream };
   const last = await lastRow(db, place);
   const size = last ? last.offset_bytes + last.bytes.length : 0;
-  const offset = query.offset < 0 ? Math.max(0, size + query.offset) : Math.min(query.offset, size);
+  const from = query.since === undefined ? query.offset : await offsetSince(db, place, Date.parse(query.since), size);
+  const offset = from < 0 ? Math.max(0, size + from) : Math.min(from, size);
   const bytes = await readRange(db, place, offset, Math.min(size, offset + query.limit));
   reply.header("content-type", "application/octet-stream");
   reply.header(logHeaders.attempt, place.attempt);
@@ -196,6 +206,20 @@ async function sendLog(
   reply.header(logHeaders.ended, String(isFinal(job.state as JobState)));
   if (last && last.bytes.length < last.length) reply.header("siteagent-log-truncated", "true");
   return bytes;
+}
+
+/** Where the bytes begin that came at `time` or later; `size` when none did. */
+async function offsetSince(db: Queries, place: Place, time: number, size: number): Promise<number> {
+  const first = await db
+    .selectFrom("logs")
+    .select((select) => select.fn.min("offset_bytes").as("offset"))
+    .where("job_id", "=", place.job)
+    .where("attempt", "=", place.attempt)
+    .where("stream", "=", place.stream)
+    .where("length", ">", 0)
+    .where("created_at", ">=", time)
+    .executeTakeFirst();
+  return first?.offset === null || first?.offset === undefined ? size : Number(first.offset);
 }
 
 function isComplete(job: JobRow, superseded: boolean, last: LogRow | undefined, now: number): boolean {

@@ -87,4 +87,36 @@ onBothStores("logs", (kind) => {
     await Array.fromAsync(client.logs(claim.job));
     expect((await site.sync()).log_interval_ms).toBe(1_000);
   });
+
+  it("begins with what came since a time, to the minute", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    const text = async (since: number) => {
+      const pieces = await Array.fromAsync(client.logs(claim.job, { since: new Date(since).toISOString() }));
+      return Buffer.concat(pieces.map((piece) => piece.bytes)).toString();
+    };
+    const now = Date.now();
+    await put(site, claim, 0, "old\n");
+    await hub.ctx.store.db
+      .updateTable("logs")
+      .set({ created_at: now - 600_000 })
+      .execute();
+    await put(site, claim, 4, "new\n");
+    expect(await text(now - 3_600_000)).toBe("old\nnew\n");
+    expect(await text(now - 300_000)).toBe("new\n");
+    expect(await text(now + 3_600_000)).toBe("");
+    const following = client.logs(claim.job, {
+      since: new Date(now + 3_600_000).toISOString(),
+      follow: true,
+      pollMs: 20,
+    });
+    const next = following.next();
+    await put(site, claim, 8, "next\n", "&final=true");
+    const { value } = await next;
+    expect(Buffer.from(value?.bytes ?? []).toString()).toBe("next\n");
+    await following.return(undefined);
+  });
 });

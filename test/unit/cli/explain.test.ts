@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { JobRow, Surroundings } from "../../../src/cli/backend/types.ts";
-import { explain } from "../../../src/cli/explain.ts";
+import type { JobRow, ServingSite, Surroundings } from "../../../src/cli/backend/types.ts";
+import { explain as explainAt } from "../../../src/cli/explain.ts";
 import { infoOf } from "../../../src/cli/format/job.ts";
 
 const now = Date.parse("2026-11-20T12:00:00Z");
@@ -29,8 +29,25 @@ const plain: JobRow = {
   retryOf: null,
   raw: {},
 };
-const nobody: Surroundings = { parents: [], sites: [] };
-const site = { id: "lab-a", state: "running", lostContact: false, held: 2 };
+const nobody: Surroundings = { parents: [], sites: [], otherWorkflows: [] };
+const site = {
+  id: "lab-a",
+  state: "running",
+  lostContact: false,
+  held: 2,
+  lastSync: "2026-11-20T11:55:00Z",
+  notAccepting: undefined,
+  free: 0,
+  slots: 2,
+};
+
+function explain(row: JobRow, around: Surroundings) {
+  return explainAt(row, around, now);
+}
+
+function servedBy(...sites: NonNullable<Surroundings["sites"]>): Surroundings {
+  return { parents: [], sites, otherWorkflows: [] };
+}
 
 describe("explain", () => {
   test("names the workflow that no site serves", () => {
@@ -39,22 +56,56 @@ describe("explain", () => {
     expect(advice).toHaveLength(1);
   });
 
+  test("offers the nearest workflow that is served", () => {
+    const { do: advice } = explain(plain, { ...nobody, otherWorkflows: ["readqc-1.0.1", "assembly-2"] });
+    expect(advice[1]).toBe("what is served: did you mean 'readqc-1.0.1'?");
+  });
+
   test("says that a slot is awaited, and there is nothing to do", () => {
-    const { why, facts, do: advice } = explain(plain, { parents: [], sites: [site] });
+    const { why, facts, do: advice } = explain(plain, servedBy(site));
     expect(why).toContain("free slot");
-    expect(facts).toEqual(["site 'lab-a': running, holds 2 jobs"]);
+    expect(facts).toEqual(["site 'lab-a': running, all 2 slots in use, holds 2 jobs"]);
     expect(advice).toEqual([]);
   });
 
-  test("says that all sites are away", () => {
+  test("says that a slot is free, although another site is away", () => {
+    const { why, facts } = explain(plain, servedBy({ ...site, lostContact: true }, { ...site, id: "b", free: 1 }));
+    expect(why).toBe("A site has a free slot for it and will claim it.");
+    expect(facts[1]).toBe("site 'b': running, 1 free slot at its last call 5m ago, holds 2 jobs");
+  });
+
+  test("says that all sites are away, paused or draining, each with its reason", () => {
     const away = { ...site, lostContact: true };
-    const { why, facts } = explain(plain, { parents: [], sites: [away, { ...site, id: "b", state: "draining" }] });
+    const around = servedBy(away, { ...site, id: "b", state: "draining" }, { ...site, id: "c", state: "paused" });
+    const { why, facts, do: advice } = explain(plain, around);
     expect(why).toContain("away, paused or draining");
-    expect(facts).toEqual(["site 'lab-a': not heard of, holds 2 jobs", "site 'b': draining, holds 2 jobs"]);
+    expect(facts).toEqual([
+      "site 'lab-a': not heard of; its last call was 5m ago; holds 2 jobs",
+      "site 'b': draining, holds 2 jobs",
+      "site 'c': paused, holds 2 jobs",
+    ]);
+    expect(advice).toContain("on the machine of site 'c': siteagent resume");
+  });
+
+  test.each<[string, Partial<ServingSite>, string]>([
+    ["lost", { lostContact: true }, "none has been heard of"],
+    ["never seen", { lastSync: null }, "none has been heard of"],
+    ["paused", { state: "paused" }, "is paused"],
+    ["stopped", { state: "stopping" }, "draining or has stopped"],
+    ["starting", { state: "starting" }, "just starting"],
+  ])("says what the only site is: %s", (_, change, words) => {
+    expect(explain(plain, servedBy({ ...site, ...change })).why).toContain(words);
+  });
+
+  test("passes on why a running site takes nothing", () => {
+    const full = { ...site, notAccepting: "less than 10 GiB free in the work directory" };
+    const { why, facts } = explain(plain, servedBy(full));
+    expect(why).toBe("Every site that serves its workflow takes no new jobs.");
+    expect(facts[0]).toContain("less than 10 GiB free");
   });
 
   test("does not guess where sites may not be seen", () => {
-    expect(explain(plain, { parents: [], sites: undefined }).why).toBe("It waits for a site that claims it.");
+    expect(explain(plain, { ...nobody, sites: undefined }).why).toBe("It waits for a site that claims it.");
   });
 
   test("names the parents that have not ended", () => {
@@ -63,7 +114,7 @@ describe("explain", () => {
       { id: "p1", status: "RUNNING" },
       { id: "p2", status: "FINISHED" },
     ];
-    const { why, do: advice } = explain(row, { parents, sites: [] });
+    const { why, do: advice } = explain(row, { ...nobody, parents });
     expect(why).toBe("It waits for its parent p1 (RUNNING).");
     expect(advice).toEqual(["siteagent explain p1"]);
   });
@@ -87,6 +138,16 @@ describe("explain", () => {
     expect(infoOf(row, now)).toBe("no space; next try in 5m");
   });
 
+  test("says what to do when tries do not help, or none is planned", () => {
+    const blocked = { kind: "blocked", reason: "no space", since: at, next_try_at: at } as const;
+    const often = explain({ ...plain, place: "lab-a", hold: { ...blocked, tries: 5 } }, nobody);
+    expect(often.do).toEqual(["remove the cause; on the machine of 'lab-a': siteagent doctor"]);
+    const { next_try_at: _, ...forGood } = blocked;
+    const quarantined = explain({ ...plain, hold: { ...forGood, reason: "quarantined", tries: 2 } }, nobody);
+    expect(quarantined.why).toContain("held back until somebody decides");
+    expect(quarantined.do[0]).toContain("siteagent cancel nmdc:sys0job");
+  });
+
   test("tells who paused or cancels", () => {
     const paused = { kind: "paused", reason: "lunch", since: at, by: "ann" } as const;
     expect(explain({ ...plain, hold: paused }, nobody).why).toBe("It is paused by ann: lunch.");
@@ -96,7 +157,7 @@ describe("explain", () => {
 
   test("passes on what the agent says", () => {
     const row = { ...plain, place: "local", waiting: "all 8 slots of target 'local' are used" };
-    expect(explain(row, { parents: [], sites: undefined }).why).toBe("All 8 slots of target 'local' are used.");
+    expect(explain(row, { ...nobody, sites: undefined }).why).toBe("All 8 slots of target 'local' are used.");
   });
 
   test("tells why a job failed and what to do", () => {
