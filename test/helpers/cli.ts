@@ -9,7 +9,7 @@ export const repository: string = join(import.meta.dirname, "..", "..");
 export const siteagentBin: string = join(repository, "bin", "siteagent");
 
 export interface CliOptions {
-  /** Added to a small clean environment (PATH, TMPDIR, C.UTF-8, NO_COLOR, an empty HOME of its own). */
+  /** Added to a small clean environment (PATH, TMPDIR, C.UTF-8, NO_COLOR, an empty HOME of its own and siteagent's places in it). */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly input?: string | Uint8Array;
   readonly cwd?: string;
@@ -27,7 +27,13 @@ export function cleanEnvironment(
 ): Record<string, string | undefined> {
   const kept: Record<string, string | undefined> = {};
   for (const name of ["PATH", "TMPDIR", "NODE_EXTRA_CA_CERTS", "NODE_V8_COVERAGE"]) kept[name] = process.env[name];
-  return { ...kept, LANG: "C.UTF-8", NO_COLOR: "1", HOME: home, ...extra };
+  // Also for root, whose own places are not below HOME.
+  const places = {
+    SITEAGENT_CONFIG_DIR: join(home, ".config", "siteagent"),
+    SITEAGENT_STATE_DIR: join(home, ".local", "state", "siteagent"),
+    SITEAGENT_RUNTIME_DIR: join(home, ".local", "state", "siteagent", "run"),
+  };
+  return { ...kept, LANG: "C.UTF-8", NO_COLOR: "1", HOME: home, ...places, ...extra };
 }
 
 /** Runs `bin/siteagent` to its end. Standard input is empty unless `input` is given. */
