@@ -17,6 +17,7 @@ export async function lookUpWords(
   kind: Completable,
   context: CliContext,
   options: Options,
+  args: readonly string[] = [],
 ): Promise<readonly string[]> {
   if (options.flag("local")) return kind === "job" ? ids(await askAgent(context, options), "jobs") : [];
   switch (kind) {
@@ -28,9 +29,27 @@ export async function lookUpWords(
       return ids(await askHub(context, options, "/siteagent/v1/workflows"), "workflows");
     case "site":
       return ids(await askHub(context, options, "/siteagent/v1/sites"), "sites");
+    case "parameter":
+      return parameterWords(await askHub(context, options, "/siteagent/v1/sites"), args[0] ?? "");
     default:
       return [];
   }
+}
+
+/** `name=` of every parameter of the workflow, with the values where only some are allowed. */
+function parameterWords(data: unknown, workflow: string): readonly string[] {
+  const apps = entries(data, "sites").flatMap((site) => entries(site, "apps"));
+  return apps.flatMap(({ workflow: id, parameters }) => {
+    if (id !== workflow || !isJsonObject(parameters)) return [];
+    return Object.entries(parameters).flatMap(([name, spec]) => valuesOf(spec).map((value) => `${name}=${value}`));
+  });
+}
+
+function valuesOf(spec: unknown): readonly string[] {
+  if (!isJsonObject(spec)) return [];
+  if (spec["type"] === "boolean") return ["true", "false"];
+  const { enum: allowed } = spec;
+  return Array.isArray(allowed) ? allowed.map(String) : [""];
 }
 
 async function askHub(context: CliContext, options: Options, path: string): Promise<unknown> {

@@ -1,21 +1,14 @@
 import { allCommands } from "./declare/all.ts";
-import { type CliContext, outputFormats } from "./context.ts";
+import type { CliContext } from "./context.ts";
+import { globalOptions } from "./declare/common.ts";
 import { helpTopics } from "./help-topics.ts";
 import { Options } from "./options.ts";
 import type { Completable, CommandSpec, OptionSpec } from "./spec.ts";
-import { colorModes, symbolsOf, terminalOf } from "./terminal.ts";
+import { symbolsOf, terminalOf } from "./terminal.ts";
 
 /** Whatever has not come by then is not offered; a shell must never hang. */
 const limitMs = 300;
 const mostWords = 200;
-
-const globalOptions: readonly OptionSpec[] = [
-  { flags: "-o, --output <format>", description: "", choices: outputFormats },
-  { flags: "--color <when>", description: "", choices: colorModes },
-  { flags: "--utc", description: "" },
-  { flags: "-h, --help", description: "" },
-  { flags: "-V, --version", description: "" },
-];
 
 /** What may stand at the cursor: words, or a kind to look up. */
 export interface Offer {
@@ -23,6 +16,8 @@ export interface Offer {
   readonly kind: Completable | undefined;
   /** Flags typed so far, for look-ups: which hub, or the agent here. */
   readonly given: Readonly<Record<string, string | boolean>>;
+  /** Arguments typed so far: the workflow whose parameters are meant. */
+  readonly args: readonly string[];
 }
 
 /** `siteagent __complete -- WORDS`: one word per line, `__files__` for file names. The last word is the unfinished one. */
@@ -50,7 +45,7 @@ export function offerFor(
   let level = commands;
   let spec: CommandSpec | undefined;
   let pending: OptionSpec | undefined;
-  let positional = 0;
+  const args: string[] = [];
   const given: Record<string, string | boolean> = {};
   for (const word of before) {
     const options = [...(spec?.options ?? []), ...globalOptions];
@@ -63,13 +58,13 @@ export function offerFor(
       else if (option) given[longName(option)] = word.includes("=") ? word.slice(word.indexOf("=") + 1) : true;
     } else {
       const next = level.find((one) => one.name === word);
-      if (next && positional === 0) {
+      if (next && args.length === 0) {
         spec = next;
         level = next.subcommands ?? [];
-      } else positional++;
+      } else args.push(word);
     }
   }
-  return { ...offerAt(spec, level, pending, positional, current), given };
+  return { ...offerAt(spec, level, pending, args.length, current), given, args };
 }
 
 function offerAt(
@@ -116,7 +111,7 @@ async function lookUp(kind: Completable, offer: Offer, process: NodeJS.Process):
   const stop = AbortSignal.timeout(limitMs);
   try {
     const { lookUpWords } = await import("./complete-lookup.ts");
-    return await lookUpWords(kind, quietContext(process, stop), new Options(offer.given));
+    return await lookUpWords(kind, quietContext(process, stop), new Options(offer.given), offer.args);
   } catch {
     return []; // nobody who presses Tab wants to read why
   }

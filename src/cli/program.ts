@@ -1,10 +1,10 @@
 import { Command, Option } from "commander";
 import { allCommands } from "./declare/all.ts";
-import { outputFormats } from "./context.ts";
+import { globalOptions } from "./declare/common.ts";
 import type { GlobalOptions } from "./main.ts";
 import { Options } from "./options.ts";
 import type { CommandCall, CommandSpec, OptionSpec } from "./spec.ts";
-import { colorModes, terminalOf } from "./terminal.ts";
+import { terminalOf } from "./terminal.ts";
 import { packageVersion } from "./version.ts";
 
 export type Runner = (spec: CommandSpec, call: CommandCall, global: GlobalOptions) => Promise<void>;
@@ -42,12 +42,10 @@ export function buildProgram(host: HelpHost, run: Runner, commands: readonly Com
       },
     })
     .helpOption("-h, --help", "this help")
-    .version(packageVersion(), "-V, --version", "the version")
-    .addOption(
-      new Option("-o, --output <format>", "how data is printed").choices([...outputFormats]).env("SITEAGENT_OUTPUT"),
-    )
-    .addOption(new Option("--color <when>", "colours").choices([...colorModes]))
-    .addOption(new Option("--utc", "show times in UTC instead of local time"));
+    .version(packageVersion(), "-V, --version", "the version");
+  for (const option of globalOptions.filter((one) => !/--(?:help|version)/.test(one.flags))) {
+    program.addOption(optionOf(option));
+  }
   program.addHelpText("after", () => `\n${rootHelp.join("\n")}\n`);
   for (const spec of commands) declare(program, spec, run, "siteagent");
   return program;
@@ -67,6 +65,7 @@ function declare(parent: Command, spec: CommandSpec, run: Runner, path: string):
     .description(spec.details === undefined ? sentence(spec.summary) : `${sentence(spec.summary)}\n\n${spec.details}`)
     .helpGroup(spec.group)
     .allowExcessArguments(false);
+  if (spec.ownHelp) command.helpOption(false);
   const full = `${path} ${spec.name}`;
   for (const argument of spec.arguments ?? []) command.argument(argument.name, argument.description);
   for (const option of spec.options ?? []) command.addOption(optionOf(option));

@@ -25,7 +25,7 @@ export interface ArgumentSpec {
 }
 
 /** Kinds of words that completion looks up at run time. */
-export type Completable = "job" | "workflow" | "tag" | "site" | "command" | "file" | "topic";
+export type Completable = "job" | "workflow" | "tag" | "site" | "command" | "file" | "topic" | "parameter";
 
 export interface ExampleSpec {
   readonly command: string;
@@ -59,6 +59,8 @@ export interface CommandSpec {
   /** Exit codes with a meaning of their own here. */
   readonly exits?: Readonly<Record<number, string>>;
   readonly subcommands?: readonly CommandSpec[];
+  /** True: `-h, --help` is one of its options and its code answers it, from what arguments there are. */
+  readonly ownHelp?: boolean;
   /** Not shown. */
   readonly hidden?: boolean;
   /** True: the command handles INT and TERM itself (daemons). */

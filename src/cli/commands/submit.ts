@@ -14,6 +14,11 @@ import { watchJobs } from "./watch.ts";
 /** `siteagent submit`. */
 export async function run(context: CliContext, call: CommandCall): Promise<number> {
   const { options } = call;
+  if (options.flag("help")) {
+    const { help } = await import("./submit-help.ts");
+    return await help(context, call);
+  }
+  if (options.flag("local")) throw new Fault("USAGE", "an agent makes no jobs", { hint: "leave --local away" });
   const submission = await requestsOf(context, call);
   if (options.flag("dry-run")) {
     const { jobs } = submission;

@@ -1,4 +1,20 @@
+import { outputFormats } from "../context.ts";
 import type { OptionSpec } from "../spec.ts";
+import { colorModes } from "../terminal.ts";
+
+/** Flags of every command. */
+export const globalOptions: readonly OptionSpec[] = [
+  {
+    flags: "-o, --output <format>",
+    description: "how data is printed",
+    choices: outputFormats,
+    env: "SITEAGENT_OUTPUT",
+  },
+  { flags: "--color <when>", description: "colours", choices: colorModes },
+  { flags: "--utc", description: "show times in UTC instead of local time" },
+  { flags: "-h, --help", description: "this help" },
+  { flags: "-V, --version", description: "the version" },
+];
 
 /** Which hub, or the agent here instead. */
 export const whereOptions: readonly OptionSpec[] = [

@@ -39,12 +39,16 @@ export const jobCommands: readonly CommandSpec[] = [
     name: "submit",
     group,
     summary: "make a job, or many",
+    details:
+      "With a workflow, `--help` shows its parameters as the sites tell them: what must be given, defaults, what is allowed, and an example. An app takes its values by name (`-p`), or from the job's config (`-c`).",
+    ownHelp: true,
     arguments: [{ name: "[workflow]", description: "id of the workflow, as readqc-1.0.0", complete: "workflow" }],
     options: [
       {
         flags: "-p, --param <key=value>",
         description: "a parameter; key:=json for numbers, lists, true",
         repeat: true,
+        complete: "parameter",
       },
       {
         flags: "-c, --config <file|key=value>",
@@ -72,9 +76,15 @@ export const jobCommands: readonly CommandSpec[] = [
       { flags: "--idempotency-key <key>", description: "the same key again makes no second job" },
       { flags: "--wait", description: "wait for the end; exit 0 finished, 1 not" },
       { flags: "--dry-run", description: "show the request, send nothing" },
+      { flags: "-h, --help", description: "this help; with a workflow its parameters" },
+      {
+        flags: "--local",
+        description: "with --help: ask the site file here (that of --config, or the usual one) instead of a hub",
+      },
       ...hubOnlyOptions,
     ],
     examples: [
+      { command: "siteagent submit --help readqc-1.0.0", what: "what the workflow takes" },
       {
         command: "siteagent submit readqc-1.0.0 -p sample=S1 -c reads_url=https://data.example.org/S1.fastq.gz",
         what: "one job",
@@ -137,11 +147,12 @@ export const jobCommands: readonly CommandSpec[] = [
     group,
     summary: "what a job has written",
     details:
-      "Standard output of the job goes to standard output, its standard error to standard error. Ctrl-C stops following, not the job.",
+      "Standard output of the job goes to standard output, its standard error to standard error. Ctrl-C stops following, not the job. Lines carry no times of their own: `--since` begins with what the hub has received since then, to the minute; with `--local` it leaves out an attempt that had ended by then.",
     arguments: [oneId],
     options: [
       { flags: "-f, --follow", description: "go on until the job has ended" },
       { flags: "--tail <n>", description: "begin with the last n lines" },
+      { flags: "--since <when>", description: "begin with what came since: 10m, 6h, a date or a time" },
       attemptOption,
       { flags: "--stream <name>", description: "only one of the two", choices: ["stdout", "stderr", "both"] },
       ...whereOptions,
@@ -149,6 +160,7 @@ export const jobCommands: readonly CommandSpec[] = [
     examples: [
       { command: "siteagent logs last -f", what: "follow" },
       { command: "siteagent logs last --tail 20 --stream stderr", what: "the last lines of standard error" },
+      { command: "siteagent logs last --since 10m -f", what: "what came in the last ten minutes, and go on" },
     ],
     load: () => import("../commands/logs.ts"),
   },
