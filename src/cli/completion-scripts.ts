@@ -31,16 +31,18 @@ complete -F _siteagent_complete siteagent
 const zsh = `#compdef siteagent
 # siteagent completion for zsh, after compinit: source <(siteagent completion zsh)
 _siteagent_complete() {
-  local -a replies plain
+  local -a replies plain open
   local reply
   replies=("\${(@f)$("\${words[1]}" __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
   for reply in $replies; do
     case $reply in
       __files__) _files ;;
       '') ;;
+      *=) open+=("$reply") ;; # the value follows at once
       *) plain+=("$reply") ;;
     esac
   done
+  (( \${#open} )) && compadd -Q -S '' -- $open
   (( \${#plain} )) && compadd -Q -- $plain
 }
 compdef _siteagent_complete siteagent
