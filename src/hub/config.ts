@@ -2,6 +2,8 @@
 import { z } from "zod";
 import { Fault } from "../common/fault.ts";
 import { duration, size } from "../common/zod-units.ts";
+import type { Finding } from "../config/load.ts";
+import { pathText } from "../config/problems.ts";
 import { secretSchema } from "../config/secret-schema.ts";
 
 const registryTime = z.iso.datetime({ offset: true }).default("2021-06-01T00:00:00Z");
@@ -35,7 +37,12 @@ const triggerSchema = z.strictObject({
 export const registrySchema = z.strictObject({
   workflows: z.array(workflowSchema).default([]),
   object_types: z.array(objectTypeSchema).default([]),
-  triggers: z.array(triggerSchema).default([]).describe("an object that gets the type makes a job of the workflow"),
+  triggers: z
+    .array(triggerSchema)
+    .default([])
+    .describe(
+      "an object that gets the type makes a job of the workflow; both must be in this file or in a preset, each pair once",
+    ),
   typecodes: z.record(z.string(), z.string()).default({}).describe("class → typecode of minted ids"),
 });
 export type Registry = z.output<typeof registrySchema>;
@@ -82,7 +89,12 @@ export const hubConfigSchema = z
       })
       .prefault({}),
     compat: compatSchema.prefault({}),
-    presets: z.array(z.string()).default([]).describe("`nmdc`, or paths of registry files"),
+    presets: z
+      .array(z.string())
+      .default([])
+      .describe(
+        "`nmdc`, or paths of registry files; of entries with the same id this file's wins, then that of the preset named first",
+      ),
     ...registrySchema.shape,
     limits: z
       .strictObject({
@@ -121,14 +133,17 @@ export function parseHubConfig(input: unknown, preset: (name: string) => unknown
     triggers: config.triggers,
     typecodes: config.typecodes,
   };
+  const presets = new Map<string, Registry>();
   for (const name of config.presets) {
     const registry = registrySchema.safeParse(preset(name));
     if (!registry.success) throw configFault(registry.error, `preset '${name}'`);
+    presets.set(name, registry.data);
     merged.workflows = byId([...registry.data.workflows, ...merged.workflows]);
     merged.object_types = byId([...registry.data.object_types, ...merged.object_types]);
-    merged.triggers = [...registry.data.triggers, ...merged.triggers];
+    merged.triggers = lastOf([...registry.data.triggers, ...merged.triggers], triggerId);
     merged.typecodes = { ...registry.data.typecodes, ...merged.typecodes };
   }
+  assertReferences(config, presets);
   const open = config.presets.includes("nmdc");
   return {
     ...config,
@@ -140,12 +155,101 @@ export function parseHubConfig(input: unknown, preset: (name: string) => unknown
   };
 }
 
+function assertReferences(config: Registry, presets: ReadonlyMap<string, Registry>): void {
+  const known = knownOf([config, ...presets.values()]);
+  const own = registryFindings(config, known).map((finding) => findingText(finding));
+  const others = [...presets]
+    .filter(([name]) => name !== "nmdc")
+    .flatMap(([name, preset]) =>
+      registryFindings(preset, known).map((finding) => `preset '${name}': ${findingText(finding)}`),
+    );
+  if (own.length + others.length > 0) throw problemsFault("the hub's settings", [...own, ...others]);
+}
+
+/** Ids that triggers may name. */
+export interface KnownIds {
+  readonly workflows: readonly string[];
+  readonly object_types: readonly string[];
+}
+
+/** What the file and all its presets bring together. */
+export function knownOf(registries: readonly Registry[]): KnownIds {
+  function ids(section: "workflows" | "object_types"): readonly string[] {
+    return [...new Set(registries.flatMap((registry) => registry[section].map((one) => one.id)))];
+  }
+  return { workflows: ids("workflows"), object_types: ids("object_types") };
+}
+
+/** The id that a trigger has in the store and in the API. */
+export function triggerId(trigger: { readonly object_type: string; readonly workflow: string }): string {
+  return `${trigger.object_type}--${trigger.workflow}`;
+}
+
+/**
+ * What the schema cannot see in one file's registries: ids that are there twice, triggers that name what nobody knows. Not for the preset
+ * `nmdc`, which has the triggers of the NMDC Runtime as they are: two of them name workflows that are not registered there.
+ */
+export function registryFindings(registry: Registry, known: KnownIds): readonly Finding[] {
+  return [
+    ...(["workflows", "object_types"] as const).flatMap((section) =>
+      twice(registry[section].map((one) => one.id)).map(([index, id]) => ({
+        path: [section, index, "id"],
+        value: id,
+        message: `'${id}' is there twice`,
+        allowed: "each id once",
+      })),
+    ),
+    ...registry.triggers.flatMap((trigger, index) => triggerFindings(trigger, index, known)),
+    ...twice(registry.triggers.map((trigger) => triggerId(trigger))).map(([index, id]) => ({
+      path: ["triggers", index],
+      value: id,
+      message: `trigger '${id}' is there twice`,
+      allowed: "each pair of object type and workflow once",
+    })),
+  ];
+}
+
+function triggerFindings(trigger: Registry["triggers"][number], index: number, known: KnownIds): readonly Finding[] {
+  const references = [
+    { key: "object_type", words: "object type", section: "object_types" },
+    { key: "workflow", words: "workflow", section: "workflows" },
+  ] as const;
+  return references.flatMap(({ key, words, section }) => {
+    const id = trigger[key];
+    if (known[section].includes(id)) return [];
+    const message = `${words} '${id}' is neither in the file nor in its presets`;
+    return [{ path: ["triggers", index, key], value: id, message, known: known[section] }];
+  });
+}
+
+/** Index and id of each that stood before. */
+function twice(ids: readonly string[]): readonly (readonly [number, string])[] {
+  const seen = new Set<string>();
+  return [...ids.entries()].filter(([, id]) => seen.size === seen.add(id).size);
+}
+
 /** The last one of an id wins, at the place of the first. */
 function byId<Row extends { readonly id: string }>(rows: readonly Row[]): Row[] {
-  return [...new Map(rows.map((row) => [row.id, row])).values()];
+  return lastOf(rows, (row) => row.id);
+}
+
+function lastOf<Row>(rows: readonly Row[], idOf: (row: Row) => string): Row[] {
+  return [...new Map(rows.map((row) => [idOf(row), row])).values()];
+}
+
+function findingText({ path, message, allowed, known }: Finding): string {
+  return `${pathText(path)}: ${message}; allowed: ${allowed ?? (known?.join(", ") || "nothing: there is none")}`;
 }
 
 function configFault(error: z.ZodError, what: string): Fault {
-  const problems = error.issues.map((issue) => `${issue.path.map(String).join(".") || "(all)"}: ${issue.message}`);
-  return new Fault("CONFIG", `${what} cannot be used: ${problems.join("; ")}`, { details: { problems } });
+  return problemsFault(
+    what,
+    error.issues.map((issue) => `${issue.path.map(String).join(".") || "(all)"}: ${issue.message}`),
+  );
+}
+
+function problemsFault(what: string, problems: readonly string[]): Fault {
+  return new Fault("CONFIG", `${what} cannot be used: ${problems.join("; ")}`, {
+    details: { problems: [...problems] },
+  });
 }

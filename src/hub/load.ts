@@ -4,10 +4,19 @@ import { dirname, join, resolve } from "node:path";
 import { asFault, Fault } from "../common/fault.ts";
 import { packageRoot } from "../common/version.ts";
 import { type LoadedConfig, loadConfig, parseConfig } from "../config/load.ts";
-import { ConfigProblems } from "../config/problems.ts";
+import { type ConfigProblem, ConfigProblems } from "../config/problems.ts";
 import type { SecretInput } from "../config/secret-schema.ts";
 import { readSecret, secretRef } from "../config/secrets.ts";
-import { hubConfigSchema, type HubSettings, type Registry, registrySchema } from "./config.ts";
+import {
+  hubConfigSchema,
+  type HubSettings,
+  knownOf,
+  type Registry,
+  registryFindings,
+  registrySchema,
+} from "./config.ts";
+
+const nmdcPreset = join(packageRoot, "config", "nmdc-preset.yaml");
 
 /** The store is missing where a development hub brings its own. */
 export type FileSettings = Omit<HubSettings, "store"> & { readonly store?: HubSettings["store"] | undefined };
@@ -35,8 +44,7 @@ export async function loadHubFile(path: string, options: LoadOptions = {}): Prom
   const loaded: LoadedConfig<FileSettings> = await loadConfig(path, schema);
   const { file, settings, yaml } = loaded;
   const directory = dirname(file);
-  checkPresets(loaded, directory);
-  checkIds(loaded);
+  checkRegistries(loaded, checkPresets(loaded, presetNames(loaded, options), directory));
   for (const [at, secret] of secretsOf(settings)) await checkSecret(loaded, at, secret, directory, options.env);
   loaded.report.finish();
   return { file, directory, input: yaml.value ?? {}, settings };
@@ -44,7 +52,11 @@ export async function loadHubFile(path: string, options: LoadOptions = {}): Prom
 
 /** `nmdc`, or a path relative to `directory`. @throws ConfigProblems (CONFIG). */
 export function readPreset(name: string, directory: string): Registry {
-  const file = name === "nmdc" ? join(packageRoot, "config", "nmdc-preset.yaml") : resolve(directory, name);
+  return loadPreset(name, directory).settings;
+}
+
+function loadPreset(name: string, directory: string): LoadedConfig<Registry> {
+  const file = name === "nmdc" ? nmdcPreset : resolve(directory, name);
   let text: string;
   try {
     text = readFileSync(file, "utf8");
@@ -52,7 +64,13 @@ export function readPreset(name: string, directory: string): Registry {
     const message = `the preset cannot be read: ${asFault(error, "CONFIG").message}`;
     throw new ConfigProblems(file, [{ file, line: undefined, column: undefined, path: "", message }]);
   }
-  return parseConfig(text, file, registrySchema).settings;
+  return parseConfig(text, file, registrySchema);
+}
+
+/** A development hub has the NMDC preset unless its file says otherwise. */
+function presetNames({ settings, yaml }: LoadedConfig<FileSettings>, { dev }: LoadOptions): readonly string[] {
+  const said = typeof yaml.value === "object" && yaml.value !== null && "presets" in yaml.value;
+  return dev && !said ? ["nmdc"] : settings.presets;
 }
 
 /** @throws Fault SECRET. */
@@ -62,10 +80,16 @@ export async function hubSecret(input: SecretInput, directory: string, env = pro
   return readSecret(ref);
 }
 
-function checkPresets({ settings, report }: LoadedConfig<FileSettings>, directory: string): void {
-  for (const [index, name] of settings.presets.entries()) {
+/** Gives those that can be read; undefined when one cannot, for what it would have brought is unknown. */
+function checkPresets(
+  { report }: LoadedConfig<FileSettings>,
+  names: readonly string[],
+  directory: string,
+): readonly LoadedConfig<Registry>[] | undefined {
+  const before = report.count;
+  const presets = names.flatMap((name, index) => {
     try {
-      readPreset(name, directory);
+      return [loadPreset(name, directory)];
     } catch (error) {
       if (!(error instanceof ConfigProblems)) throw error;
       const placed = error.problems.filter((problem) => problem.line !== undefined);
@@ -73,17 +97,36 @@ function checkPresets({ settings, report }: LoadedConfig<FileSettings>, director
       for (const { message } of error.problems.filter((problem) => problem.line === undefined)) {
         report.add({ path: ["presets", index], value: name, message, allowed: "nmdc, or the path of a registry file" });
       }
+      return [];
     }
+  });
+  return report.count === before ? presets : undefined;
+}
+
+/** Ids that are there twice and triggers that name what nobody knows, each at its place in its own file. */
+function checkRegistries(
+  loaded: LoadedConfig<FileSettings>,
+  presets: readonly LoadedConfig<Registry>[] | undefined,
+): void {
+  const known = knownOf([loaded.settings, ...(presets ?? []).map((preset) => preset.settings)]);
+  for (const finding of registryFindings(loaded.settings, known)) {
+    // Without all presets nobody can say what is unknown.
+    if (presets !== undefined || finding.known === undefined) loaded.report.add(finding);
+  }
+  for (const preset of presets ?? []) {
+    if (preset.file === nmdcPreset) continue;
+    for (const finding of registryFindings(preset.settings, known)) preset.report.add(finding);
+    for (const problem of problemsIn(preset)) loaded.report.addProblem(problem);
   }
 }
 
-function checkIds({ settings, report }: LoadedConfig<FileSettings>): void {
-  for (const section of ["workflows", "object_types"] as const) {
-    const seen = new Set<string>();
-    for (const [index, { id }] of settings[section].entries()) {
-      if (seen.has(id)) report.add({ path: [section, index, "id"], value: id, message: `'${id}' is there twice` });
-      seen.add(id);
-    }
+function problemsIn({ report }: LoadedConfig<Registry>): readonly ConfigProblem[] {
+  try {
+    report.finish();
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigProblems) return error.problems;
+    throw error;
   }
 }
 

@@ -5,6 +5,7 @@ import { runCli } from "../../helpers/cli.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 
 const good = "store: { kind: sqlite, path: hub.db }\nworkflows: [{ id: readqc-1.0.0 }]\n";
+const unknownTrigger = `${good}object_types: [{ id: reads }]\ntriggers: [{ object_type: reads, workflow: readqc-1.0.1 }]\n`;
 const bad = "store: { kind: sqlite, path: hub.db }\nworkflow: [{ id: readqc-1.0.0 }]\nlimits: { body: big }\n";
 
 test("a hub whose file has faults does not start and tells each with its place", async () => {
@@ -30,4 +31,15 @@ test("siteagent validate sees by the keys that a file is a hub's", async () => {
     cwd: directory.path,
   });
   expect(site.stdout).not.toContain("unknown key");
+});
+
+test("start and validate say the same of a trigger whose workflow is unknown", async () => {
+  await using directory = await temporaryDirectory();
+  await writeFile(directory.join("hub.yaml"), unknownTrigger);
+  const said =
+    /hub\.yaml:4:44: triggers\[0\]\.workflow: workflow 'readqc-1\.0\.1' is neither .*; allowed: readqc-1\.0\.0; nearest: 'readqc-1\.0\.0'/;
+  const started = await runCli(["hub", "--config", "hub.yaml"], { cwd: directory.path });
+  expect([started.code, started.stderr]).toEqual([78, expect.stringMatching(said)]);
+  const validated = await runCli(["validate", "hub.yaml"], { cwd: directory.path });
+  expect([validated.code, validated.stdout]).toEqual([78, expect.stringMatching(said)]);
 });

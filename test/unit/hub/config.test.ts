@@ -38,6 +38,54 @@ test("own registries come after a preset and win over it", () => {
   expect(config.workflows.at(-1)?.id).toBe("own");
 });
 
+test("of equal ids the settings win, then the preset named first", () => {
+  const presets: Readonly<Record<string, unknown>> = {
+    one: {
+      workflows: [
+        { id: "a", name: "of one" },
+        { id: "b", name: "of one" },
+      ],
+    },
+    two: {
+      workflows: [
+        { id: "b", name: "of two" },
+        { id: "c", name: "of two" },
+      ],
+    },
+  };
+  const input = { store, presets: ["one", "two"], workflows: [{ id: "a", name: "mine" }] };
+  const { workflows } = parseHubConfig(input, (name) => presets[name]);
+  expect(Object.fromEntries(workflows.map((one) => [one.id, one.name]))).toEqual({
+    a: "mine",
+    b: "of one",
+    c: "of two",
+  });
+});
+
+test("a trigger that settings and preset both have is one", () => {
+  const trigger = { object_type: "reads", workflow: "a" };
+  const registry = { workflows: [{ id: "a" }], object_types: [{ id: "reads" }], triggers: [trigger] };
+  expect(parseHubConfig({ store, presets: ["one"], triggers: [trigger] }, () => registry).triggers).toHaveLength(1);
+});
+
+test("settings whose triggers name what nobody knows, or stand there twice, start nothing", () => {
+  const trigger = { object_type: "reads", workflow: "b" };
+  const bad = { store, workflows: [{ id: "a" }], object_types: [{ id: "reads" }], triggers: [trigger, trigger] };
+  const unknown = "workflow 'b' is neither in the file nor in its presets; allowed: a";
+  expect(() => parseHubConfig(bad, () => ({}))).toThrow(
+    expect.objectContaining({
+      code: "CONFIG",
+      details: {
+        problems: [
+          `triggers[0].workflow: ${unknown}`,
+          `triggers[1].workflow: ${unknown}`,
+          "triggers[1]: trigger 'reads--b' is there twice; allowed: each pair of object type and workflow once",
+        ],
+      },
+    }),
+  );
+});
+
 test("every fault is named at once", () => {
   const bad = { store: { kind: "oracle" }, colour: 1, tokens: { lifetime: "soon" }, listen: { port: -1 } };
   expect(() => parseHubConfig(bad, () => ({}))).toThrow(

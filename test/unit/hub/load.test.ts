@@ -46,6 +46,75 @@ test("looks into presets and secrets before anything starts", async () => {
   expect(problems[2]?.message).toContain("has mode '0644'");
 });
 
+test("a trigger that names what neither file nor presets have is a problem with its place and the nearest word", async () => {
+  const text = `${store}presets: [nmdc]
+workflows: [{ id: own-1.0.0 }]
+object_types: [{ id: own-reads }]
+triggers:
+  - { object_type: own-read, workflow: own-1.0.0 }
+  - { object_type: own-reads, workflow: tset }
+  - { object_type: own-reads, workflow: test }
+`;
+  expect(await problemsOf(text)).toMatchObject([
+    {
+      file: "hub.yaml",
+      line: 6,
+      column: 20,
+      path: "triggers[0].object_type",
+      value: "'own-read'",
+      message: "object type 'own-read' is neither in the file nor in its presets",
+      allowed: expect.stringContaining("own-reads"),
+      nearest: "own-reads",
+    },
+    {
+      line: 7,
+      column: 41,
+      path: "triggers[1].workflow",
+      value: "'tset'",
+      allowed: expect.stringContaining("own-1.0.0"),
+      nearest: "test",
+    },
+  ]);
+});
+
+test("a trigger or an id that is there twice in one file is a problem, in a preset with the place there", async () => {
+  const registry = `workflows: [{ id: a }]\nobject_types: [{ id: reads }, { id: reads, name: Other }]\n`;
+  const triggers = `triggers:\n  - { object_type: reads, workflow: a }\n  - { object_type: reads, workflow: a }\n`;
+  const problems = await problemsOf(`${store}presets: [more.yaml]\n${triggers}`, {
+    "more.yaml": `${registry}triggers: [{ object_type: reads, workflow: b }]\n`,
+  });
+  expect(problems).toHaveLength(3);
+  expect(problems).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ file: "more.yaml", line: 2, path: "object_types[1].id", value: "'reads'" }),
+      expect.objectContaining({ file: "more.yaml", line: 3, path: "triggers[0].workflow", value: "'b'", allowed: "a" }),
+      expect.objectContaining({
+        file: "hub.yaml",
+        line: 5,
+        column: 5,
+        path: "triggers[1]",
+        value: "'reads--a'",
+        allowed: "each pair of object type and workflow once",
+      }),
+    ]),
+  );
+});
+
+test("a file may repeat what its preset has, and triggers may name what only a preset has", async () => {
+  const registry = "workflows: [{ id: a }]\nobject_types: [{ id: reads }]\n";
+  const trigger = "triggers: [{ object_type: reads, workflow: a }]\n";
+  const text = `${store}presets: [more.yaml]\nworkflows: [{ id: a, name: Mine, claims: exclusive }]\n${trigger}`;
+  expect(await problemsOf(text, { "more.yaml": `${registry}${trigger}` })).toEqual([]);
+});
+
+test("a development hub without presets has those of the NMDC Runtime", async () => {
+  const text = "object_types: [{ id: own }]\ntriggers: [{ object_type: own, workflow: test }]\n";
+  expect(await problemsOf(text, {}, { dev: true })).toEqual([]);
+  expect(await problemsOf(`${text}presets: []\n`, {}, { dev: true })).toMatchObject([
+    { path: "triggers[0].workflow", allowed: "nothing: there is none" },
+  ]);
+});
+
 test("takes secrets from systemd credentials too", async () => {
   const text = "store: { kind: postgres, url: { credential: database } }\n";
   expect(await problemsOf(text, {}, { env: {} })).toMatchObject([
