@@ -2,7 +2,8 @@
 
 /** Plain text inside a line: nothing in it is a request, every sign comes out as typed. */
 export function roffText(text: string): string {
-  const escaped = [...text.replaceAll(/\s*\n\s*/g, " ")].map((sign) => signs[sign] ?? beyondAscii(sign)).join("");
+  const line = text.replaceAll(/\s*\n\s*/g, " ");
+  const escaped = Array.from(line, (sign) => signs[sign] ?? beyondAscii(sign)).join("");
   return /^[.']/.test(escaped) ? `\\&${escaped}` : escaped;
 }
 
