@@ -74,7 +74,7 @@ export function statusView(sources: StatusSources): StatusView {
       last_sync_ms: core.ledger.journal.syncMs.last,
     },
     config: { file: site.file, digest: site.digest, loaded_at: reloader.loadedAt, problem: reloader.problem ?? null },
-    next: nextActions(core, contact.nextSyncAt),
+    next: nextActions(core, mode?.current ?? "starting", contact.nextSyncAt),
     log: [...log],
   };
 }

@@ -1,7 +1,7 @@
 import { isoTime } from "../common/clock.ts";
 import { nextStep } from "../jobs/decide.ts";
 import { statusOf } from "../jobs/status.ts";
-import type { LocalJob, LocalJobDetail } from "../wire/control-api.ts";
+import type { AgentMode, LocalJob, LocalJobDetail } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldJob } from "./held-job.ts";
 
@@ -73,7 +73,7 @@ export function waitingReason(core: AgentCore, job: HeldJob): string | null {
 }
 
 /** What happens next, in words, for `siteagent status`. */
-export function nextActions(core: AgentCore, nextSyncAt: string | undefined): string[] {
+export function nextActions(core: AgentCore, mode: AgentMode, nextSyncAt: string | undefined): string[] {
   const actions: string[] = [];
   const open = core.jobs.filter((job) => job.ended_at === undefined);
   const running = open.filter((job) => job.state === "RUNNING").length;
@@ -83,9 +83,16 @@ export function nextActions(core: AgentCore, nextSyncAt: string | undefined): st
     actions.push(`${waiting} ${waiting === 1 ? "job waits" : "jobs wait"} (see siteagent explain ID --local)`);
   const unsent = [...core.ledger.book.outbox.values()].reduce((sum, entries) => sum + entries.length, 0);
   if (unsent > 0) actions.push(`send ${unsent} reports`);
-  if (nextSyncAt !== undefined)
-    actions.push(core.central.capabilities.longPoll ? "listen for work (long poll)" : `ask for work at ${nextSyncAt}`);
+  if (nextSyncAt !== undefined) actions.push(contactAction(mode, core.central.capabilities.longPoll, nextSyncAt));
   return actions;
+}
+
+/** The agent calls in every mode, for orders and to be seen; only a running one does it for work. */
+function contactAction(mode: AgentMode, longPoll: boolean, nextSyncAt: string): string {
+  if (mode === "running") return longPoll ? "listen for work (long poll)" : `ask for work at ${nextSyncAt}`;
+  return longPoll
+    ? `listen for orders (long poll); no new work: ${mode}`
+    : `report at ${nextSyncAt}; no new work: ${mode}`;
 }
 
 export function oldestUnsent(core: AgentCore): string | null {
