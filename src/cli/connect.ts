@@ -1,15 +1,11 @@
-import { join } from "node:path";
 import { Fault } from "../common/fault.ts";
-import { locate } from "../common/locations.ts";
+import { agentPlace, siteFileFault } from "./agent-place.ts";
 import type { JobBackend } from "./backend/types.ts";
 import type { HubBackend } from "./backend/hub.ts";
 import type { CliContext } from "./context.ts";
 import type { ControlClient } from "./control-client.ts";
 import type { Options } from "./options.ts";
 import { readProfile } from "./profile.ts";
-
-/** Same as `controlSocketName` of the wire, without loading its schemas. */
-const socketName = "agent.sock";
 
 /** The hub that is meant, and the token for it. A token of the profile goes to the profile's hub only. */
 export interface HubAccess {
@@ -59,23 +55,26 @@ export async function connectHub(context: CliContext, options: Options): Promise
   return new HubBackend(access, context);
 }
 
-/** The agent on this machine. */
+/**
+ * The agent on this machine. A site file that cannot be used matters only when no agent answers: its faults are told then, also when
+ * the one that answers at the usual place is an agent of another file.
+ */
 export async function connectAgent(context: CliContext, options: Options): Promise<ControlClient> {
-  const socket = await socketPath(context, options);
+  const { socket, siteFile, certain } = await agentPlace(context, options);
   const { ControlClient } = await import("./control-client.ts");
-  return new ControlClient(socket, context.signal);
+  if (siteFile === undefined) return new ControlClient(socket, context.signal);
+  const siteFileIsWrong = () => siteFileFault(siteFile, context.env);
+  const client = new ControlClient(socket, context.signal, siteFileIsWrong);
+  if (certain) return client;
+  await using probe = new ControlClient(socket, context.signal);
+  const found = await probe.status().catch(() => undefined);
+  if (found === undefined || found.config.file === siteFile) return client;
+  await client[Symbol.asyncDispose]();
+  const fault = await siteFileIsWrong();
+  throw fault ?? new Fault("NO_AGENT", `the agent on '${socket}' is not that of '${siteFile}'`);
 }
 
-/** Flag or SITEAGENT_SOCKET, then the runtime directory of the named site file, then the usual place. */
+/** Where `connectAgent` looks. */
 export async function socketPath(context: CliContext, options: Options): Promise<string> {
-  const given = options.text("socket") ?? context.env["SITEAGENT_SOCKET"];
-  if (given) return given;
-  const file = options.text("config") ?? context.env["SITEAGENT_CONFIG"];
-  if (!file) return join(locate("runtime", context.env), socketName);
-  const [{ loadSite }, { builtInRegistries }] = await Promise.all([
-    import("../config/compile.ts"),
-    import("../config/registries.ts"),
-  ]);
-  const site = await loadSite(file, builtInRegistries, { env: context.env });
-  return join(site.agent.runtimeDir, socketName);
+  return (await agentPlace(context, options)).socket;
 }

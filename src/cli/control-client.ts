@@ -36,10 +36,13 @@ export class ControlClient implements AsyncDisposable {
   readonly socket: string;
   readonly #pool: Agent;
   readonly #signal: AbortSignal;
+  readonly #whenAbsent: () => Promise<Fault | undefined>;
 
-  constructor(socket: string, signal: AbortSignal) {
+  /** `whenAbsent` may know more of why nobody answers: its fault takes the place of NO_AGENT. */
+  constructor(socket: string, signal: AbortSignal, whenAbsent: () => Promise<Fault | undefined> = nothingMore) {
     this.socket = socket;
     this.#signal = signal;
+    this.#whenAbsent = whenAbsent;
     this.#pool = new Agent({ connect: { socketPath: socket, timeout: 5_000 }, keepAliveTimeout: 1_000 });
   }
 
@@ -109,7 +112,8 @@ export class ControlClient implements AsyncDisposable {
       const bytes = Buffer.from(await answer.body.arrayBuffer());
       sent = { status: answer.statusCode, headers: answer.headers, body: bytes };
     } catch (error) {
-      throw this.#noAgent(error, limit.aborted);
+      const fault = this.#noAgent(error, limit.aborted);
+      throw (fault.code === "NO_AGENT" ? await this.#whenAbsent() : undefined) ?? fault;
     }
     if (sent.status >= 300) throw refusal(sent);
     return sent;
@@ -128,6 +132,10 @@ export class ControlClient implements AsyncDisposable {
     const hint = "start it with: siteagent run; another socket is named with --socket PATH or SITEAGENT_SOCKET";
     return new Fault("NO_AGENT", `no agent answers on '${this.socket}'`, { hint, cause: error });
   }
+}
+
+function nothingMore(): Promise<undefined> {
+  return Promise.resolve(undefined);
 }
 
 function refusal(sent: Sent): Fault {
