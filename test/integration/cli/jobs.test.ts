@@ -56,6 +56,12 @@ describe("one job", () => {
     expect(log).toMatchObject({ stdout: "hello Ann\n", stderr: "to the other stream\n", code: 0 });
     expect((await shell.run(["logs", id, "--stream", "stdout", "-f"])).stdout).toBe("hello Ann\n");
     expect((await shell.run(["logs", id, "--tail", "1", "--stream", "stdout"])).stdout).toBe("hello Ann\n");
+    for (const where of [[], ["--local"]]) {
+      const since = (when: string) => shell.run(["logs", id, "--stream", "stdout", "--since", when, ...where]);
+      expect((await since("1h")).stdout).toBe("hello Ann\n");
+      const later = { stdout: "", stderr: "nothing since 2999-01-01T00:00:00.000Z\n", code: 0 };
+      expect(await since("2999-01-01")).toMatchObject(later);
+    }
 
     expect(await shell.json("outputs", "ls", id)).toMatchObject({
       outputs: [{ output: "greeting", path: "greeting.txt", bytes: 4, stored: true }],
