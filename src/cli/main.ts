@@ -14,9 +14,15 @@ export interface GlobalOptions {
   readonly utc?: boolean | undefined;
 }
 
-/** Runs one command line; resolves with the exit code. Never rejects. */
+/** Runs one command line; resolves with the exit code once all that was printed has been written. Never rejects. */
 export async function main(argv: readonly string[], process: NodeJS.Process): Promise<number> {
-  quietBrokenPipes(process);
+  watchStreams(argv, process);
+  const code = await runLine(argv, process);
+  await written(process.stdout);
+  return code;
+}
+
+async function runLine(argv: readonly string[], process: NodeJS.Process): Promise<number> {
   if (argv[0] === "__complete") {
     const { complete } = await import("./complete.ts");
     return await complete(argv.slice(1), process);
@@ -87,13 +93,24 @@ function watchSignals(
   return { signal: controller.signal, code: () => code };
 }
 
-/** A reader that went away (`| head`) is no fault. */
-function quietBrokenPipes(process: NodeJS.Process): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      process.exit(error.code === "EPIPE" ? 0 : 74);
+/** A reader that went away (`| head`) is no fault; data that cannot be written (a full disk) ends every command. */
+function watchStreams(argv: readonly string[], process: NodeJS.Process): void {
+  process.stderr.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 74));
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    const fault = new Fault("TRANSFER", `standard output cannot be written: ${error.code ?? error.message}`, {
+      cause: error,
     });
-  }
+    const context = contextOf(earlyOptions(argv, process.env), process, new AbortController().signal);
+    process.exit(report(fault, context));
+  });
+}
+
+/** A failed write is told by an event, which comes before the answer to a later one. */
+async function written(stream: NodeJS.WriteStream): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  stream.write("", () => resolve(undefined));
+  await promise;
 }
 
 function contextOf(global: GlobalOptions, process: NodeJS.Process, signal: AbortSignal): CliContext {
