@@ -145,11 +145,17 @@ export async function selection(
   const filter = await filterOf(context, options, backend, { active: what.active });
   const { rows, total } = await backend.list(filter);
   const chosen = what.active ? rows : rows.filter((row) => isFinalStatus(row.status));
-  if (chosen.length === 0) throw new Fault("NOT_FOUND", "no job matches");
+  if (chosen.length === 0) throw noneOf(what.active, "match");
   if (total > rows.length)
     context.note(`only the first ${rows.length} of ${total} are taken; repeat the command for the rest`);
   if (!options.flag("yes")) await confirm(context, `${what.verb} ${counted(chosen.length, "job")}?`);
   return chosen.map((row) => row.id);
+}
+
+function noneOf(active: boolean, verb: string): Fault {
+  return new Fault("NOT_FOUND", `no ${active ? "active" : "ended"} jobs ${verb}`, {
+    hint: "see: siteagent jobs --all",
+  });
 }
 
 function asks(context: CliContext): boolean {
@@ -165,7 +171,7 @@ async function pick(
 ): Promise<readonly string[]> {
   const { rows } = await backend.list({ ...everything, active: what.active, limit: mostPicked });
   const chosen = what.active ? rows : rows.filter((row) => isFinalStatus(row.status));
-  if (chosen.length === 0) throw new Fault("NOT_FOUND", "there is no such job");
+  if (chosen.length === 0) throw noneOf(what.active, "are here");
   const prompts = await import("@clack/prompts");
   const answer = await prompts.multiselect({
     message: `${what.verb} which jobs? (space marks, enter goes on)`,
