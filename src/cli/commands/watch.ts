@@ -1,4 +1,4 @@
-import { isFault } from "../../common/fault.ts";
+import { Fault, isFault } from "../../common/fault.ts";
 import { isFinalStatus } from "../../jobs/status.ts";
 import type { JobBackend, JobRow } from "../backend/types.ts";
 import { connect } from "../connect.ts";
@@ -16,6 +16,11 @@ const mostRows = 30;
 
 /** `siteagent watch IDS`. */
 export async function run(context: CliContext, call: CommandCall): Promise<number> {
+  if (context.format === "json" || context.format === "yaml") {
+    throw new Fault("USAGE", `a stream of changes is not one document of '${context.format}'`, {
+      hint: "add -o jsonl for one object per change, or use: siteagent wait IDS, then siteagent job ID -o json",
+    });
+  }
   await using backend = await connect(context, call.options);
   const timeoutMs = call.options.durationMs("timeout");
   const ids = await resolveIds(backend, call.args);
@@ -53,7 +58,7 @@ interface View {
   close(rows: readonly JobRow[]): void;
 }
 
-/** One object per event and a closing one; always one per line. */
+/** One object per event and a closing one, each on a line. */
 function jsonView(context: CliContext): View {
   const write = (data: object): void => context.print(`${JSON.stringify(data)}\n`);
   return {
