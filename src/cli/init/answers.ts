@@ -1,7 +1,10 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { Fault } from "../../common/fault.ts";
+import { Fault, isFault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
+import { builtInRegistries } from "../../config/registries.ts";
+import { siteSchema } from "../../config/site-schema.ts";
+import { checkUrlRule } from "../../config/urls.ts";
 import type { CliContext } from "../context.ts";
 import { readText } from "../input.ts";
 import type { Options } from "../options.ts";
@@ -23,20 +26,9 @@ export interface Answers {
   readonly allowHttp: boolean;
 }
 
-/** From flags alone. @throws Fault USAGE that names every missing flag. */
+/** From flags alone. @throws Fault USAGE that names every missing flag, and every one that is wrong. */
 export async function answersFromFlags(context: CliContext, options: Options): Promise<Answers> {
-  const missing = ["site", "api", "client-id", "secret-file"].filter((name) => !options.given(name));
-  if (missing.length > 0) {
-    const flags = missing.map((name) => `--${name}`);
-    throw new Fault(
-      "USAGE",
-      `there is no terminal to ask on, and ${flags.join(", ")} ${flags.length === 1 ? "is" : "are"} missing`,
-      {
-        hint: "siteagent init --site ID --api URL --client-id ID --secret-file FILE",
-        details: { missing: flags },
-      },
-    );
-  }
+  checkFlags(options);
   const secretFile = options.text("secret-file") ?? "";
   return {
     site: options.text("site") ?? "",
@@ -46,6 +38,52 @@ export async function answersFromFlags(context: CliContext, options: Options): P
     secret: secretFile === "-" ? ((await readText(context, "-")).split(/\r?\n/, 1)[0] ?? "") : undefined,
     ...rest(context, options),
   };
+}
+
+function checkFlags(options: Options): void {
+  const missing = ["site", "api", "client-id", "secret-file"]
+    .filter((name) => !options.given(name))
+    .map((name) => `--${name}`);
+  const wrong = wrongFlags(options);
+  if (missing.length === 0 && wrong.length === 0) return;
+  const are = missing.length === 1 ? "is" : "are";
+  const sentences = wrong.map((problem) => problem.text);
+  if (missing.length > 0) sentences.unshift(`there is no terminal to ask on, and ${missing.join(", ")} ${are} missing`);
+  throw new Fault("USAGE", sentences.join("\n  "), {
+    hint: "siteagent init --site ID --api URL --client-id ID --secret-file FILE",
+    details: { missing, wrong: wrong.map((problem) => problem.flag) },
+  });
+}
+
+/** What is wrong with the flags that are given, each in a sentence. */
+function wrongFlags(options: Options): readonly { readonly flag: string; readonly text: string }[] {
+  const wrong: { flag: string; text: string }[] = [];
+  const check = (flag: string, test: () => void): void => {
+    try {
+      test();
+    } catch (error) {
+      if (!isFault(error, "USAGE")) throw error;
+      wrong.push({ flag, text: error.message });
+    }
+  };
+  const ids = { site: siteSchema.shape.site, "client-id": siteSchema.shape.api.shape.client_id };
+  for (const [name, schema] of Object.entries(ids)) {
+    const value = options.text(name);
+    if (value === undefined) continue;
+    const parsed = schema.safeParse(value);
+    const problem = parsed.error?.issues[0]?.message;
+    if (problem !== undefined) wrong.push({ flag: `--${name}`, text: `--${name} ${quoted(value)} is not ${problem}` });
+  }
+  const api = options.text("api");
+  if (api !== undefined) check("--api", () => checkedUrl(api));
+  check("--slots", () => options.integer("slots", 1, 100_000));
+  for (const name of ["source", "destination"]) {
+    for (const url of options.list(name)) {
+      const problem = checkUrlRule(url, builtInRegistries.schemes);
+      if (problem) wrong.push({ flag: `--${name}`, text: `--${name}: ${problem.message}` });
+    }
+  }
+  return wrong;
 }
 
 function rest(context: CliContext, options: Options) {

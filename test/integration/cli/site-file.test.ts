@@ -71,7 +71,7 @@ describe("siteagent init", () => {
 
   test("refuses answers that make no site file, and leaves none", async () => {
     const bad = await shell.run(["init", ...answers, "--site", "two words"], { input: "s\n" });
-    expect(bad).toMatchObject({ code: 78, stderr: expect.stringContaining("'two words'") });
+    expect(bad).toMatchObject({ code: 64, stderr: expect.stringContaining("'two words'") });
     await expect(stat(shell.siteFile)).rejects.toThrow("ENOENT");
   });
 
