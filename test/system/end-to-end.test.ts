@@ -112,3 +112,33 @@ describe("orders", () => {
     expect(await site.imbalances([id])).toEqual([]);
   });
 });
+
+describe("what a failed job leaves", () => {
+  const app = { command: traced("echo half > result.txt; exit 4"), outputs };
+
+  it.each([
+    { archive: "always", kept: ["result.txt"] },
+    { archive: "on_failure", kept: ["result.txt"] },
+    { archive: "on_success", kept: [] },
+    { archive: "never", kept: [] },
+  ] as const)("is kept or not by the app's policy, before FAILED is told: $archive", async ({ archive, kept }) => {
+    await using site = await TestSite.start({ apps: { work: { ...app, archive } } });
+    await site.startAgent();
+    const { id } = await site.submit("work");
+    expect(await site.ended(id)).toMatchObject({ status: "FAILED" });
+    const stored = await site.client.outputs.list(id);
+    expect(stored.map((output) => output.path)).toEqual(kept);
+    for (const { path } of stored)
+      expect(new TextDecoder().decode(await site.client.outputs.read(id, path))).toBe("half\n");
+  });
+
+  it("a job that succeeds keeps its outputs to itself with archive: never", async () => {
+    await using site = await TestSite.start({
+      apps: { work: { command: traced("echo all > result.txt"), outputs, archive: "never" } },
+    });
+    await site.startAgent();
+    const { id } = await site.submit("work");
+    expect(await site.ended(id)).toMatchObject({ status: "FINISHED" });
+    expect(await site.client.outputs.list(id)).toEqual([]);
+  });
+});
