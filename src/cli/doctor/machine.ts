@@ -44,8 +44,15 @@ function account(): Finding {
   return warning(
     `'${username}' (uid 0), ${availableParallelism()} processors`,
     "jobs run as the account of the agent; a fault of an app could harm the whole machine",
-    "useradd --system --create-home siteagent, and run the agent as that account",
+    accountRepair(),
   );
+}
+
+/** Makes the account unless it is there, and looks at the machine with its eyes. */
+function accountRepair(): string {
+  const look = "su - siteagent -s /bin/sh -c 'siteagent doctor'";
+  const known = /^siteagent:/m.test(existsSync("/etc/passwd") ? readFileSync("/etc/passwd", "utf8") : "");
+  return known ? look : `useradd --system --create-home siteagent && ${look}`;
 }
 
 async function hasPerl(env: NodeJS.ProcessEnv): Promise<boolean> {

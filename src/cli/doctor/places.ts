@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { open, rm, stat, statfs } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { errnoOf, isFault } from "../../common/fault.ts";
 import { formatSize } from "../../common/units.ts";
@@ -76,15 +77,18 @@ async function workDirectories(facts: DoctorFacts): Promise<Finding> {
     const at = nearestExisting(directory);
     const problem = await writeProblem(at);
     if (problem !== undefined) {
-      return failing(
-        `${directory} cannot be written: ${problem}`,
-        "jobs run below it",
-        `install -d -m 700 ${shellQuoted(directory)}, as the account of the agent`,
-      );
+      return failing(`${directory} cannot be written: ${problem}`, "jobs run below it", makeCommand(directory));
     }
     found.push(`${directory} (${(await fileSystemOf(at)).name}${at === directory ? "" : ", made at the first start"})`);
   }
   return found.length === 0 ? skipped("no site file") : ok(found.join(", "));
+}
+
+/** Another account than root cannot make it itself: that was just tried. */
+function makeCommand(directory: string): string {
+  const { uid, username } = userInfo();
+  const sudo = uid === 0 ? "" : "sudo ";
+  return `${sudo}install -d -m 700 -o ${shellQuoted(username)} ${shellQuoted(directory)}`;
 }
 
 async function writeProblem(directory: string): Promise<string | undefined> {
@@ -107,7 +111,7 @@ async function ownDirectory(directory: string, holds: string): Promise<Finding> 
     return failing(
       `${directory} is missing and cannot be made in ${above}: ${problem}`,
       `it holds ${holds}`,
-      `install -d -m 700 ${shellQuoted(directory)}, as the account of the agent`,
+      makeCommand(directory),
     );
   }
   const { mode, uid } = await stat(directory);
