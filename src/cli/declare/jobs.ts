@@ -1,5 +1,5 @@
 import type { CommandSpec } from "../spec.ts";
-import { filterOptions, hubOnlyOptions, idWords, selectionOptions, whereOptions } from "./common.ts";
+import { agentOptions, filterOptions, hubOnlyOptions, idWords, selectionOptions, whereOptions } from "./common.ts";
 
 const group = "Jobs:";
 const oneId = { name: "<id>", description: `${idWords}`, complete: "job" } as const;
@@ -168,7 +168,8 @@ export const jobCommands: readonly CommandSpec[] = [
     name: "watch",
     group,
     summary: "follow jobs on the screen until they end",
-    details: "Without a terminal one line per change. With `-o jsonl` one object per event and a closing one.",
+    details:
+      "Without a terminal one line per change. With `-o jsonl` one object per event and a closing one; `-o json` and `-o yaml`, which are one document, are refused.",
     arguments: [someIds],
     options: [{ flags: "--timeout <duration>", description: "give up after this long" }, ...whereOptions],
     examples: [{ command: "siteagent watch last", what: "see it go through its states" }],
@@ -220,6 +221,7 @@ export const jobCommands: readonly CommandSpec[] = [
           ...whereOptions,
         ],
         examples: [{ command: "siteagent outputs get last '*.json' --to results", what: "some of them" }],
+        exits: { 1: "something that was asked for by name could not be fetched, or nothing at all" },
         load: () => import("../commands/outputs-get.ts"),
       },
     ],
@@ -262,7 +264,7 @@ export const jobCommands: readonly CommandSpec[] = [
     summary: "connect this terminal to a job that runs with the `pty` runtime here",
     details: "Ctrl-] leaves the job running and ends the connection.",
     arguments: [oneId],
-    options: [whereOptions[2] ?? { flags: "--socket <path>", description: "control socket of the agent" }],
+    options: [...agentOptions],
     examples: [{ command: "siteagent attach last", what: "type into a running job" }],
     load: () => import("../commands/attach.ts"),
   },
