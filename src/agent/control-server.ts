@@ -10,7 +10,7 @@ import { cancelRequestSchema, drainRequestSchema, pauseRequestSchema, type Statu
 import { logHeaders } from "../wire/user-api.ts";
 import type { AgentCore } from "./core.ts";
 import { streamFiles } from "./log-shipper.ts";
-import { requestCancel } from "./orders.ts";
+import { requestCancel, resumeJob } from "./orders.ts";
 import { localJob, localJobDetail } from "./views.ts";
 
 const maxBodyBytes = 64 * 1024;
@@ -117,6 +117,11 @@ async function route(actions: ControlActions, call: Call): Promise<void> {
     case "POST jobs/ID/cancel": {
       const body = await bodyOf(call, cancelRequestSchema);
       return send(call.response, 200, { result: await cancel(actions, id ?? "", body.reason, body.by) });
+    }
+    case "POST jobs/ID/resume": {
+      await resumeJob(core, jobOf(core, id).id);
+      actions.nudge(id ?? "");
+      return send(call.response, 200, { result: "requested" });
     }
     case "POST pause":
       await actions.pause(await bodyOf(call, pauseRequestSchema));

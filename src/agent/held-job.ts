@@ -53,7 +53,7 @@ export interface HeldJob extends JobCore {
    * Twice: the job is quarantined (quarantine.ts) so that it cannot take the others down with it.
    */
   readonly entered?: { readonly step: string; readonly deaths: number } | undefined;
-  /** Set when the job is held back for good because of deaths in this step; only a cancel ends it. */
+  /** Set when the job is held back because of deaths in this step, until a person resumes or cancels it. */
   readonly quarantined?: string | undefined;
   /** ISO 8601; no next attempt before it. */
   readonly not_before?: string | undefined;

@@ -3,6 +3,7 @@ import { failpoint } from "../common/failpoint.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import type { Order } from "../wire/agent-api.ts";
 import type { AgentCore } from "./core.ts";
+import type { HeldJob } from "./held-job.ts";
 import { record, type RecordKinds } from "./records.ts";
 import { transition } from "./transition.ts";
 
@@ -43,7 +44,7 @@ async function apply(core: AgentCore, order: Order): Promise<RecordKinds["order.
       );
       return "accepted";
     case "resume":
-      await transition(core, order.job, { type: "unhold" }, { when: (now) => now.hold?.kind === "paused" });
+      await resumeJob(core, order.job);
       return "accepted";
     default:
       // From a newer central: not carried out, and said so.
@@ -74,4 +75,16 @@ export async function requestCancel(core: AgentCore, id: string, reason: string,
     },
   );
   await failpoint("cancel.after-intent");
+}
+
+/** Lets a paused job go on; a quarantined one too: somebody has looked at it and takes the risk. */
+export async function resumeJob(core: AgentCore, id: string): Promise<void> {
+  const isHeldBack = (job: HeldJob): boolean => job.hold?.kind === "paused" || job.quarantined !== undefined;
+  core.problems.clear(`quarantine:${id}`);
+  await transition(
+    core,
+    id,
+    { type: "unhold" },
+    { when: isHeldBack, patch: { quarantined: undefined, entered: undefined }, durability: "effect" },
+  );
 }

@@ -36,7 +36,11 @@ export async function quarantineSuspects(core: AgentCore): Promise<void> {
     const { step = "", deaths = 0 } = job.entered ?? {};
     const reason = `quarantined: the agent died ${deaths} times in step '${step}' of this job`;
     core.log.error({ jobId: job.id, step, deaths }, "job is quarantined; the others are served");
-    core.problems.set(`quarantine:${job.id}`, `job '${job.id}' is ${reason}`, `siteagent cancel ${job.id} --local`);
+    core.problems.set(
+      `quarantine:${job.id}`,
+      `job '${job.id}' is ${reason}`,
+      `look at the log, then: siteagent resume ${job.id}, or: siteagent cancel ${job.id} --local`,
+    );
     if (job.verdict !== undefined) {
       // It is over but for its archive: the verdict stands without it.
       await transition(core, job.id, { type: "archived" }, { message: `outputs were not archived: ${reason}` });

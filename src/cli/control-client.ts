@@ -62,6 +62,11 @@ export class ControlClient implements AsyncDisposable {
     return await this.#json("POST", `/v1/jobs/${encodeURIComponent(id)}/cancel`, cancelAnswerSchema, { reason, by });
   }
 
+  /** Lets a paused or quarantined job go on. */
+  async resumeJob(id: string): Promise<z.output<typeof cancelAnswerSchema>> {
+    return await this.#json("POST", `/v1/jobs/${encodeURIComponent(id)}/resume`, cancelAnswerSchema, {});
+  }
+
   /** pause, resume, drain, reload, sync. */
   async order(verb: "pause" | "resume" | "drain" | "reload" | "sync", body: object = {}): Promise<StatusView> {
     return await this.#json("POST", `/v1/${verb}`, statusViewSchema, body);

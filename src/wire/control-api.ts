@@ -6,6 +6,7 @@
  * GET  /v1/jobs/{id}                      → localJob with history, attempts, manifests
  * GET  /v1/jobs/{id}/logs/{stdout|stderr}?attempt=&offset=&limit= → bytes, headers as logHeaders of user-api.ts
  * POST /v1/jobs/{id}/cancel {reason}      → {result}
+ * POST /v1/jobs/{id}/resume               → {result}                       (paused or quarantined)
  * POST /v1/pause {reason, until?} · /v1/resume · /v1/drain {reason, exit?} · /v1/reload · /v1/sync → statusView
  */
 import { z } from "zod";

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
 import { json, raw, ScriptedServer } from "../helpers/scripted-server.ts";
+import { runCli } from "../helpers/cli.ts";
 import { TestSite, traced } from "../helpers/site.ts";
 import { waitFor } from "../helpers/wait.ts";
 import { Control } from "../integration/agent/control.ts";
@@ -199,8 +200,9 @@ describe("the journal's disk", () => {
 });
 
 describe("poison", () => {
-  it("a job in whose step the agent dies twice is quarantined until it is cancelled; the others are served", async () => {
-    await using site = await TestSite.start({ apps: { staged, quick } });
+  /** An agent that died twice in the same step of one job, started again without what killed it. */
+  async function quarantined() {
+    const site = await TestSite.start({ apps: { staged, quick } });
     await mkdir(join(site.root, "inputs"));
     await writeFile(join(site.root, "inputs", "a.txt"), "text");
     const failpoints = "stage.after-directories=kill";
@@ -213,11 +215,26 @@ describe("poison", () => {
     const control = new Control(site);
     const held = await control.untilJob("quarantined", id, (job) => /quarantined/.test(job.hold?.reason ?? ""));
     expect(held).toMatchObject({ state: "READY", hold: { kind: "blocked" } });
+    return { site, id };
+  }
+
+  it("a job in whose step the agent dies twice is quarantined; the others are served; a cancel ends it", async () => {
+    const { site, id } = await quarantined();
+    await using _ = site;
     const other = await site.submit("quick");
     expect(await site.ended(other.id)).toMatchObject({ status: "FINISHED" });
     expect(await site.client.job(id)).toMatchObject({ status: "BLOCKED" });
     await site.client.cancel(id, "poison");
     expect(await site.ended(id)).toMatchObject({ status: "CANCELLED", attempt: 0 });
+  });
+
+  it.each(["hub", "site"] as const)("a quarantined job goes on when a person at the %s says so", async (where) => {
+    const { site, id } = await quarantined();
+    await using _ = site;
+    if (where === "hub") await site.client.resume(id, "the machine was restarted, the job is well");
+    else expect(await runCli(["resume", id, "--config", site.siteFile])).toMatchObject({ code: 0 });
+    expect(await site.ended(id)).toMatchObject({ status: "FINISHED" });
+    expect(await site.imbalances([id])).toEqual([]);
   });
 });
 

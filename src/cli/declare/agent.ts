@@ -43,8 +43,17 @@ export const agentCommands: readonly CommandSpec[] = [
     name: "resume",
     group,
     summary: "take jobs again",
+    arguments: [
+      { name: "[id]", description: "only this job of the agent: one that is paused or quarantined", complete: "job" },
+    ],
     options: [...agentOptions],
-    examples: [{ command: "siteagent resume", what: "after a pause or a drain" }],
+    examples: [
+      { command: "siteagent resume", what: "after a pause or a drain" },
+      {
+        command: "siteagent resume nmdc:sys0abc12",
+        what: "one job that was quarantined, once its log has been looked at",
+      },
+    ],
     load: () => import("../commands/resume.ts"),
   },
   {
