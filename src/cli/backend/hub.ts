@@ -2,6 +2,7 @@ import { isFault } from "../../common/fault.ts";
 import { type HubClient, type HubEvent, type JobView, createHubClient } from "../../sdk/client.ts";
 import { HubHttp } from "../../sdk/http.ts";
 import { api } from "../../sdk/paths.ts";
+import { endSchema } from "../../wire/common.ts";
 import { eventListSchema, type SiteView } from "../../wire/user-api.ts";
 import type { CliContext } from "../context.ts";
 import type {
@@ -69,7 +70,7 @@ export class HubBackend implements JobBackend {
     return {
       row: rowOf(view),
       timeline: events.map(milestoneOf),
-      attempts: [],
+      attempts: attemptsOf(events),
       inputs: [],
       outputs: outputs.map((file) => ({
         item: file.output,
@@ -195,6 +196,17 @@ export function rowOf(view: JobView): JobRow {
     retryOf: view.retry_of,
     raw: view,
   };
+}
+
+/** The attempts that have ended, by what the site reported of them; the hub knows no directories. */
+function attemptsOf(events: readonly HubEvent[]): JobStory["attempts"] {
+  const ends = new Map<number, JobStory["attempts"][number]>();
+  for (const { data } of events) {
+    const attempt = data["attempt"];
+    const end = endSchema.safeParse(data["end"]);
+    if (typeof attempt === "number" && end.success) ends.set(attempt, { attempt, directory: "", end: end.data });
+  }
+  return [...ends.values()].toSorted((a, b) => a.attempt - b.attempt);
 }
 
 function milestoneOf(event: HubEvent): Milestone {
