@@ -1,17 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { readFile, statfs } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
-import { asFault, errnoOf, type Fault, isFault } from "../common/fault.ts";
+import { asFault, errnoOf, type Fault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { durableReplace } from "../common/files.ts";
-import { formatSize } from "../common/units.ts";
 import { acquireInstanceLock } from "../journal/instance-lock.ts";
 import { openJournal, readBootId } from "../journal/journal.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { controlSocketName, type StatusView } from "../wire/control-api.ts";
 import { type ControlActions, openControlSocket } from "./control-server.ts";
+import { Contact } from "./contact.ts";
 import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
 import { firstParts } from "./first-parts.ts";
@@ -26,6 +26,7 @@ import { quarantineSuspects } from "./quarantine.ts";
 import { probeParts } from "./probe.ts";
 import { record } from "./records.ts";
 import { Reloader } from "./reload.ts";
+import { Room } from "./room.ts";
 import { runRetention } from "./retention.ts";
 import { statusView } from "./status-view.ts";
 import { markForHandBack, mayHandBack } from "./steps/leave.ts";
@@ -47,15 +48,6 @@ export type AgentEnd =
   | { readonly kind: "drained" }
   | { readonly kind: "failed"; readonly fault: Fault };
 
-/** What is known of the connection to central, for status. */
-interface Contact {
-  reachable: boolean;
-  since: string;
-  lastError: string | undefined;
-  lastSyncAt: string | undefined;
-  nextSyncAt: string | undefined;
-}
-
 /**
  * The daemon. Start-up in the order that loses nothing: configuration, locks, journal, control socket, drivers for all held jobs
  * (adoption), open claims, reports; only then new claims. Stopping leaves attempts running; the next process adopts them.
@@ -74,20 +66,14 @@ export class Agent implements AsyncDisposable {
   #exitWhenDrained = false;
   /** Set while the agent runs on the last good copy of a broken site file. */
   #watchOnly: Reloader | undefined;
-  #contact: Contact;
-  #freeSpaceProblem: string | undefined;
+  readonly #contact: Contact;
+  readonly #room = new Room();
 
   constructor(deps: AgentDeps, options: AgentOptions = {}) {
     this.#deps = deps;
     this.#options = options;
     this.#startedAt = isoTime(deps.clock.now());
-    this.#contact = {
-      reachable: false,
-      since: this.#startedAt,
-      lastError: undefined,
-      lastSyncAt: undefined,
-      nextSyncAt: undefined,
-    };
+    this.#contact = new Contact(deps.clock);
   }
 
   /** Resolves when the agent has ended, by itself or by `stop`. */
@@ -173,7 +159,7 @@ export class Agent implements AsyncDisposable {
     if (this.#stop.signal.aborted) return;
     this.#mode.enter("reconciling");
     await quarantineSuspects(core);
-    await this.#lookAtRoom(core);
+    await this.#room.look(core);
     this.#run(core, { agentId, instanceId: lock.instanceId });
   }
 
@@ -240,7 +226,7 @@ export class Agent implements AsyncDisposable {
             await fence(core, job, reason);
             this.#drivers.get(job)?.interrupt();
           },
-          onContact: (fault) => this.#contacted(core, fault),
+          onContact: (fault) => this.#contact.note(fault, core.problems),
         },
         core.context(core.log.child({ component: "outbox" })),
       ),
@@ -248,7 +234,7 @@ export class Agent implements AsyncDisposable {
     this.#loop(core, "probe", () => probeParts(core));
     this.#loop(core, "retention", () => runRetention(core));
     this.#loop(core, "logs", () => runLogShipper(core));
-    this.#loop(core, "room", () => this.#watchRoom(core));
+    this.#loop(core, "room", () => this.#room.watch(core));
     this.#loop(core, "drain", () => this.#watchDrain(core));
     this.#loop(core, "sync", async () => {
       await this.#resolveClaims(core);
@@ -261,10 +247,8 @@ export class Agent implements AsyncDisposable {
         modeLastsMs: () => this.#mode?.lastsMs ?? Infinity,
         onTaken: (job) => this.#drive(core, job),
         onChanged: (job) => this.#drivers.get(job)?.interrupt(),
-        onContact: (fault) => this.#contacted(core, fault),
-        onRound: ({ at, nextAt }) => {
-          this.#contact = { ...this.#contact, lastSyncAt: at, nextSyncAt: nextAt };
-        },
+        onContact: (fault) => this.#contact.note(fault, core.problems),
+        onRound: (times) => this.#contact.round(times),
       });
     });
   }
@@ -291,7 +275,7 @@ export class Agent implements AsyncDisposable {
         const fault = asFault(error);
         if (core.stopping.aborted) return;
         if (isJournalDead(fault)) throw fault;
-        this.#contacted(core, fault);
+        this.#contact.note(fault, core.problems);
         await core.clock.sleep(5_000, core.stopping);
       }
     }
@@ -302,29 +286,7 @@ export class Agent implements AsyncDisposable {
     if (this.#watchOnly?.problem !== undefined) return "the site file was broken at the start";
     if (!core.parts.site.agent.claim) return "agent.claim is false in the site file";
     if (core.ledger.journal.health !== "ok") return `the journal is not well: ${core.ledger.journal.health}`;
-    return this.#freeSpaceProblem;
-  }
-
-  async #watchRoom(core: AgentCore): Promise<void> {
-    while (!core.stopping.aborted) {
-      await core.clock.sleep(30_000, core.stopping);
-      await this.#lookAtRoom(core);
-    }
-  }
-
-  /** Once before anything is claimed, then now and then. */
-  async #lookAtRoom(core: AgentCore): Promise<void> {
-    const problem = await roomProblem(core);
-    this.#freeSpaceProblem = problem;
-    if (problem === undefined) core.problems.clear("space");
-    else core.problems.set("space", problem, "free some space; claims begin again by themselves");
-    if (core.ledger.journal.health === "no-space")
-      core.problems.set(
-        "journal",
-        "the disk of the journal is full: only ends and acknowledgements are written",
-        "free some space",
-      );
-    else core.problems.clear("journal");
+    return this.#room.problem;
   }
 
   async #watchDrain(core: AgentCore): Promise<void> {
@@ -353,19 +315,6 @@ export class Agent implements AsyncDisposable {
         if (isJournalDead(error)) throw error;
       }
     }
-  }
-
-  #contacted(core: AgentCore, fault: Fault | undefined): void {
-    const reachable = fault === undefined || !isFault(fault, "UNREACHABLE", "UNAUTHENTICATED", "FORBIDDEN");
-    const since = reachable === this.#contact.reachable ? this.#contact.since : isoTime(core.clock.now());
-    this.#contact = { ...this.#contact, reachable, since, lastError: fault?.message };
-    if (reachable) core.problems.clear("api");
-    else
-      core.problems.set(
-        "api",
-        `central does not answer: ${fault?.message ?? ""}`,
-        fault?.hint ?? "running jobs go on; reports are kept and sent when it returns",
-      );
   }
 
   #actions(core: AgentCore, reloader: Reloader): ControlActions {
@@ -429,24 +378,4 @@ async function identity(stateDir: string): Promise<string> {
   const made = randomUUID();
   await durableReplace(path, `${made}\n`);
   return made;
-}
-
-async function roomProblem(core: AgentCore): Promise<string | undefined> {
-  const { minFreeSpaceBytes: least, stateDir } = core.parts.site.agent;
-  for (const directory of new Set([stateDir, ...[...core.parts.hosts.values()].map((host) => host.workdir)])) {
-    const free = await freeBytes(directory);
-    if (free !== undefined && free < least)
-      return `'${directory}' has ${formatSize(free)} free, less than agent.min_free_space (${formatSize(least)})`;
-  }
-  return undefined;
-}
-
-async function freeBytes(directory: string): Promise<number | undefined> {
-  try {
-    const { bavail, bsize } = await statfs(directory);
-    return bavail * bsize;
-  } catch {
-    // Not made yet: the first job makes it.
-    return undefined;
-  }
 }

@@ -48,31 +48,28 @@ const points = {
   nmdc: ["claim.before-send", "claim.after-send", "start.after-launch", "end.before-record", "report.after-send"],
 } as const;
 
+/** One job, an agent that dies at the failpoint, and the next one: the job ends well and the books balance. */
+async function survives(dialect: "hub" | "nmdc", failpoints: string): Promise<void> {
+  const { site, url } = await siteWithInput(dialect, "cat ../in/text.txt > result.txt");
+  await using _ = site;
+  const agent = await site.startAgent({ failpoints, wait: false });
+  const { id } = await site.submit("work", { url });
+  expect(await agent.finished).toMatchObject({ signal: "SIGKILL" });
+  await site.startAgent();
+  expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED" });
+  expect(await site.imbalances([id])).toEqual([]);
+  expect((await site.starts()).size).toBe(1);
+}
+
 describe.each(["hub", "nmdc"] as const)("the agent is killed, dialect %s", (dialect) => {
   it.each(points[dialect])("at %s: the next start goes on, each attempt runs once", async (point) => {
-    const { site, url } = await siteWithInput(dialect, "cat ../in/text.txt > result.txt");
-    await using _ = site;
-    const agent = await site.startAgent({ failpoints: `${point}=kill`, wait: false });
-    const { id } = await site.submit("work", { url });
-    expect(await agent.finished).toMatchObject({ signal: "SIGKILL" });
-    await site.startAgent();
-    expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED" });
-    expect(await site.imbalances([id])).toEqual([]);
-    expect((await site.starts()).size).toBe(1);
+    await survives(dialect, `${point}=kill`);
   });
 });
 
 describe("the agent is killed after its n-th write to the disk", () => {
   it.each([2, 3, 4, 5, 6, 7, 8, 9, 10])("n = %i: the next start goes on, each attempt runs once", async (n) => {
-    const { site, url } = await siteWithInput("hub", "cat ../in/text.txt > result.txt");
-    await using _ = site;
-    const agent = await site.startAgent({ failpoints: `journal.after-sync=kill@${n}`, wait: false });
-    const { id } = await site.submit("work", { url });
-    expect(await agent.finished).toMatchObject({ signal: "SIGKILL" });
-    await site.startAgent();
-    expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED" });
-    expect(await site.imbalances([id])).toEqual([]);
-    expect((await site.starts()).size).toBe(1);
+    await survives("hub", `journal.after-sync=kill@${n}`);
   });
 });
 
