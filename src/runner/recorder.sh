@@ -112,6 +112,7 @@ end_unstarted() {
 # ---- limit and output cap, in a process of its own
 watch() {
   . "$d/plan.sh"
+  begun=$(ticks "$job") || exit 0
   now=$(uptime_s)
   end=
   [ -z "$limit_s" ] || end=$((now + limit_s))
@@ -123,6 +124,8 @@ watch() {
     [ -z "$cap" ] || { trim out; trim err; }
     [ "$left" -lt "$pause" ] || left=$pause
     sleep "$left"
+    # The recorder ends us; where it was killed nobody does, and with the job there is no limit left to hold.
+    [ "$(ticks "$job")" = "$begun" ] || exit 0
     [ "$pause" -ge 10 ] || pause=$((pause + 1))
   done
   [ ! -e "$d/rc" ] || exit 0

@@ -10,6 +10,7 @@ import { newToken } from "../../../src/common/token.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { repository } from "../../helpers/cli.ts";
 import { Program } from "../../helpers/program.ts";
+import { isAlive, listProcesses } from "../../helpers/processes.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
 
@@ -45,6 +46,14 @@ async function prepare(
   return [...form.argv.slice(1), directory.path];
 }
 
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
 describe.each(forms)("recorder in $form", (form) => {
   const [program] = form.argv;
   const record = (directory: TemporaryDirectory) => parseExitRecord(readFileSync(directory.join("rc"), "utf8"));
@@ -68,6 +77,23 @@ describe.each(forms)("recorder in $form", (form) => {
     expect(ends.filter((end) => end.code === 0)).toHaveLength(1);
     expect(ends.filter((end) => end.code === 125 && end.stdout === "guard\n")).toHaveLength(19);
     expect(readFileSync(directory.join("ran"), "utf8")).toBe("ran\n");
+  });
+
+  test("killed while it holds a limit, it leaves nothing behind once the job has ended", async () => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["sh", "-c", "until [ -e go ]; do sleep 0.05; done"], {
+      limitMs: 3_600_000,
+    });
+    const recorder = await Program.start(program, args, { env: { PATH: process.env["PATH"] }, input: "" });
+    await waitFor(() => existsSync(directory.join("job")), { what: "the job" });
+    recorder.signal("SIGKILL");
+    await recorder.finished;
+    const job = Number(readFileSync(directory.join("job"), "utf8").split(" ")[1]);
+    await writeFile(directory.join("go"), "");
+    await waitFor(() => !isAlive(job), { what: "the end of the job" });
+    const left = (): readonly number[] =>
+      listProcesses().flatMap(({ pid }) => (commandLine(pid).includes(directory.path) ? [pid] : []));
+    await waitFor(() => left().length === 0, { what: () => `the end of ${left().join(", ")}` });
   });
 
   test.each(["job", "rc", "recorder"])("evidence without a guard (%s) counts as a start", async (name) => {
