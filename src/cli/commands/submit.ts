@@ -1,12 +1,15 @@
 import { Fault } from "../../common/fault.ts";
+import type { JsonValue } from "../../common/json.ts";
 import type { JobView } from "../../wire/user-api.ts";
 import type { BulkCreateResult } from "../../sdk/client.ts";
 import { rowOf } from "../backend/hub.ts";
 import { connectHub } from "../connect.ts";
 import { type CliContext, isMachine, printData } from "../context.ts";
+import { planText } from "../format/plan.ts";
 import { counted, oneLine } from "../format/text.ts";
 import { resolveIds } from "../query.ts";
 import { requestsOf, type Submission } from "../submission.ts";
+import { existingSiteFile } from "../site-file.ts";
 import type { CommandCall } from "../spec.ts";
 import { waitQuietly } from "./wait.ts";
 import { watchJobs } from "./watch.ts";
@@ -18,10 +21,13 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     const { help } = await import("./submit-help.ts");
     return await help(context, call);
   }
-  if (options.flag("local")) throw new Fault("USAGE", "an agent makes no jobs", { hint: "leave --local away" });
+  if (options.flag("local") && !options.flag("dry-run")) {
+    throw new Fault("USAGE", "an agent makes no jobs", { hint: "leave --local away, or add --dry-run" });
+  }
   const submission = await requestsOf(context, call);
   if (options.flag("dry-run")) {
     const { jobs } = submission;
+    if (options.flag("local")) return await planned(context, jobs);
     await printData(
       isMachine(context.format) ? context : { ...context, format: "yaml" },
       submission.many ? jobs : (jobs[0] ?? {}),
@@ -48,6 +54,17 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const ids = results.flatMap((result) => ("job" in result ? [result.job.id] : []));
   const code = options.flag("wait") && ids.length > 0 ? await ending(context, backend, ids) : 0;
   return refused > 0 ? 1 : code;
+}
+
+/** What the site of this machine would do with the jobs: argv, environment names, paths, verdicts; 1 when it would refuse one. */
+async function planned(context: CliContext, jobs: Submission["jobs"]): Promise<number> {
+  const siteFile = existingSiteFile(context, undefined);
+  const { planJob } = await import("../../plan-job.ts");
+  const plans = [];
+  for (const job of jobs) plans.push(await planJob(siteFile, JSON.parse(JSON.stringify(job)) as JsonValue));
+  if (isMachine(context.format)) await printData(context, plans.length === 1 ? (plans[0] ?? {}) : plans);
+  else for (const plan of plans) context.print(planText(context, plan));
+  return plans.some((plan) => plan.refused.length > 0) ? 1 : 0;
 }
 
 async function ending(

@@ -75,7 +75,11 @@ export const jobCommands: readonly CommandSpec[] = [
       },
       { flags: "--idempotency-key <key>", description: "the same key again makes no second job" },
       { flags: "--wait", description: "wait for the end; exit 0 finished, 1 not" },
-      { flags: "--dry-run", description: "show the request, send nothing" },
+      {
+        flags: "--dry-run",
+        description:
+          "send nothing; show the request, with --local what this site would do with it (argv, environment names, paths)",
+      },
       { flags: "-h, --help", description: "this help; with a workflow its parameters" },
       {
         flags: "--local",
@@ -257,6 +261,19 @@ export const jobCommands: readonly CommandSpec[] = [
     ],
     exits: { 1: "some could not be tried again" },
     load: () => import("../commands/retry.ts"),
+  },
+  {
+    name: "resubmit",
+    group,
+    summary: "make a new job from the request of an old one, ended or not",
+    details: "`retry` repeats an ended job as it was and remembers which; this one makes an independent job.",
+    arguments: [oneId],
+    options: [{ flags: "--edit", description: "open the request in $VISUAL or $EDITOR first" }, ...hubOnlyOptions],
+    examples: [
+      { command: "siteagent resubmit last", what: "the same again" },
+      { command: "siteagent resubmit nmdc:sys0abc12 --edit", what: "with other values" },
+    ],
+    load: () => import("../commands/resubmit.ts"),
   },
   {
     name: "attach",
