@@ -2,6 +2,7 @@ import { isoTime } from "../common/clock.ts";
 import { nextStep } from "../jobs/decide.ts";
 import { statusOf } from "../jobs/status.ts";
 import type { AgentMode, LocalJob, LocalJobDetail } from "../wire/control-api.ts";
+import { limitsOf } from "../wire/apps.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldJob } from "./held-job.ts";
 
@@ -45,6 +46,7 @@ export function localJobDetail(core: AgentCore, job: HeldJob): LocalJobDetail {
     inputs: job.manifest_in.map(({ item, path, bytes, sha256 }) => ({ item, path, bytes, sha256 })),
     outputs: job.manifest_out.map(({ item, path, url, bytes, sha256 }) => ({ item, path, url, bytes, sha256 })),
     parameters: { ...job.parameters },
+    limits: limitsOf(job.app),
     progress:
       progress === undefined
         ? null

@@ -1,6 +1,7 @@
 /** What a site tells of its apps: enough for forms and `submit --help`; never a command, a path, a host or a secret. */
 import { z } from "zod";
 import type { App, ParameterSpec } from "../jobs/app.ts";
+import { coresPerNode } from "../jobs/resources.ts";
 import { parseTemplate } from "../jobs/template.ts";
 import { idSchema } from "./common.ts";
 
@@ -24,6 +25,17 @@ export const parameterViewSchema = z.object({
 });
 export type ParameterView = z.output<typeof parameterViewSchema>;
 
+/** What one attempt of the app may take. */
+export const limitsSchema = z.object({
+  walltime_ms: z.number().optional(),
+  nodes: z.int(),
+  /** Per node. */
+  cores: z.int(),
+  gpus: z.int(),
+  memory_bytes: z.number().optional(),
+});
+export type Limits = z.output<typeof limitsSchema>;
+
 export const appViewSchema = z.object({
   workflow: idSchema,
   description: z.string().max(10_000).optional(),
@@ -32,6 +44,7 @@ export const appViewSchema = z.object({
   inputs: z.array(z.string().max(1024)).max(1000).default([]),
   /** Attempts at the same time on this site, at most. */
   slots: z.int().min(0).optional(),
+  limits: limitsSchema.optional(),
 });
 export type AppView = z.output<typeof appViewSchema>;
 
@@ -39,7 +52,7 @@ export type AppView = z.output<typeof appViewSchema>;
 export const appsLength = 131_072;
 const mostApps = 1000;
 
-type Served = Pick<App, "workflow" | "description" | "parameters" | "inputs" | "target" | "max_running">;
+type Served = Pick<App, "workflow" | "description" | "parameters" | "inputs" | "target" | "max_running" | "resources">;
 
 /** The apps of a site file as the site tells of them. */
 export function appViews(site: {
@@ -71,6 +84,18 @@ function appView(app: Served, slots: number): AppView {
     parameters: Object.fromEntries(parameters),
     inputs: inputFields(app),
     slots,
+    limits: limitsOf(app),
+  };
+}
+
+export function limitsOf({ resources }: Pick<App, "resources">): Limits {
+  const { walltime, nodes, gpus, memory } = resources;
+  return {
+    nodes,
+    cores: coresPerNode(resources),
+    gpus,
+    ...(walltime === undefined ? {} : { walltime_ms: walltime }),
+    ...(memory === undefined ? {} : { memory_bytes: memory }),
   };
 }
 

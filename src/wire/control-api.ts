@@ -10,6 +10,7 @@
  * POST /v1/pause {reason, until?} · /v1/resume · /v1/drain {reason, exit?} · /v1/reload · /v1/sync → statusView
  */
 import { z } from "zod";
+import { limitsSchema } from "./apps.ts";
 import { endSchema, failureSchema, holdSchema, phaseSchema, stateSchema, statusSchema, timeSchema } from "./common.ts";
 
 export const agentModes = [
@@ -71,6 +72,7 @@ export const localJobDetailSchema = localJobSchema.extend({
     z.object({ item: z.string(), path: z.string(), url: z.string(), bytes: z.int(), sha256: z.string() }),
   ),
   parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  limits: limitsSchema,
   progress: z
     .object({ item: z.string(), path: z.string(), bytes: z.int(), total_bytes: z.int().nullable() })
     .nullable(),

@@ -1,3 +1,4 @@
+import { limitTexts } from "../format/limits.ts";
 import { isFault } from "../../common/fault.ts";
 import { type HubClient, type HubEvent, type JobView, createHubClient } from "../../sdk/client.ts";
 import { HubHttp } from "../../sdk/http.ts";
@@ -66,7 +67,7 @@ export class HubBackend implements JobBackend {
 
   async story(id: string): Promise<JobStory> {
     const view = await this.client.job(id, { signal: this.#signal });
-    const [events, outputs] = await Promise.all([this.#eventsOf(id), this.outputs(id)]);
+    const [events, outputs, limits] = await Promise.all([this.#eventsOf(id), this.outputs(id), this.#limitsOf(view)]);
     return {
       row: rowOf(view),
       timeline: events.map(milestoneOf),
@@ -79,10 +80,18 @@ export class HubBackend implements JobBackend {
         sha256: file.sha256,
         where: file.stored ? "hub" : (file.url ?? "site"),
       })),
-      asked: { config: view.config, parameters: view.parameters },
+      asked: { config: view.config, parameters: view.parameters, ...(limits === undefined ? {} : { limits }) },
       progress: null,
       raw: { ...view, events, outputs },
     };
+  }
+
+  /** As the job's site tells of its app now; undefined before a site has the job, or when it tells nothing. */
+  async #limitsOf(view: JobView): Promise<Record<string, string> | undefined> {
+    if (view.site === null) return undefined;
+    const sites = await this.client.sites({ signal: this.#signal });
+    const app = sites.find((site) => site.id === view.site)?.apps.find((one) => one.workflow === view.workflow.id);
+    return app?.limits === undefined ? undefined : limitTexts(app.limits);
   }
 
   async wait(ids: readonly string[], request: WaitRequest): Promise<readonly JobRow[]> {

@@ -1,3 +1,4 @@
+import { limitTexts } from "../format/limits.ts";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { userInfo } from "node:os";
@@ -68,7 +69,7 @@ export class LocalBackend implements JobBackend {
       attempts: detail.attempts,
       inputs: detail.inputs.map((file) => ({ ...file, where: "" })),
       outputs: detail.outputs.map((file) => ({ ...file, where: file.url })),
-      asked: { parameters: detail.parameters },
+      asked: { parameters: detail.parameters, limits: limitTexts(detail.limits) },
       progress: progressText(detail),
       raw: detail,
     };

@@ -36,6 +36,8 @@ describe("one job", () => {
       "STAGED_IN",
       "greeting.txt",
       "parameters.name: Ann",
+      "limits.walltime: ",
+      "limits.cores: 1",
     ]) {
       expect(story.stdout).toContain(words);
     }

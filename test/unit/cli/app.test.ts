@@ -30,6 +30,7 @@ describe("what a site tells of its apps", () => {
       workflow: "readqc-1.0.0",
       description: "Checks reads.",
       slots: 3,
+      limits: { nodes: 1, cores: 1, gpus: 0 },
       inputs: ["config.reads_url", "object.sha256"],
       parameters: {
         sample: {
