@@ -52,15 +52,20 @@ async function removeTree(path: string): Promise<void> {
   } catch (error) {
     if (errnoOf(error) !== "EACCES" && errnoOf(error) !== "EPERM") throw error;
     await openDirectories(path);
-    await rm(path, { recursive: true, force: true });
+    await rm(path, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
+/** What is gone meanwhile is well gone: the removal that failed goes on with other branches after it has said so. */
 async function openDirectories(path: string): Promise<void> {
-  if (!(await lstat(path)).isDirectory()) return;
-  await chmod(path, 0o700);
-  for (const entry of await readdir(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openDirectories(join(path, entry.name));
+  try {
+    if (!(await lstat(path)).isDirectory()) return;
+    await chmod(path, 0o700);
+    for (const entry of await readdir(path, { withFileTypes: true })) {
+      if (entry.isDirectory()) await openDirectories(join(path, entry.name));
+    }
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
   }
 }
 
