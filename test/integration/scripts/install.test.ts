@@ -42,7 +42,8 @@ async function runs(directory: TemporaryDirectory): Promise<readonly string[]> {
   return (await readFile(directory.join("runs"), "utf8")).trim().split("\n");
 }
 
-const untilGo = "while [ ! -e go ]; do sleep 0.05; done";
+/** Ends with the project, too: one whose starter was killed may look again only after the test. */
+const untilGo = "while [ -e bin ] && [ ! -e go ]; do sleep 0.05; done";
 
 describe("ensureInstalled", () => {
   failOnLeakedProcesses();
