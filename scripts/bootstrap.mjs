@@ -51,6 +51,7 @@ const tasks = {
   check: [script("check.ts")],
   generate: [script("generate.ts")],
   prove: [script("prove/random-kills.ts")],
+  bench: [join(root, "bench/run.ts")],
   build: [script("build.ts")],
   typecheck: [tool("typescript/bin/tsc"), "-p", root],
   lint: [tool("oxlint/bin/oxlint"), "--type-aware"],
