@@ -1,6 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 const shared = { restoreMocks: true, unstubEnvs: true } as const;
+/** A file that leaves a process behind fails. */
+const setupFiles = ["test/helpers/leaks-setup.ts"];
 
 export default defineConfig({
   test: {
@@ -13,6 +15,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "integration",
+          setupFiles,
           include: ["test/integration/**/*.test.ts", "test/conformance/**/*.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -22,6 +25,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "system",
+          setupFiles,
           include: ["test/system/**/*.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,

@@ -70,8 +70,8 @@ export function killCgroup(directory: string): boolean {
   }
 }
 
-/** The directory of our own group in the version 2 tree. */
-function ownGroup(): string | undefined {
+/** The directory of our own group in the version 2 tree; undefined when there is none. */
+export function ownGroup(): string | undefined {
   const mount = readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
     .map((line) => line.split(" "))

@@ -1,4 +1,6 @@
-import { afterEach, beforeEach } from "vitest";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { afterAll, afterEach, beforeEach } from "vitest";
+import { enterOwnCgroup, leaveOwnCgroup, pidsOfOwnCgroup } from "./own-cgroup.ts";
 import { descendantsOf, listProcesses, type ProcessEntry } from "./processes.ts";
 import { madeTemporaryDirectories } from "./temporary.ts";
 import { waitFor } from "./wait.ts";
@@ -7,27 +9,46 @@ import { waitFor } from "./wait.ts";
 const graceMs = 3_000;
 
 /**
- * Called once at the top of a test file: from then on a test fails when a process that it started is alive after it:
- * a descendant of this worker, or any process whose working directory lies in a temporary directory of this worker
- * (daemons that left our tree). What is found is killed, so that the next test starts clean. Not for concurrent tests.
+ * Run for every file of the projects that start processes (test/helpers/leaks-setup.ts): a file fails when a process that it started is
+ * alive after its last hook. Where the machine gives this worker a control group of its own nothing can leave that; elsewhere it is any
+ * descendant of this worker, and any process that works in a temporary directory of this worker, names one in its command line or
+ * environment, or holds a file there open (daemons that left our tree). What is found is killed.
+ */
+export function failFileOnLeakedProcesses(): void {
+  enterOwnCgroup();
+  const before = new Set(ours().map(identity));
+  afterAll(async () => {
+    try {
+      await nothingLeft("the file", before);
+    } finally {
+      leaveOwnCgroup();
+    }
+  });
+}
+
+/**
+ * Called once at the top of a test file: from then on each test fails that leaves a process behind, so that the next one starts clean. Not
+ * for concurrent tests.
  */
 export function failOnLeakedProcesses(): void {
-  let before = new Set<string>();
+  let before: ReadonlySet<string> = new Set();
   beforeEach(() => {
     before = new Set(ours().map(identity));
   });
-  afterEach(async () => {
-    const leaked = (): readonly ProcessEntry[] => ours().filter((entry) => !before.has(identity(entry)));
-    try {
-      await waitFor(() => leaked().length === 0, {
-        timeoutMs: graceMs,
-        what: () => `the end of ${describe(leaked())}`,
-      });
-    } catch (error) {
-      for (const entry of leaked()) kill(entry.pid);
-      throw new Error("the test left processes behind", { cause: error });
-    }
-  });
+  afterEach(() => nothingLeft("the test", before));
+}
+
+async function nothingLeft(whose: string, before: ReadonlySet<string>): Promise<void> {
+  const leaked = (): readonly ProcessEntry[] => ours().filter((entry) => !before.has(identity(entry)));
+  try {
+    await waitFor(() => leaked().length === 0, {
+      timeoutMs: graceMs,
+      what: () => `the end of ${describe(leaked())}`,
+    });
+  } catch (error) {
+    for (const entry of leaked()) kill(entry.pid);
+    throw new Error(`${whose} left processes behind`, { cause: error });
+  }
 }
 
 function describe(entries: readonly ProcessEntry[]): string {
@@ -48,12 +69,29 @@ function identity(entry: ProcessEntry): string {
 
 function ours(): readonly ProcessEntry[] {
   const all = listProcesses();
-  const found = new Map(descendantsOf(process.pid, all).map((entry) => [entry.pid, entry]));
+  const found = new Set([...descendantsOf(process.pid, all).map((entry) => entry.pid), ...pidsOfOwnCgroup()]);
   const directories = madeTemporaryDirectories();
-  for (const entry of all) {
-    const { cwd } = entry;
-    if (cwd === undefined || entry.pid === process.pid) continue;
-    if (directories.some((path) => cwd === path || cwd.startsWith(`${path}/`))) found.set(entry.pid, entry);
-  }
-  return [...found.values()];
+  for (const { pid } of all) if (!found.has(pid) && touches(pid, directories)) found.add(pid);
+  found.delete(process.pid);
+  return all.filter((entry) => found.has(entry.pid));
+}
+
+/** Has this process to do with one of the directories, as far as we may see it? */
+function touches(pid: number, directories: readonly string[]): boolean {
+  if (directories.length === 0) return false;
+  const names = (text: string): boolean => directories.some((path) => text.includes(path));
+  const readable = (read: () => string | readonly string[]): boolean => {
+    try {
+      const text = read();
+      return typeof text === "string" ? names(text) : text.some(names);
+    } catch {
+      return false; // another user's, or it ended while we looked
+    }
+  };
+  return (
+    readable(() => readlinkSync(`/proc/${pid}/cwd`)) ||
+    readable(() => readFileSync(`/proc/${pid}/cmdline`, "latin1")) ||
+    readable(() => readFileSync(`/proc/${pid}/environ`, "latin1")) ||
+    readable(() => readdirSync(`/proc/${pid}/fd`).map((name) => readlinkSync(`/proc/${pid}/fd/${name}`)))
+  );
 }

@@ -1,0 +1,3 @@
+import { failFileOnLeakedProcesses } from "./leaks.ts";
+
+failFileOnLeakedProcesses();

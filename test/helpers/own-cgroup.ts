@@ -1,0 +1,51 @@
+import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { cgroupPids } from "../../src/runner/attempt-status.ts";
+import { ownGroup } from "../../src/runner/cgroups.ts";
+
+let entered: { readonly parent: string; readonly directory: string } | undefined;
+
+/**
+ * Moves this process into a control group of its own, once: whatever it starts from then on stays in that group or below, also what leaves
+ * session, parent, environment and directory. False where the machine gives us no such group.
+ */
+export function enterOwnCgroup(): boolean {
+  if (entered !== undefined) return true;
+  const parent = ownGroup();
+  if (parent === undefined) return false;
+  const directory = join(parent, `siteagent-test-${process.pid}`);
+  try {
+    mkdirSync(directory);
+    writeFileSync(join(directory, "cgroup.procs"), `${process.pid}`);
+  } catch {
+    remove(directory);
+    return false;
+  }
+  entered = { parent, directory };
+  return true;
+}
+
+/** Goes back where we came from and removes the group; one in which somebody lives stays. */
+export function leaveOwnCgroup(): void {
+  if (entered === undefined) return;
+  writeFileSync(join(entered.parent, "cgroup.procs"), `${process.pid}`);
+  remove(entered.directory);
+  entered = undefined;
+}
+
+/** The processes in the group that `enterOwnCgroup` made, ourselves included; none without it. */
+export function pidsOfOwnCgroup(): readonly number[] {
+  return entered === undefined ? [] : cgroupPids(entered.directory);
+}
+
+/** With the empty groups below, which runners that were killed leave. */
+function remove(directory: string): void {
+  try {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      if (entry.isDirectory()) remove(join(directory, entry.name));
+    }
+    rmdirSync(directory);
+  } catch {
+    // somebody lives there still, or it is gone
+  }
+}
