@@ -1,8 +1,16 @@
 import { defineConfig } from "vitest/config";
 
-const shared = { restoreMocks: true, unstubEnvs: true } as const;
+/**
+ * While V8 counts what runs (`npm run coverage`) tests load the sources as all other processes do, by Node alone, so that
+ * the counts of all are of one text.
+ */
+const counted = process.env["NODE_V8_COVERAGE"] !== undefined;
+const runner = counted ? { experimental: { viteModuleRunner: false } } : {};
+const shared = { restoreMocks: true, unstubEnvs: true, ...runner } as const;
+
+const unitSetup = counted ? ["test/helpers/write-counts.ts"] : [];
 /** A file that leaves a process behind fails. */
-const setupFiles = ["test/helpers/leaks-setup.ts"];
+const setupFiles = [...unitSetup, "test/helpers/leaks-setup.ts"];
 
 export default defineConfig({
   test: {
@@ -10,7 +18,7 @@ export default defineConfig({
     // Once per run, in the process of vitest: engines, and the PostgreSQL of the run.
     globalSetup: ["test/helpers/engines/setup.ts"],
     projects: [
-      { test: { ...shared, name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      { test: { ...shared, name: "unit", setupFiles: unitSetup, include: ["test/unit/**/*.test.ts"] } },
       {
         test: {
           ...shared,

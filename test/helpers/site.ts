@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { createHubClient, type HubClient } from "../../src/sdk/client.ts";
 import { cleanEnvironment, repository } from "./cli.ts";
+import { counted, endInOrder } from "./counted.ts";
 import { listProcesses } from "./processes.ts";
 import { Program } from "./program.ts";
 import { temporaryDirectory } from "./temporary.ts";
@@ -260,8 +261,7 @@ export class TestSite implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.agent?.signal("SIGKILL");
-    await this.agent?.finished;
+    await this.agent?.stop(counted ? { killAfterMs: 5_000 } : { signal: "SIGKILL" });
     this.hub.signal("SIGTERM");
     await this.hub.finished;
     await endInstallation(this.root);
@@ -346,6 +346,10 @@ async function startHubProcess(root: string, port: number, plain: boolean): Prom
 
 /** Kills what works in this directory or names it: what a failed test left running, recorders and runner included. */
 export async function endInstallation(root: string): Promise<void> {
+  if (counted) {
+    const ours = installationProcesses(root).filter((entry) => entry.command.includes(join(repository, "src")));
+    await endInOrder(ours.map((entry) => entry.pid));
+  }
   for (const entry of installationProcesses(root)) {
     try {
       process.kill(entry.pid, "SIGKILL");
