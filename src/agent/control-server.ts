@@ -4,6 +4,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { z } from "zod";
 import { asFault, errnoOf, Fault } from "../common/fault.ts";
+import { quoted } from "../common/nearest.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { logStreams } from "../wire/agent-api.ts";
 import { cancelRequestSchema, drainRequestSchema, pauseRequestSchema, type StatusView } from "../wire/control-api.ts";
@@ -79,12 +80,7 @@ function listen(server: Server, path: string): Promise<void> {
 
 async function answer(actions: ControlActions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   try {
-    const url = new URL(request.url ?? "/", "http://agent");
-    const parts = url.pathname
-      .split("/")
-      .filter((part) => part !== "")
-      .map((part) => decodeURIComponent(part));
-    await route(actions, { request, response, query: url.searchParams, parts });
+    await route(actions, { request, response, ...readPath(request.url ?? "/") });
   } catch (error) {
     const fault = asFault(error);
     if (fault.code === "DEFECT") actions.core.log.error({ err: fault }, "a control call failed");
@@ -97,6 +93,17 @@ async function answer(actions: ControlActions, request: IncomingMessage, respons
       ...(fault.hint === undefined ? {} : { hint: fault.hint }),
       ...(fault.details === undefined ? {} : { details: fault.details }),
     });
+  }
+}
+
+/** @throws Fault USAGE when it is no path or wrongly encoded. */
+function readPath(path: string): Pick<Call, "query" | "parts"> {
+  try {
+    const url = new URL(path, "http://agent");
+    const parts = url.pathname.split("/").filter((part) => part !== "");
+    return { query: url.searchParams, parts: parts.map((part) => decodeURIComponent(part)) };
+  } catch (error) {
+    throw new Fault("USAGE", `${quoted(path)} is no path`, { cause: error });
   }
 }
 

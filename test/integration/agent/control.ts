@@ -1,4 +1,4 @@
-import { request } from "node:http";
+import { type IncomingHttpHeaders, request } from "node:http";
 import { join } from "node:path";
 import type { LocalJob, LocalJobDetail, StatusView } from "../../../src/wire/control-api.ts";
 import type { TestSite } from "../../helpers/site.ts";
@@ -9,19 +9,40 @@ export interface ControlAnswer {
   readonly body: unknown;
 }
 
-/** One call of an agent's control socket. */
-export function control(runtimeDirectory: string, method: string, path: string, body?: object): Promise<ControlAnswer> {
+export interface RawControlAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** One call of an agent's control socket, byte by byte as given. */
+export function rawControl(
+  runtimeDirectory: string,
+  method: string,
+  path: string,
+  body: string,
+): Promise<RawControlAnswer> {
   return new Promise((resolve, reject) => {
     const call = request({ socketPath: join(runtimeDirectory, "agent.sock"), method, path }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-      response.on("end", () => {
-        resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as unknown });
-      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }));
     });
     call.on("error", reject);
-    call.end(body === undefined ? "" : JSON.stringify(body));
+    call.end(body);
   });
+}
+
+/** One call with JSON both ways. */
+export async function control(
+  runtimeDirectory: string,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<ControlAnswer> {
+  const sent = body === undefined ? "" : JSON.stringify(body);
+  const { status, text } = await rawControl(runtimeDirectory, method, path, sent);
+  return { status, body: JSON.parse(text) as unknown };
 }
 
 /** The agent of a test's site by its socket. */
