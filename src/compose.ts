@@ -7,6 +7,7 @@ import { openCentral } from "./central/discover.ts";
 import type { Central } from "./central/types.ts";
 import { Agent, type AgentEnd } from "./agent/agent.ts";
 import type { AgentDeps, SiteParts } from "./agent/deps.ts";
+import { thisMachine } from "./agent/machine.ts";
 import { HubOutputs, hubScheme } from "./agent/hub-outputs.ts";
 import { runWatchdog } from "./agent/watchdog.ts";
 import { systemClock } from "./common/clock.ts";
@@ -81,6 +82,7 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
   return {
     clock: systemClock,
     log: recent,
+    machine: thisMachine,
     version: packageVersion(),
     hubOutputs,
     recentLog: () => recent.lines,

@@ -1,16 +1,12 @@
-import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
-import { asFault, errnoOf, type Fault } from "../common/fault.ts";
+import { asFault, type Fault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
-import { durableReplace } from "../common/files.ts";
-import { acquireInstanceLock } from "../journal/instance-lock.ts";
-import { openJournal, readBootId } from "../journal/journal.ts";
+import { readBootId } from "../journal/journal.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { controlSocketName, type StatusView } from "../wire/control-api.ts";
-import { type ControlActions, openControlSocket } from "./control-server.ts";
+import type { ControlActions } from "./control-server.ts";
 import { Contact } from "./contact.ts";
 import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
@@ -93,16 +89,16 @@ export class Agent implements AsyncDisposable {
   #started: Promise<void> = Promise.resolve();
 
   async #start(): Promise<void> {
-    const { clock, log } = this.#deps;
+    const { clock, log, machine } = this.#deps;
     const { parts, broken } = await firstParts(this.#deps);
     const { stateDir, runtimeDir } = parts.site.agent;
     const lock = this.#resources.use(
-      await acquireInstanceLock({ stateDirectory: stateDir, runtimeDirectory: runtimeDir, clock, log }),
+      await machine.lock({ stateDirectory: stateDir, runtimeDirectory: runtimeDir, clock, log }),
     );
-    const agentId = await identity(stateDir);
+    const agentId = await machine.identity(stateDir);
     const central = this.#resources.use(await this.#deps.openCentral(parts.site, agentId));
     await failpoint("agent.before-journal");
-    const { journal, opening } = await openJournal({
+    const { journal, opening } = await machine.openJournal({
       directory: join(stateDir, "journal"),
       clock,
       log,
@@ -124,6 +120,7 @@ export class Agent implements AsyncDisposable {
       ledger,
       clock,
       log,
+      machine,
       central,
       problems,
       stopping: this.#stop.signal,
@@ -155,7 +152,9 @@ export class Agent implements AsyncDisposable {
       this.#watchOnly = reloader;
     }
     if (this.#options.watchConfig !== false) this.#resources.use(reloader.watch());
-    this.#resources.use(await openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, reloader)));
+    this.#resources.use(
+      await machine.openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, reloader)),
+    );
     if (this.#stop.signal.aborted) return;
     this.#mode.enter("reconciling");
     await quarantineSuspects(core);
@@ -365,17 +364,4 @@ async function afterSalvage(ledger: Ledger): Promise<void> {
   const marks = [...ledger.book.jobs.keys()].map((id) => record("job.change", { patch: { recovered: true } }, id));
   if (marks.length > 0) await ledger.commit(marks, "report");
   await ledger.compact();
-}
-
-/** Stable for a state directory; made at the first start. */
-async function identity(stateDir: string): Promise<string> {
-  const path = join(stateDir, "agent-id");
-  try {
-    return (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-  }
-  const made = randomUUID();
-  await durableReplace(path, `${made}\n`);
-  return made;
 }

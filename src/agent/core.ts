@@ -13,6 +13,7 @@ import type { HubOutputs } from "./hub-outputs.ts";
 import { LaunchBatch } from "./launch-batch.ts";
 import type { HeldJob } from "./held-job.ts";
 import type { Ledger } from "./ledger.ts";
+import type { Machine } from "./machine.ts";
 import { KeyedMutex } from "./mutex.ts";
 import { Notifier } from "./notifier.ts";
 import type { Problems } from "./problems.ts";
@@ -24,6 +25,7 @@ export class AgentCore implements TransitionDeps {
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly machine: Machine;
   readonly central: Central;
   readonly outboxWork = new Notifier();
   readonly changed = new Notifier();
@@ -51,6 +53,7 @@ export class AgentCore implements TransitionDeps {
     ledger: Ledger;
     clock: Clock;
     log: Logger;
+    machine: Machine;
     central: Central;
     problems: Problems;
     stopping: AbortSignal;
@@ -61,6 +64,7 @@ export class AgentCore implements TransitionDeps {
     this.ledger = options.ledger;
     this.clock = options.clock;
     this.log = options.log;
+    this.machine = options.machine;
     this.central = options.central;
     this.problems = options.problems;
     this.stopping = options.stopping;

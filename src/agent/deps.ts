@@ -5,6 +5,7 @@ import type { Site } from "../config/types.ts";
 import type { Host } from "../hosts/types.ts";
 import type { Launcher } from "../launchers/types.ts";
 import type { HubOutputs } from "./hub-outputs.ts";
+import type { Machine } from "./machine.ts";
 import type { TransferEngine } from "../transfer/types.ts";
 
 /** What the daemon is built from; src/compose.ts makes it for one site configuration. */
@@ -19,6 +20,7 @@ export interface SiteParts extends AsyncDisposable {
 export interface AgentDeps {
   readonly clock: Clock;
   readonly log: Logger;
+  readonly machine: Machine;
   readonly version: string;
   /** Called once, when the state directory is ours. Asks nothing yet: central may be down. */
   readonly openCentral: (site: Site, agentId: string) => Promise<Central>;

@@ -2,7 +2,6 @@ import { isJournalDead } from "./ledger.ts";
 import { asFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { AgentCore } from "./core.ts";
-import { removeDirectory } from "./directories.ts";
 import { record } from "./records.ts";
 import { amend } from "./transition.ts";
 
@@ -20,7 +19,7 @@ export async function runRetention(core: AgentCore): Promise<void> {
         await failpoint("clean.before-intent");
         if (job.cleaned !== true) await amend(core, job.id, { cleaned: true }, "report");
         await failpoint("clean.before-remove");
-        await removeDirectory(job.directory);
+        await core.machine.removeDirectory(job.directory);
         await failpoint("clean.after-remove");
         core.problems.clear(`clean:${job.id}`);
         await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "report");

@@ -1,4 +1,3 @@
-import { statfs } from "node:fs/promises";
 import { formatSize } from "../common/units.ts";
 import type { AgentCore } from "./core.ts";
 
@@ -31,20 +30,10 @@ export class Room {
 async function shortage(core: AgentCore): Promise<string | undefined> {
   const { minFreeSpaceBytes: least, stateDir } = core.parts.site.agent;
   for (const directory of new Set([stateDir, ...[...core.parts.hosts.values()].map((host) => host.workdir)])) {
-    const free = await freeBytes(directory);
+    const free = await core.machine.freeBytes(directory);
     if (free !== undefined && free < least) {
       return `'${directory}' has ${formatSize(free)} free, less than agent.min_free_space (${formatSize(least)})`;
     }
   }
   return undefined;
-}
-
-async function freeBytes(directory: string): Promise<number | undefined> {
-  try {
-    const { bavail, bsize } = await statfs(directory);
-    return bavail * bsize;
-  } catch {
-    // Not made yet: the first job makes it.
-    return undefined;
-  }
 }

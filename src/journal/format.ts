@@ -1,6 +1,6 @@
-import { closeSync, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { isJsonObject, type JsonObject } from "../common/json.ts";
+import type { Disk } from "./disk.ts";
 import type { StoredRecord } from "./types.ts";
 
 /** Version of the file's schema, in the header and as `v` of each record. A file with a higher one is not touched. */
@@ -91,18 +91,18 @@ export interface Scan {
  * Reads a whole file. Torn (usual after a crash): exactly the last line is bad, or the last group is not whole. Everything
  * else that is not as written – a bad line in the middle, several bad lines, a gap in `seq`, no header – is damage.
  */
-export function scanFile(path: string): Scan {
+export function scanFile(disk: Disk, path: string): Scan {
   const scanner = new Scanner();
-  const file = openSync(path, "r");
+  const file = disk.open(path, "r");
   try {
     for (;;) {
       const chunk = Buffer.allocUnsafe(chunkBytes);
-      const length = readSync(file, chunk, 0, chunkBytes, null);
+      const length = disk.read(file, chunk, null);
       if (length === 0) return scanner.result();
       scanner.feed(chunk.subarray(0, length));
     }
   } finally {
-    closeSync(file);
+    disk.close(file);
   }
 }
 

@@ -33,6 +33,19 @@ export interface JournalOptions {
   readonly limits?: JournalLimits;
 }
 
+/** What the writing side tells; `exit` comes last, and at most once. */
+export interface WriterEvents {
+  readonly message: (message: FromWorker) => void;
+  readonly error: (message: string) => void;
+  readonly exit: () => void;
+}
+
+/** Starts the writing side of a journal: a thread, but for the simulation. Events come in later turns. */
+export type StartWriter = (
+  data: WorkerData,
+  events: WriterEvents,
+) => { readonly post: (message: ToWorker) => void; readonly end: () => void };
+
 /** How long closing waits for the disk before the thread is given up. */
 const closeMs = 5_000;
 /** Not yet written bytes above which commits are refused: the disk hangs and memory must stay flat. */
@@ -44,6 +57,7 @@ const maxQueuedBytes = 64 * 1024 * 1024;
  */
 export async function openJournal(
   options: JournalOptions,
+  startWriter: StartWriter = startThread,
 ): Promise<{ readonly journal: Journal; readonly opening: JournalOpening }> {
   const { limits = {}, meta, directory, clock } = options;
   const data: WorkerData = {
@@ -57,19 +71,34 @@ export async function openJournal(
     lazySyncMs: limits.lazySyncMs ?? 10_000,
     spaceCheckMs: limits.spaceCheckMs ?? 5_000,
   };
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
-    workerData: data,
-    name: "journal",
-    execArgv: [],
-  });
-  const journal = new ThreadJournal(worker, options);
+  const journal = new ThreadJournal(data, startWriter, options);
   const opening = await journal.opened;
   const { repair } = opening;
   if (repair.kind === "salvage") options.log.error({ directory, repair }, "journal was damaged and has been salvaged");
   else if (repair.kind === "torn-tail") options.log.info({ directory, repair }, "journal had an unfinished write");
   return { journal, opening };
 }
+
+/** The writing side in a thread of its own. */
+const startThread: StartWriter = (data, events) => {
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+    workerData: data,
+    name: "journal",
+    execArgv: [],
+  });
+  worker.on("message", events.message);
+  worker.on("error", (error) => events.error(error instanceof Error ? error.message : String(error)));
+  worker.on("exit", events.exit);
+  return {
+    post: (message) => worker.postMessage(message),
+    end() {
+      // A thread stuck in the kernel cannot be waited for; it ends with the process.
+      worker.unref();
+      void worker.terminate();
+    },
+  };
+};
 
 /** Identifies the boot of this machine; empty where the kernel does not tell. */
 export function readBootId(): string {
@@ -90,7 +119,7 @@ interface Waiting {
 
 class ThreadJournal implements Journal {
   readonly opened: Promise<JournalOpening>;
-  readonly #worker: Worker;
+  readonly #writer: ReturnType<StartWriter>;
   readonly #options: JournalOptions;
   readonly #waiting = new Map<number, Waiting>();
   readonly #opening = Promise.withResolvers<JournalOpening>();
@@ -102,15 +131,16 @@ class ThreadJournal implements Journal {
   #failure: Fault | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(worker: Worker, options: JournalOptions) {
-    this.#worker = worker;
+  constructor(data: WorkerData, startWriter: StartWriter, options: JournalOptions) {
     this.#options = options;
     this.opened = this.#opening.promise;
-    worker.on("message", (message: FromWorker) => this.#receive(message));
-    worker.on("error", (error) => this.#fail(error instanceof Error ? error.message : String(error), "thread"));
-    worker.on("exit", () => {
-      this.#fail("its thread has ended", "thread");
-      this.#ended.resolve();
+    this.#writer = startWriter(data, {
+      message: (message) => this.#receive(message),
+      error: (message) => this.#fail(message, "thread"),
+      exit: () => {
+        this.#fail("its thread has ended", "thread");
+        this.#ended.resolve();
+      },
     });
   }
 
@@ -126,7 +156,7 @@ class ThreadJournal implements Journal {
   get syncMs(): Journal["syncMs"] {
     const { last, max } = this.#status.syncMs;
     const [oldest] = this.#waiting.values();
-    const pending = oldest ? performance.now() - oldest.since : 0;
+    const pending = oldest ? this.#options.clock.monotonic() - oldest.since : 0;
     return { last: Math.max(last, pending), max: Math.max(max, pending) };
   }
 
@@ -177,24 +207,21 @@ class ThreadJournal implements Journal {
       this.#wait(id, 0, 0).catch(() => {});
       this.#send({ type: "close", id });
     }
-    const given = Promise.withResolvers<void>();
-    const timer = setTimeout(given.resolve, closeMs);
-    await Promise.race([this.#ended.promise, given.promise]);
-    clearTimeout(timer);
+    const ended = new AbortController();
+    void this.#ended.promise.then(() => ended.abort());
+    await this.#options.clock.sleep(closeMs, ended.signal);
     this.#failure ??= new Fault("JOURNAL", "the journal is closed");
-    // A thread stuck in the kernel cannot be waited for; it ends with the process.
-    this.#worker.unref();
-    void this.#worker.terminate();
+    this.#writer.end();
   }
 
   #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
+    this.#writer.post(message);
   }
 
   #wait(id: number, bytes: number, records: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#queuedBytes += bytes;
-    this.#waiting.set(id, { since: performance.now(), bytes, records, resolve, reject });
+    this.#waiting.set(id, { since: this.#options.clock.monotonic(), bytes, records, resolve, reject });
     return promise;
   }
 

@@ -1,20 +1,8 @@
-import {
-  closeSync,
-  fdatasyncSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { failpoint } from "../common/failpoint.ts";
 import { Fault } from "../common/fault.ts";
 import type { JsonObject } from "../common/json.ts";
+import { type Disk, writeAll } from "./disk.ts";
 import { encodeLine, type Line, ownKinds, type RecordText, type Scan, scanFile, schemaVersion } from "./format.ts";
 import type { WorkerData } from "./messages.ts";
 import type { JournalOpening, StoredRecord } from "./types.ts";
@@ -42,20 +30,29 @@ export type HeaderSource = Pick<WorkerData, "directory" | "agentId" | "host" | "
  * are read, so that a journal of a newer siteagent stays as it is.
  * @throws Fault JOURNAL_VERSION
  */
-export async function openFiles(source: HeaderSource, at: string): Promise<Opened> {
-  mkdirSync(source.directory, { recursive: true, mode: 0o700 });
-  const generations = listGenerations(source.directory);
+export async function openFiles(disk: Disk, source: HeaderSource, at: string): Promise<Opened> {
+  makeDurableDirectory(disk, source.directory);
+  const generations = listGenerations(disk, source.directory);
   const newest = generations.at(-1);
-  if (newest === undefined) return createGeneration(source, 1, at, { lines: [], snapshot: undefined });
-  const scan = scanGeneration(source.directory, newest);
+  if (newest === undefined) return createGeneration(disk, source, 1, at, { lines: [], snapshot: undefined });
+  const scan = scanGeneration(disk, source.directory, newest);
   let opened: Opened;
   if (scan.state === "damaged" || scan.header?.data["agentId"] !== source.agentId) {
-    opened = await salvage(source, at, generations, scan);
+    opened = await salvage(disk, source, at, generations, scan);
   } else {
-    opened = await openIntact(source, newest, scan, at);
+    // The last process may have ended between the rename of this generation and the sync that keeps its name.
+    disk.syncDirectory(source.directory);
+    opened = await openIntact(disk, source, newest, scan, at);
   }
-  removeLeftovers(source.directory);
+  removeLeftovers(disk, source.directory);
   return opened;
+}
+
+/** Its name, and those of directories made for it, survive a loss of power as its files do. */
+function makeDurableDirectory(disk: Disk, directory: string): void {
+  const first = disk.makeDirectory(directory);
+  if (first === undefined) return;
+  for (let made = directory; made.length >= first.length; made = dirname(made)) disk.syncDirectory(dirname(made));
 }
 
 export function generationPath(directory: string, generation: number): string {
@@ -63,18 +60,18 @@ export function generationPath(directory: string, generation: number): string {
 }
 
 /** Generations that have a file, oldest first. */
-export function listGenerations(directory: string): readonly number[] {
+export function listGenerations(disk: Disk, directory: string): readonly number[] {
   const found: number[] = [];
-  for (const name of readdirSync(directory)) {
+  for (const name of disk.list(directory)) {
     const match = /^journal\.(\d{8})\.log$/.exec(name);
     if (match) found.push(Number(match[1]));
   }
   return found.sort((a, b) => a - b);
 }
 
-function scanGeneration(directory: string, generation: number): Scan {
+function scanGeneration(disk: Disk, directory: string, generation: number): Scan {
   const path = generationPath(directory, generation);
-  const scan = scanFile(path);
+  const scan = scanFile(disk, path);
   if (scan.version > schemaVersion) {
     throw new Fault(
       "JOURNAL_VERSION",
@@ -88,12 +85,18 @@ function scanGeneration(directory: string, generation: number): Scan {
   return scan;
 }
 
-async function openIntact(source: HeaderSource, generation: number, scan: Scan, at: string): Promise<Opened> {
+async function openIntact(
+  disk: Disk,
+  source: HeaderSource,
+  generation: number,
+  scan: Scan,
+  at: string,
+): Promise<Opened> {
   const path = generationPath(source.directory, generation);
-  const repair = scan.state === "torn" ? await cutTail(path, scan, at) : earlierSalvage(scan);
+  const repair = scan.state === "torn" ? await cutTail(disk, path, scan, at) : earlierSalvage(scan);
   return {
     generation,
-    file: openSync(path, "r+"),
+    file: disk.open(path, "r+"),
     end: scan.goodEnd,
     headerBytes: scan.headerBytes,
     lastSeq: scan.records.at(-1)?.seq ?? scan.header?.seq ?? 0,
@@ -116,19 +119,19 @@ function earlierSalvage(scan: Scan): JournalOpening["repair"] {
   };
 }
 
-async function cutTail(path: string, scan: Scan, at: string): Promise<JournalOpening["repair"]> {
+async function cutTail(disk: Disk, path: string, scan: Scan, at: string): Promise<JournalOpening["repair"]> {
   const aside = `${path}.torn-${at.replaceAll(":", "")}`;
-  const file = openSync(path, "r+");
+  const file = disk.open(path, "r+");
   try {
     const tail = Buffer.alloc(scan.bytes - scan.goodEnd);
-    readSync(file, tail, 0, tail.length, scan.goodEnd);
-    keepAside(aside, tail);
+    disk.read(file, tail, scan.goodEnd);
+    keepAside(disk, aside, tail);
     await failpoint("journal.before-cut");
-    ftruncateSync(file, scan.goodEnd);
-    fdatasyncSync(file);
+    disk.truncate(file, scan.goodEnd);
+    disk.sync(file);
     await failpoint("journal.after-cut");
   } finally {
-    closeSync(file);
+    disk.close(file);
   }
   const salvage = earlierSalvage(scan);
   if (salvage.kind === "salvage") return salvage;
@@ -140,17 +143,17 @@ async function cutTail(path: string, scan: Scan, at: string): Promise<JournalOpe
 }
 
 /** Best effort: a full disk must not keep the journal from opening. */
-function keepAside(path: string, tail: Buffer): void {
+function keepAside(disk: Disk, path: string, tail: Buffer): void {
   try {
-    const file = openSync(path, "w", 0o600);
+    const file = disk.open(path, "w");
     try {
-      writeSync(file, tail);
-      fsyncSync(file);
+      writeAll(disk, file, tail, 0);
+      disk.sync(file);
     } finally {
-      closeSync(file);
+      disk.close(file);
     }
   } catch {
-    rmSync(path, { force: true });
+    disk.remove(path);
   }
 }
 
@@ -159,6 +162,7 @@ function keepAside(path: string, tail: Buffer): void {
  * files are moved aside.
  */
 async function salvage(
+  disk: Disk,
   source: HeaderSource,
   at: string,
   generations: readonly number[],
@@ -177,7 +181,7 @@ async function salvage(
     lines = newestScan.records;
     const older = generations.at(-2);
     if (newestScan.header === undefined && older !== undefined) {
-      const scan = scanGeneration(source.directory, older);
+      const scan = scanGeneration(disk, source.directory, older);
       if (scan.header?.data["agentId"] === source.agentId || scan.header === undefined) {
         if (scan.state === "damaged") damaged.unshift(older);
         snapshot = snapshotOf(scan);
@@ -191,19 +195,20 @@ async function salvage(
     : newestScan.problem;
   const message = `the journal '${path}' cannot be used as it is: ${problem}; ${lines.length} intact records were kept`;
   const told: Line = { v: 1, seq: 0, at, kind: ownKinds.salvaged, data: { message, keptAside: aside } };
-  const opened = await createGeneration(source, newest + 1, at, { lines: [...lines, told], snapshot });
+  const opened = await createGeneration(disk, source, newest + 1, at, { lines: [...lines, told], snapshot });
   await failpoint("journal.before-move-aside");
   for (const generation of damaged) {
     const from = generationPath(source.directory, generation);
-    renameSync(from, generation === newest ? aside : `${from}.damaged-${at.replaceAll(":", "")}`);
+    disk.rename(from, generation === newest ? aside : `${from}.damaged-${at.replaceAll(":", "")}`);
   }
-  syncDirectory(source.directory);
+  disk.syncDirectory(source.directory);
   await failpoint("journal.after-move-aside");
   return { ...opened, repair: { kind: "salvage", message, keptAside: aside } };
 }
 
 /** Writes a whole generation under a temporary name, syncs it, gives it its name and syncs the directory. */
 async function createGeneration(
+  disk: Disk,
   source: HeaderSource,
   generation: number,
   at: string,
@@ -213,7 +218,7 @@ async function createGeneration(
   const header = headerLine(source, generation, first, at, JSON.stringify(content.snapshot));
   const lines = content.lines.map((line, index): Line => ({ ...withoutGroup(line), seq: first + 1 + index }));
   const body = lines.map((line) => encodeLine({ ...line, data: JSON.stringify(line.data), left: 0 }));
-  const file = await placeGeneration(source.directory, generation, Buffer.concat([header, ...body]));
+  const file = await placeGeneration(disk, source.directory, generation, Buffer.concat([header, ...body]));
   return {
     generation,
     file: file.descriptor,
@@ -255,46 +260,37 @@ export function headerLine(
 
 /** Temp, sync, rename, directory sync; gives the open file. The temporary name is gone when that fails. */
 export async function placeGeneration(
+  disk: Disk,
   directory: string,
   generation: number,
   content: Buffer,
 ): Promise<{ readonly descriptor: number; readonly bytes: number }> {
   const path = generationPath(directory, generation);
   const temporary = `${path}.tmp`;
-  const descriptor = openSync(temporary, "w+", 0o600);
+  const descriptor = disk.open(temporary, "w+");
   try {
     await failpoint("journal.before-snapshot-write");
-    for (let done = 0; done < content.length;)
-      done += writeSync(descriptor, content, done, content.length - done, done);
-    fdatasyncSync(descriptor);
+    writeAll(disk, descriptor, content, 0);
+    disk.sync(descriptor);
     await failpoint("journal.before-rename");
-    renameSync(temporary, path);
+    disk.rename(temporary, path);
   } catch (error) {
-    closeSync(descriptor);
-    rmSync(temporary, { force: true });
+    disk.close(descriptor);
+    disk.remove(temporary);
     throw error;
   }
   await failpoint("journal.after-rename");
-  syncDirectory(directory);
+  disk.syncDirectory(directory);
   return { descriptor, bytes: content.length };
 }
 
-export function syncDirectory(directory: string): void {
-  const handle = openSync(directory, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-}
-
-function removeLeftovers(directory: string): void {
+function removeLeftovers(disk: Disk, directory: string): void {
   const torn: string[] = [];
-  for (const name of readdirSync(directory)) {
-    if (/^journal\.\d{8}\.log\.tmp$/.test(name)) rmSync(join(directory, name), { force: true });
+  for (const name of disk.list(directory)) {
+    if (/^journal\.\d{8}\.log\.tmp$/.test(name)) disk.remove(join(directory, name));
     if (/^journal\.\d{8}\.log\.torn-/.test(name)) torn.push(name);
   }
-  for (const name of torn.sort().slice(0, -tornKept)) rmSync(join(directory, name), { force: true });
+  for (const name of torn.sort().slice(0, -tornKept)) disk.remove(join(directory, name));
 }
 
 function agentOf(scan: Scan): string {

@@ -1,7 +1,8 @@
-import { closeSync, fdatasyncSync, ftruncateSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
 import { randomFillSync } from "node:crypto";
 import { join } from "node:path";
+import type { Clock } from "../common/clock.ts";
 import { failpoint } from "../common/failpoint.ts";
+import { type Disk, writeAll } from "./disk.ts";
 import { encodeLine } from "./format.ts";
 import type { CommitMessage, WriterStatus } from "./messages.ts";
 import {
@@ -18,6 +19,8 @@ export const ballastName = "ballast";
 
 /** The one writer of the journal's file; lives in the writing thread, so that its calls may block. */
 export class Writer {
+  readonly #disk: Disk;
+  readonly #clock: Clock;
   readonly #source: HeaderSource;
   readonly #ballastPath: string;
   readonly #ballastBytes: number;
@@ -31,7 +34,14 @@ export class Writer {
   #lastSyncMs = 0;
   #maxSyncMs = 0;
 
-  constructor(source: HeaderSource, opened: Opened, ballastBytes: number) {
+  constructor(
+    { disk, clock }: { readonly disk: Disk; readonly clock: Clock },
+    source: HeaderSource,
+    opened: Opened,
+    ballastBytes: number,
+  ) {
+    this.#disk = disk;
+    this.#clock = clock;
     this.#source = source;
     this.#ballastPath = join(source.directory, ballastName);
     this.#ballastBytes = ballastBytes;
@@ -65,11 +75,9 @@ export class Writer {
     const bytes = Buffer.concat(lines);
     await failpoint("journal.before-write");
     try {
-      for (let done = 0; done < bytes.length;) {
-        done += writeSync(this.#file, bytes, done, bytes.length - done, this.#end + done);
-      }
+      writeAll(this.#disk, this.#file, bytes, this.#end);
     } catch (error) {
-      ftruncateSync(this.#file, this.#end);
+      this.#disk.truncate(this.#file, this.#end);
       throw error;
     }
     this.#end += bytes.length;
@@ -81,9 +89,9 @@ export class Writer {
   /** Any error of this is final for the file: the kernel may have dropped the pages, a second sync would lie. */
   async sync(): Promise<void> {
     await failpoint("journal.before-sync");
-    const start = performance.now();
-    fdatasyncSync(this.#file);
-    this.#lastSyncMs = performance.now() - start;
+    const start = this.#clock.monotonic();
+    this.#disk.sync(this.#file);
+    this.#lastSyncMs = this.#clock.monotonic() - start;
     this.#maxSyncMs = Math.max(this.#maxSyncMs, this.#lastSyncMs);
     await failpoint("journal.after-sync");
   }
@@ -92,8 +100,8 @@ export class Writer {
   async compact(state: string, at: string): Promise<void> {
     const generation = this.#generation + 1;
     const header = headerLine(this.#source, generation, this.#lastSeq + 1, at, state);
-    const placed = await placeGeneration(this.#source.directory, generation, header);
-    closeSync(this.#file);
+    const placed = await placeGeneration(this.#disk, this.#source.directory, generation, header);
+    this.#disk.close(this.#file);
     this.#file = placed.descriptor;
     this.#generation = generation;
     this.#end = placed.bytes;
@@ -101,8 +109,8 @@ export class Writer {
     this.#lastSeq++;
     this.#records = 0;
     await failpoint("journal.before-remove");
-    for (const old of listGenerations(this.#source.directory)) {
-      if (old < generation - 1) rmSync(generationPath(this.#source.directory, old), { force: true });
+    for (const old of listGenerations(this.#disk, this.#source.directory)) {
+      if (old < generation - 1) this.#disk.remove(generationPath(this.#source.directory, old));
     }
     await failpoint("journal.after-remove");
   }
@@ -110,7 +118,7 @@ export class Writer {
   /** Gives up the ballast, so that ends and acks can still be written. */
   dropBallast(): void {
     this.#health = "no-space";
-    rmSync(this.#ballastPath, { force: true });
+    this.#disk.remove(this.#ballastPath);
   }
 
   /**
@@ -118,24 +126,22 @@ export class Writer {
    * file systems that compress or leave holes would reserve nothing for zeros.
    */
   makeBallast(): boolean {
-    if (statSync(this.#ballastPath, { throwIfNoEntry: false })?.size === this.#ballastBytes) {
+    if (this.#disk.size(this.#ballastPath) === this.#ballastBytes) {
       this.#health = "ok";
       return true;
     }
     this.#health = "no-space";
-    const space = statfsSync(this.#source.directory);
-    if (space.bavail * space.bsize < this.#ballastBytes * 2) return false;
+    if (this.#disk.free(this.#source.directory) < this.#ballastBytes * 2) return false;
     try {
-      const file = openSync(this.#ballastPath, "w", 0o600);
+      const file = this.#disk.open(this.#ballastPath, "w");
       try {
-        const bytes = randomFillSync(Buffer.allocUnsafe(this.#ballastBytes));
-        for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
-        fdatasyncSync(file);
+        writeAll(this.#disk, file, randomFillSync(Buffer.allocUnsafe(this.#ballastBytes)), 0);
+        this.#disk.sync(file);
       } finally {
-        closeSync(file);
+        this.#disk.close(file);
       }
     } catch {
-      rmSync(this.#ballastPath, { force: true });
+      this.#disk.remove(this.#ballastPath);
       return false;
     }
     this.#health = "ok";
@@ -143,6 +149,6 @@ export class Writer {
   }
 
   close(): void {
-    closeSync(this.#file);
+    this.#disk.close(this.#file);
   }
 }

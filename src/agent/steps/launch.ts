@@ -1,9 +1,8 @@
-import { mkdir } from "node:fs/promises";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
 import { newToken } from "../../common/token.ts";
 import type { JobWork } from "../driver.ts";
-import { emptyDirectory, jobDirectories, makeDirectories } from "../directories.ts";
+import { jobDirectories } from "../directories.ts";
 import type { HeldAttempt } from "../held-job.ts";
 import { planAttempt } from "../../launchers/command.ts";
 import { planInput } from "../plan.ts";
@@ -29,11 +28,11 @@ export async function launch(work: JobWork): Promise<void> {
   try {
     if (work.signal.aborted) return;
     const number = job.attempt + 1;
-    await makeDirectories(job);
-    if (number > 1 && job.app.restart === "clean") await emptyDirectory(jobDirectories(job).work);
+    await core.machine.makeDirectories(job);
+    if (number > 1 && job.app.restart === "clean") await core.machine.emptyDirectory(jobDirectories(job).work);
     const token = newToken();
     const plan = planAttempt(await planInput(core, job, { token, attempt: number }));
-    await mkdir(plan.directory, { recursive: true, mode: 0o700 });
+    await core.machine.makeDirectory(plan.directory);
     const attempt: HeldAttempt = { attempt: number, token, directory: plan.directory, plan };
     // A crash may have left a plan of the same number that was never handed over: it has no durable record and is replaced.
     const attempts = [...job.attempts.filter((other) => other.attempt < number), attempt];

@@ -3,7 +3,6 @@ import { failpoint } from "../../common/failpoint.ts";
 import { asFault } from "../../common/fault.ts";
 import { backoffMs, syncBackoff } from "../../common/retry.ts";
 import type { JobWork } from "../driver.ts";
-import { removeDirectory } from "../directories.ts";
 import { hasLiveAttempt } from "../held-job.ts";
 import { record } from "../records.ts";
 import { amend } from "../transition.ts";
@@ -95,7 +94,7 @@ export async function handBack(work: JobWork): Promise<boolean> {
 
 async function discard(work: JobWork, directory: string): Promise<void> {
   try {
-    await removeDirectory(directory);
+    await work.core.machine.removeDirectory(directory);
   } catch (error) {
     const fault = asFault(error);
     work.core.problems.set(

@@ -1,6 +1,6 @@
 import { failpoint } from "../../common/failpoint.ts";
 import type { TransferRequest } from "../../transfer/types.ts";
-import { jobDirectories, makeDirectories } from "../directories.ts";
+import { jobDirectories } from "../directories.ts";
 import type { JobWork } from "../driver.ts";
 import { inputItems } from "../plan.ts";
 import { record } from "../records.ts";
@@ -11,7 +11,7 @@ export async function stageIn(work: JobWork): Promise<void> {
   const { core, id } = work;
   const job = work.job();
   await failpoint("stage.before-directories");
-  await makeDirectories(job);
+  await core.machine.makeDirectories(job);
   await failpoint("stage.after-directories");
   const items = inputItems(job);
   if (items.length > 0) {

@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { systemDisk } from "../../../src/journal/disk.ts";
 import { decodeLine, encodeLine, ownKinds, scanBytes, scanFile } from "../../../src/journal/format.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 
@@ -122,7 +123,7 @@ test("reads lines longer than one chunk", async () => {
   const path = directory.join("journal");
   const long = encodeLine({ seq: 2, at, kind: "k", data: JSON.stringify({ text: "x".repeat(3_000_000) }), left: 0 });
   await writeFile(path, Buffer.concat([header(1), long, line(3)]));
-  const scan = scanFile(path);
+  const scan = scanFile(systemDisk, path);
   expect(scan.state).toBe("intact");
   expect(scan.records.map(({ seq }) => seq)).toStrictEqual([2, 3]);
 });

@@ -1,0 +1,68 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, readFile, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { errnoOf } from "../common/fault.ts";
+import { durableReplace } from "../common/files.ts";
+import { acquireInstanceLock, type InstanceLock, type InstanceLockOptions } from "../journal/instance-lock.ts";
+import { type JournalOptions, openJournal } from "../journal/journal.ts";
+import type { Journal, JournalOpening } from "../journal/types.ts";
+import { type ControlActions, openControlSocket } from "./control-server.ts";
+import { emptyDirectory, makeDirectories, removeDirectory } from "./directories.ts";
+import type { HeldJob } from "./held-job.ts";
+
+/** What the agent itself asks of the machine that it runs on; the simulation has one of its own. */
+export interface Machine {
+  /** @throws Fault ALREADY_RUNNING, UNSAFE_PATH */
+  lock(options: InstanceLockOptions): Promise<InstanceLock>;
+  /** The agent's id, stable for a state directory; made at the first start. */
+  identity(stateDirectory: string): Promise<string>;
+  /** @throws Fault JOURNAL, JOURNAL_VERSION */
+  openJournal(options: JournalOptions): Promise<{ readonly journal: Journal; readonly opening: JournalOpening }>;
+  openControlSocket(path: string, actions: ControlActions): Promise<AsyncDisposable>;
+  /** Makes a job's directories; repeatable. */
+  makeDirectories(job: HeldJob): Promise<void>;
+  /** Makes the directory of one attempt (0700). */
+  makeDirectory(path: string): Promise<void>;
+  emptyDirectory(path: string): Promise<void>;
+  /** @throws Fault UNSAFE_PATH when the path does not end in a token. */
+  removeDirectory(path: string): Promise<void>;
+  /** Bytes that we could still write there; undefined when it is not made yet. */
+  freeBytes(directory: string): Promise<number | undefined>;
+}
+
+/** The machine of this process. */
+export const thisMachine: Machine = {
+  lock: acquireInstanceLock,
+  identity,
+  openJournal: (options) => openJournal(options),
+  openControlSocket,
+  makeDirectories,
+  async makeDirectory(path) {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  },
+  emptyDirectory,
+  removeDirectory,
+  freeBytes,
+};
+
+async function identity(stateDirectory: string): Promise<string> {
+  const path = join(stateDirectory, "agent-id");
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+  const made = randomUUID();
+  await durableReplace(path, `${made}\n`);
+  return made;
+}
+
+async function freeBytes(directory: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch {
+    // Not made yet: the first job makes it.
+    return undefined;
+  }
+}
