@@ -134,6 +134,7 @@ export class Agent implements AsyncDisposable {
     this.#mode = new ModeSwitch(core);
     const onLost = (): void => this.#fail(asFault(lock.lost.reason, "ALREADY_RUNNING"));
     lock.lost.addEventListener("abort", onLost, { once: true });
+    await failpoint("agent.before-start");
     await ledger.commit(
       [
         record("agent.start", {
@@ -146,6 +147,7 @@ export class Agent implements AsyncDisposable {
       ],
       "report",
     );
+    await failpoint("agent.after-start");
     const reloader = new Reloader(core, this.#deps.loadParts, this.#startedAt);
     if (broken) {
       reloader.startedWithout(broken);

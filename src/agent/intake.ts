@@ -1,4 +1,5 @@
 import { isoTime } from "../common/clock.ts";
+import { failpoint } from "../common/failpoint.ts";
 import { newToken } from "../common/token.ts";
 import type { App } from "../jobs/app.ts";
 import { resolveParameters } from "../jobs/parameters.ts";
@@ -49,8 +50,10 @@ export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
   }
   const resolved = resolveParameters(app, { ...won.spec, object: objectValues(won.spec) });
   const held = newHeldJob(core, won, app, resolved.ok ? resolved.values : {});
+  await failpoint("claim.before-record");
   if (resolved.ok) {
     await begin(core, held, { type: "claimed" });
+    await failpoint("claim.after-record");
     return true;
   }
   const problems = resolved.problems.map((problem) => problem.message);
@@ -61,6 +64,7 @@ export async function takeJob(core: AgentCore, won: Won): Promise<boolean> {
     hint: `app '${app.name}' of workflow '${app.workflow}' does not accept the job's parameters`,
   };
   await begin(core, held, { type: "fail", failure }, { message: failure.message });
+  await failpoint("claim.after-record");
   return true;
 }
 

@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { failpoint } from "../common/failpoint.ts";
 import { asFault, errnoOf } from "../common/fault.ts";
 import { type LogStream, logStreams } from "../wire/agent-api.ts";
 import type { AgentCore } from "./core.ts";
@@ -94,10 +95,12 @@ async function send(
       const { bytesRead } = await file.read(buffer, 0, chunkBytes, offset);
       if (bytesRead === 0) return { offset, complete: true };
       const bytes = buffer.subarray(0, bytesRead);
+      await failpoint("log.before-send");
       offset = await core.central.putLog(
         { job: job.id, epoch: job.epoch, attempt: attempt.attempt, stream, offset, bytes },
         core.context(),
       );
+      await failpoint("log.after-send");
     }
     return { offset, complete: false };
   } finally {

@@ -1,4 +1,5 @@
 import { isoTime } from "../common/clock.ts";
+import { failpoint } from "../common/failpoint.ts";
 import type { AgentMode } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
 import { type ModeChange, record } from "./records.ts";
@@ -47,10 +48,12 @@ export class ModeSwitch {
   ): Promise<void> {
     const at = isoTime(this.#core.clock.now());
     const { reason, by, until } = options;
+    await failpoint("mode.before-record");
     await this.#core.ledger.commit(
       [record("agent.mode", { mode, reason, by, at, ...(until === undefined ? {} : { until }) })],
       "report",
     );
+    await failpoint("mode.after-record");
     this.#core.log.info({ mode, reason, by, until }, "mode changed");
     this.#core.changed.notify();
     this.#core.syncWork.notify();

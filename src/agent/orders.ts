@@ -15,14 +15,17 @@ export async function carryOut(core: AgentCore, order: Order): Promise<boolean> 
   const known = core.ledger.book.orders.get(order.id);
   if (known?.result !== undefined) return false;
   // Received, but the process ended before it was carried out: now.
+  await failpoint("order.before-receive");
   if (!known) await core.ledger.commit([record("order.received", { order })], "effect");
-  await failpoint("cancel.after-order");
+  await failpoint("order.after-receive");
   const result = await apply(core, order);
   core.log.info(
     { jobId: order.job, order: order.id, kind: order.kind, actor: order.actor, reason: order.reason, result },
     "order taken",
   );
+  await failpoint("order.before-answer");
   await core.ledger.commit([record("order.answered", { id: order.id, result })], "report");
+  await failpoint("order.after-answer");
   core.syncWork.notify();
   return result === "accepted";
 }

@@ -23,6 +23,7 @@ export async function runRetention(core: AgentCore): Promise<void> {
         await failpoint("clean.after-remove");
         core.problems.clear(`clean:${job.id}`);
         await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "report");
+        await failpoint("clean.after-forget");
       } catch (error) {
         const fault = asFault(error);
         if (isJournalDead(fault)) throw fault;

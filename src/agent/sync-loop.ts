@@ -165,11 +165,14 @@ async function round(
   if (answer === undefined) return { answer: "interrupted", held };
   await failpoint("claim.after-sync");
   state.onContact(undefined);
-  if (answered.length > 0)
+  if (answered.length > 0) {
+    await failpoint("order.before-close");
     await core.ledger.commit(
       answered.map((entry) => record("order.closed", { id: entry.order.id })),
       "group",
     );
+    await failpoint("order.after-close");
+  }
   await accept(core, state, answer);
   return { answer, held };
 }
@@ -213,7 +216,6 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
   }
   if (!answer.session_current) return;
   for (const { job, op_id: opId, epoch, spec } of answer.assign) {
-    await failpoint("claim.before-record");
     try {
       if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
       else state.onChanged(job);
@@ -223,7 +225,6 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
       if (isJournalDead(fault) || core.stopping.aborted) throw fault;
       core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
     }
-    await failpoint("claim.after-record");
   }
   await claimCandidates(core, state, answer.candidates);
 }
@@ -236,7 +237,9 @@ async function claimCandidates(core: AgentCore, state: SyncState, candidates: re
     if (book.jobs.has(job) || book.claiming.has(job)) continue;
     const offer = offerOf(core.parts.site, [...core.open], book.claiming.size);
     if (offer.maxAssign === 0 || !offer.free.some((free) => free.workflow === spec.workflow)) continue;
+    await failpoint("claim.before-intent");
     await core.ledger.commit([record("claim.intent", { spec }, job)], "effect");
+    await failpoint("claim.after-intent");
     await claimOne(core, state, job);
   }
 }
@@ -272,7 +275,9 @@ export async function claimOne(core: AgentCore, state: Pick<SyncState, "onTaken"
     return;
   }
   core.log.info({ jobId: job, reason: answer.reason }, "job was not claimed");
+  await failpoint("claim.before-void");
   await core.ledger.commit([record("claim.void", { reason: answer.reason }, job)], "group");
+  await failpoint("claim.after-void");
 }
 
 function fairly(candidates: readonly Candidate[]): Candidate[] {

@@ -74,6 +74,7 @@ export class Attempts {
     try {
       cgroup = cgroups && makeCgroup(cgroups, request.token);
       if (cgroup) writeFileSync(join(request.directory, "cgroup"), `${cgroup}\n`, { mode: 0o600 });
+      await failpoint("runner.after-directory");
       const command = request.runtime === "pty" ? ptyCommand(request, this.#options) : request;
       writePlan(
         { ...request, ...command, limitMs: request.limitMs, cgroup, openFiles: this.#options.openFiles },

@@ -7,6 +7,7 @@ import type { Server } from "node:net";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { systemClock } from "../common/clock.ts";
+import { failpoint } from "../common/failpoint.ts";
 import { Fault } from "../common/fault.ts";
 import { createLogger } from "../common/pino.ts";
 import { Attempts } from "./attempts.ts";
@@ -69,7 +70,9 @@ async function main(): Promise<void> {
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
   process.on("SIGHUP", () => {});
+  await failpoint("runner.before-listen");
   await listen(server.server, options.socket);
+  await failpoint("runner.after-listen");
   log.info({ tier, socket: options.socket }, "runner listens");
   idle.look();
 }

@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from "node:net";
+import { failpoint } from "../common/failpoint.ts";
 import { asFault } from "../common/fault.ts";
 import type { JsonValue } from "../common/json.ts";
 import type { Logger } from "../common/logger.ts";
@@ -68,7 +69,11 @@ export class RunnerServer {
       if (typeof message === "object" && message !== null && "id" in message && typeof message.id === "number") {
         id = message.id;
       }
-      send(socket, { id, result: await this.#answer(socket, message) });
+      const greeted = this.#clients.get(socket) !== undefined;
+      const result = await this.#answer(socket, message);
+      if (greeted) await failpoint("runner.before-answer");
+      send(socket, { id, result });
+      if (greeted) await failpoint("runner.after-answer");
     } catch (error) {
       const fault = asFault(error, "INVALID");
       send(socket, { id, error: { code: fault.code, message: fault.message } });
@@ -98,8 +103,10 @@ export class RunnerServer {
     const request = requestSchemas[2].parse(message);
     switch (request.verb) {
       case "launch":
+        await failpoint("runner.before-launch");
         return Promise.all(request.attempts.map((attempt) => this.#options.attempts.start(attempt)));
       case "stop":
+        await failpoint("runner.before-order");
         return Promise.all(request.attempts.map((attempt) => this.#options.stopper.stop(attempt, request)));
       case "live":
         return [...this.#options.attempts.live];

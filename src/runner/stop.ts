@@ -72,6 +72,7 @@ export class Stopper {
     const evidence = await readEvidence(name.directory, name.token);
     await failpoint("runner.before-stop");
     await mark(name.directory, order);
+    await failpoint("runner.after-mark");
     const recorder = identitiesOf(name, evidence).recorder;
     const perl = typeof evidence.recorder === "object" && evidence.recorder.mode === "perl";
     if (recorder) signal(recorder, "SIGCONT"); // a witness that the attempt has stopped could record nothing
@@ -136,7 +137,9 @@ async function neverStarted(
   if (pids.length > 0) return { state: "remaining", pids: [...pids] };
   if (evidence.directory === "missing") return { state: "gone", tier: "group" };
   try {
+    await failpoint("runner.before-guard");
     await mkdir(join(name.directory, "started"));
+    await failpoint("runner.after-guard");
     await mark(name.directory, order);
     return { state: "gone", tier: "never-started" };
   } catch (error) {

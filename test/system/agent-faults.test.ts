@@ -125,7 +125,7 @@ describe("orders", () => {
   });
 
   it.each([
-    "cancel.after-order",
+    "order.after-receive",
     "cancel.before-intent",
     "cancel.after-intent",
     "cancel.before-stop",

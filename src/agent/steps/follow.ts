@@ -123,7 +123,9 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
       await transition(core, id, { type: "queued" }, status.reason === undefined ? {} : { message: status.reason });
       return;
     case "running":
+      await failpoint("start.before-running");
       await transition(core, id, { type: "started" });
+      await failpoint("start.after-running");
       return;
     case "absent":
       if (work.job().state === "RUNNING")

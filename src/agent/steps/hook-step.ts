@@ -41,6 +41,7 @@ export async function runHookStep(work: JobWork, hook: HookName): Promise<void> 
       `hook '${hook}' set parameters that do not fit: ${resolved.problems.map((problem) => problem.message).join("; ")}`,
     );
   }
+  await failpoint("hook.before-record");
   const delayMs = outcome.kind === "restart" ? retryDelayMs(Math.max(1, job.tries), rulesOf(job.app).retry) : 0;
   await transition(
     core,
@@ -57,6 +58,7 @@ export async function runHookStep(work: JobWork, hook: HookName): Promise<void> 
         : { message: `${hook}: ${outcome.kind === "fail" ? outcome.failure.message : outcome.reason}` }),
     },
   );
+  await failpoint("hook.after-record");
 }
 
 /** A hook that always asks for another attempt does not get it for ever. */

@@ -28,11 +28,13 @@ export async function launch(work: JobWork): Promise<void> {
   try {
     if (work.signal.aborted) return;
     const number = job.attempt + 1;
+    await failpoint("start.before-directories");
     await core.machine.makeDirectories(job);
     if (number > 1 && job.app.restart === "clean") await core.machine.emptyDirectory(jobDirectories(job).work);
     const token = newToken();
     const plan = planAttempt(await planInput(core, job, { token, attempt: number }));
     await core.machine.makeDirectory(plan.directory);
+    await failpoint("start.after-directories");
     const attempt: HeldAttempt = { attempt: number, token, directory: plan.directory, plan };
     // A crash may have left a plan of the same number that was never handed over: it has no durable record and is replaced.
     const attempts = [...job.attempts.filter((other) => other.attempt < number), attempt];

@@ -75,10 +75,12 @@ export async function handBack(work: JobWork): Promise<boolean> {
       );
       await failpoint("release.after-send");
       await discard(work, job.directory);
+      await failpoint("release.after-remove");
       await core.ledger.commit(
         [record("job.forgotten", { reason: `handed back: ${job.releasing ?? ""}` }, id)],
         "report",
       );
+      await failpoint("release.after-forget");
       work.context.log.info({ reason: job.releasing }, "job was handed back");
       core.changed.notify();
       return false;

@@ -1,4 +1,5 @@
 import { isoTime } from "../../common/clock.ts";
+import { failpoint } from "../../common/failpoint.ts";
 import { retryDelayMs } from "../../jobs/rules.ts";
 import type { JobWork } from "../driver.ts";
 import { rulesOf } from "../held-job.ts";
@@ -13,5 +14,7 @@ export async function settle(work: JobWork): Promise<void> {
   const rules = rulesOf(job.app);
   const delayMs = job.end?.cause === "infrastructure" ? infrastructureDelayMs : retryDelayMs(job.tries, rules.retry);
   const not_before = delayMs > 0 ? isoTime(work.core.clock.now() + delayMs) : undefined;
+  await failpoint("retry.before-record");
   await transition(work.core, work.id, { type: "settled" }, { patch: { not_before } });
+  await failpoint("retry.after-record");
 }

@@ -15,7 +15,9 @@ export async function stageIn(work: JobWork): Promise<void> {
   await failpoint("stage.after-directories");
   const items = inputItems(job);
   if (items.length > 0) {
+    await failpoint("stage.before-phase");
     if (job.phase !== "staging") await transition(core, id, { type: "staging" }, { durability: "effect" });
+    await failpoint("stage.after-phase");
     const outcome = await core.parts.transfers.run(
       {
         token: job.token,

@@ -45,7 +45,9 @@ async function moveOutputs(work: JobWork, required: boolean): Promise<void> {
   const job = work.job();
   const items = outputItems(job, { required });
   if (items.length === 0) return;
+  await failpoint("archive.before-phase");
   if (job.phase !== "archiving") await transition(core, id, { type: "archiving" }, { durability: "effect" });
+  await failpoint("archive.after-phase");
   const root = jobDirectories(job).work;
   const outcome = await core.parts.transfers.run(
     {

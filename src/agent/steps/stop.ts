@@ -13,7 +13,9 @@ export async function stop(work: JobWork): Promise<void> {
   const job = work.job();
   const reason = job.hold?.reason ?? "cancelled";
   if (!hasLiveAttempt(job)) {
+    await failpoint("cancel.before-record");
     await transition(core, id, { type: "proven_gone", reason }, { message: reason });
+    await failpoint("cancel.after-record");
     return;
   }
   const { attempt, launcher } = attemptOf(work, job);

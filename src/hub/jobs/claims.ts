@@ -1,4 +1,5 @@
 /** Claims by the NMDC contract: any number, by anybody. Each is one transaction on the locked job. */
+import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
 import { isJsonObject, type JsonObject } from "../../common/json.ts";
 import type { SiteIdentity } from "../auth/guard.ts";
@@ -21,8 +22,8 @@ export interface Claimed {
 }
 
 /** Claims a job. Throws 404, 403 for a missing capability, `CLAIM_EXCLUSIVE`. */
-export function claimJob(ctx: LifecycleContext, site: SiteIdentity, id: string): Promise<Claimed> {
-  return ctx.store.transaction(async (tx) => {
+export async function claimJob(ctx: LifecycleContext, site: SiteIdentity, id: string): Promise<Claimed> {
+  const claimed = await ctx.store.transaction(async (tx) => {
     const row = await openJob(ctx, tx, id);
     refuseWaiting(row, site.siteId);
     const document = parseJob(row);
@@ -35,8 +36,11 @@ export function claimJob(ctx: LifecycleContext, site: SiteIdentity, id: string):
     const claims = [...(document.claims ?? []), { op_id: operation.id, site_id: site.siteId }];
     const written = await writeClaims(tx, row, dated, claims);
     await followClaims(ctx, tx, written.row, written.document, `client:${site.name}`);
+    await failpoint("hub.before-claim");
     return { operation, job: document, expireAt };
   });
+  await failpoint("hub.after-claim");
+  return claimed;
 }
 
 async function openJob(ctx: LifecycleContext, tx: Tx, id: string): Promise<JobRow> {
@@ -116,8 +120,8 @@ export async function insertOperation(
 }
 
 /** Releases a site's open claims on a job; undefined for an unknown job. */
-export function releaseJob(ctx: LifecycleContext, site: SiteIdentity, id: string): Promise<JobDocument> {
-  return ctx.store.transaction(async (tx) => {
+export async function releaseJob(ctx: LifecycleContext, site: SiteIdentity, id: string): Promise<JobDocument> {
+  const released = await ctx.store.transaction(async (tx) => {
     const row = await openJob(ctx, tx, id);
     const document = parseJob(row);
     const operations = await openOperations(tx, id, site.siteId);
@@ -139,8 +143,11 @@ export function releaseJob(ctx: LifecycleContext, site: SiteIdentity, id: string
     }));
     const written = await writeClaims(tx, row, document, [...others, ...own]);
     await followClaims(ctx, tx, written.row, written.document, `client:${site.name}`);
+    await failpoint("hub.before-unclaim");
     return written.document;
   });
+  await failpoint("hub.after-unclaim");
+  return released;
 }
 
 function openOperations(tx: Tx, jobId: string, siteId: string): Promise<OperationRow[]> {
@@ -164,13 +171,13 @@ export interface OperationPatch {
 const protectedKeys = ["site_id", "job", "model"] as const;
 
 /** Patches an operation by the rule of §3.3. Throws 404, 403 for another site's. */
-export function patchOperation(
+export async function patchOperation(
   ctx: LifecycleContext,
   site: SiteIdentity,
   id: string,
   patch: OperationPatch,
 ): Promise<OperationDocument> {
-  return ctx.store.transaction(async (tx) => {
+  const written = await ctx.store.transaction(async (tx) => {
     // The job first: claim and release lock in the same order.
     const known = await tx.db
       .selectFrom("operations")
@@ -201,8 +208,11 @@ export function patchOperation(
       .where("id", "=", id)
       .execute();
     if (job) await followClaims(ctx, tx, job, parseJob(job), `client:${site.name}`);
+    await failpoint("hub.before-patch");
     return next;
   });
+  await failpoint("hub.after-patch");
+  return written;
 }
 
 function patched(operation: OperationDocument, patch: OperationPatch): OperationDocument {

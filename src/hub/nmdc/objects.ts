@@ -1,4 +1,5 @@
 /** /objects, their types and DRS (§4 of the contract). */
+import { failpoint } from "../../common/failpoint.ts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -225,7 +226,7 @@ async function lockObject(ctx: HubContext, tx: Tx, id: string): Promise<ObjectRo
 }
 
 async function replaceTypes(ctx: HubContext, id: string, types: readonly string[], actor: string): Promise<JsonObject> {
-  return ctx.store.transaction(async (tx) => {
+  const answer = await ctx.store.transaction(async (tx) => {
     await refuseUnknownTypes(tx, types);
     const row = await lockObject(ctx, tx, id);
     const document: JsonObject = { ...(JSON.parse(row.doc) as JsonObject), types: types as readonly JsonValue[] };
@@ -240,9 +241,12 @@ async function replaceTypes(ctx: HubContext, id: string, types: readonly string[
     for (const assigned of ctx.typesAssigned) {
       await assigned(tx, { objectId: id, types: [...new Set(types)], at: ctx.clock.now(), actor });
     }
+    await failpoint("hub.before-trigger");
     const { _mgr_site: _site, ...shown } = rendered("objects", document);
     return filledObject(shown);
   });
+  await failpoint("hub.after-trigger");
+  return answer;
 }
 
 async function refuseUnknownTypes(tx: Tx, types: readonly string[]): Promise<void> {

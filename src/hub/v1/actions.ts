@@ -1,4 +1,5 @@
 /** What people do to jobs: cancel, retry, pause, resume. Done at once when nobody holds the job, else an order to its holder. */
+import { failpoint } from "../../common/failpoint.ts";
 import { asFault, isFault } from "../../common/fault.ts";
 import { isoTime } from "../../common/clock.ts";
 import type { Hold, HoldKind, JobState } from "../../jobs/states.ts";
@@ -35,12 +36,16 @@ interface Request {
 /** One job, in its own transaction. Throws FORBIDDEN. */
 export async function act(ctx: HubContext, id: string, request: Request): Promise<Outcome> {
   await releaseExpired(ctx);
-  return ctx.store.transaction(async (tx) => {
+  const outcome = await ctx.store.transaction(async (tx): Promise<Outcome> => {
     const job = await lockJob(tx, ctx.store.kind, id);
     if (!job) return { id, result: "not-found", detail: `no job '${id}'` };
     assertMayAct(request.principal, job);
-    return verbs[request.action](ctx, tx, job, request);
+    const done = await verbs[request.action](ctx, tx, job, request);
+    await failpoint("hub.before-action");
+    return done;
   });
+  await failpoint("hub.after-action");
+  return outcome;
 }
 
 /** Each id by itself: a result per id, in order; refusals are results. */

@@ -1,4 +1,5 @@
 /** What a site's agent calls: synchronize, reports, and claims by hand. Guard: site client. */
+import { failpoint } from "../../common/failpoint.ts";
 import { z } from "zod";
 import { Fault } from "../../common/fault.ts";
 import { isFinal } from "../../jobs/transitions.ts";
@@ -110,8 +111,11 @@ function claimRoutes(app: V1App, ctx: HubContext): void {
         const job = await holderJob(ctx, tx, caller, request.params.id, request.body.epoch);
         assertReleasable(job);
         const reason = request.body.reason || "handed back by the site";
-        return unclaimJob(ctx, tx, job, { code: "RELEASED", reason, actor: caller.actor });
+        const released = await unclaimJob(ctx, tx, job, { code: "RELEASED", reason, actor: caller.actor });
+        await failpoint("hub.before-release");
+        return released;
       });
+      await failpoint("hub.after-release");
       return firstView(ctx, row);
     },
   );

@@ -2,6 +2,7 @@
  * One holder per job: claim, lease, hand-back. Every claim is an NMDC operation too, so that NMDC readers see it. Whoever
  * changes a job here has locked it first.
  */
+import { failpoint } from "../../common/failpoint.ts";
 import type { JsonObject } from "../../common/json.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { isAllowed } from "../../jobs/transitions.ts";
@@ -140,8 +141,10 @@ export async function releaseExpired(ctx: LifecycleContext): Promise<number> {
       if (!job || job.bound === 1 || job.lease_expires_at === null || job.lease_expires_at > now) return 0;
       const reason = `site '${job.site_id ?? "?"}' did not confirm the claim in time`;
       await unclaimJob(ctx, tx, job, { code: "LEASE_EXPIRED", reason, actor: "hub" });
+      await failpoint("hub.before-expire");
       return 1;
     });
+    await failpoint("hub.after-expire");
   }
   return released;
 }

@@ -1,4 +1,5 @@
 /** Making jobs: once per idempotency key, singly or in bulk, after parents that exist. */
+import { failpoint } from "../../common/failpoint.ts";
 import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { Fault, isFault } from "../../common/fault.ts";
@@ -33,11 +34,15 @@ export async function createJob(
   headerKey: string | undefined,
 ): Promise<{ readonly row: JobRow; readonly created: boolean }> {
   const key = keyOf(request, headerKey);
-  return ctx.store.transaction(async (tx) => {
+  const made = await ctx.store.transaction(async (tx) => {
     const [problem] = await referenceProblems(tx.db, [{ request, key }]);
     if (problem) throw problem;
-    return createOne(ctx, tx, principal, { request, key });
+    const one = await createOne(ctx, tx, principal, { request, key });
+    await failpoint("hub.before-create");
+    return one;
   });
+  await failpoint("hub.after-create");
+  return made;
 }
 
 /** A result per item, in order, in one transaction; one bad item does not stop the others. */

@@ -1,4 +1,5 @@
 /** Logs of attempts by byte offset: the site appends, readers follow. Repeating a chunk is harmless, a gap is refused. */
+import { failpoint } from "../../common/failpoint.ts";
 import type { FastifyReply } from "fastify";
 import { z } from "zod";
 import { Fault } from "../../common/fault.ts";
@@ -63,10 +64,14 @@ export function logRoutes(app: V1App, ctx: HubContext): void {
       const { attempt, offset, epoch, final } = request.query;
       const caller = siteOf(request);
       const bytes = request.body as Buffer;
-      return ctx.store.transaction(async (tx) => {
+      const kept = await ctx.store.transaction(async (tx) => {
         await holderJob(ctx, tx, caller, id, epoch);
-        return { offset: await append(ctx, tx, { job: id, attempt, stream }, offset, bytes, final) };
+        const end = await append(ctx, tx, { job: id, attempt, stream }, offset, bytes, final);
+        await failpoint("hub.before-log");
+        return end;
       });
+      await failpoint("hub.after-log");
+      return { offset: kept };
     },
   );
 

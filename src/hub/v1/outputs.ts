@@ -1,4 +1,5 @@
 /** What jobs delivered: the manifest, and the bytes of small files that sites put on the hub. */
+import { failpoint } from "../../common/failpoint.ts";
 import { z } from "zod";
 import { sql } from "kysely";
 import { Fault } from "../../common/fault.ts";
@@ -52,7 +53,9 @@ export function outputRoutes(app: V1App, ctx: HubContext): void {
         await assertRoom(tx, id, path, bytes.length);
         const entry = { output, path, bytes: bytes.length, sha256, stored: true };
         await putEntry(tx, id, entry, ctx.clock.now(), bytes);
+        await failpoint("hub.before-output");
       });
+      await failpoint("hub.after-output");
       return { bytes: bytes.length, sha256 };
     },
   );

@@ -1,4 +1,5 @@
 /** State reports of the holder: each applied once, in order, fenced by epoch; an end is final. */
+import { failpoint } from "../../common/failpoint.ts";
 import { asFault, isFault } from "../../common/fault.ts";
 import type { JsonObject } from "../../common/json.ts";
 import type { Failure, JobState } from "../../jobs/states.ts";
@@ -26,7 +27,9 @@ type Outcome = Pick<ReportResult, "outcome" | "expected_seq" | "detail">;
  */
 export async function applyReports(ctx: HubContext, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {
   try {
-    return await ctx.store.transaction((tx) => applyAll(ctx, tx, site, reports));
+    const results = await ctx.store.transaction((tx) => applyAll(ctx, tx, site, reports));
+    await failpoint("hub.after-reports");
+    return results;
   } catch (error) {
     if (isFault(error, "STORE")) throw error;
     ctx.log.error({ err: error, site: site.siteId }, "a batch of reports could not be applied; trying job by job");
@@ -61,6 +64,7 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
     rows.set(report.job, await applyOne(ctx, tx, site, row, report));
     results.push({ ...keyOf(report), outcome: "applied" });
   }
+  await failpoint("hub.before-reports");
   return results;
 }
 
@@ -153,6 +157,8 @@ async function applyOne(ctx: HubContext, tx: Tx, site: Site, row: JobRow, report
 function eventData(report: Report): JsonObject {
   return {
     reported_at: report.at,
+    seq: report.seq,
+    epoch: report.epoch,
     ...(report.message === undefined ? {} : { message: report.message }),
     ...(report.end === undefined ? {} : { end: { ...report.end } as JsonObject }),
     ...(report.data === undefined ? {} : { data: capped(report.data as JsonObject, eventDataBytes) }),

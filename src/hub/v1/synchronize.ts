@@ -1,4 +1,5 @@
 /** One round of synchronize: what the site holds and could start against what it should hold and do. */
+import { failpoint } from "../../common/failpoint.ts";
 import { isoTime } from "../../common/clock.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { isFinal } from "../../jobs/transitions.ts";
@@ -35,9 +36,10 @@ export interface Round {
 /** One look. `first`: acknowledgements are taken and the session is entered; later looks of a held call repeat neither. */
 export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBody, first: boolean): Promise<Round> {
   await releaseExpired(ctx);
-  return ctx.store.transaction(async (tx) => {
+  const round = await ctx.store.transaction(async (tx) => {
     const session = await enterSession(ctx, tx, site, body);
     if (first) await acknowledgeOrders(ctx, tx, site.siteId, body.orders);
+    if (body.orders.length > 0) await failpoint("hub.before-acknowledge");
     const held = await compareHeld(ctx, tx, site, body);
     const resent = session.current && accepts(body) ? await resend(ctx, tx, site, held) : [];
     const limit = session.current && accepts(body) ? body.max_assign - resent.length : 0;
@@ -55,8 +57,12 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
       log_interval_ms: await logIntervalMs(tx.db, site.siteId, ctx.clock.now()),
     };
     const news = answer.assign.length + orders.length + answer.fenced.length > 0;
+    if (assigned.length > 0) await failpoint("hub.before-assign");
     return { answer, urgent: news || session.opened || !session.current };
   });
+  if (round.answer.assign.length > 0) await failpoint("hub.after-assign");
+  if (body.orders.length > 0) await failpoint("hub.after-acknowledge");
+  return round;
 }
 
 /** Whoever asks to be held may ask again at once: the hub holds the call, not the caller. */

@@ -18,7 +18,7 @@ export interface RunnerStart {
 const longestLogBytes = 1024 * 1024;
 /** Only these reach the runner (the last two are for systemd-run): it holds no secret, and neither do the recorders that it starts. */
 const passed = [
-  ...["SITEAGENT_TEST", "SITEAGENT_FAILPOINTS", "SITEAGENT_FAILPOINT_TRACE"],
+  ...["SITEAGENT_TEST", "SITEAGENT_FAILPOINTS", "SITEAGENT_FAILPOINT_DIRECTORY"],
   ...["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"],
 ];
 
