@@ -98,6 +98,50 @@ describe("resolveParameters", () => {
     expect(problemsOf({ config: { sample: { name: "a" }, threads: 2 }, parameters: { threads: 2 } })).toBe("");
   });
 
+  it("takes only the listed whole numbers, and lists them", () => {
+    const lanes = appOf({ parameters: { lane: { type: "integer", enum: [1, 2, 4] } } });
+    expect(resolveParameters(lanes, { config: { lane: "4" } })).toEqual({ ok: true, values: { lane: 4 } });
+    expect(resolveParameters(lanes, { config: { lane: 3 } })).toMatchObject({
+      problems: [{ message: "config.lane: '3' is not one of the values; allowed: 1, 2, 4" }],
+    });
+  });
+
+  it("says what a value of each kind has to be where one is missing", () => {
+    const all = appOf({
+      parameters: {
+        flag: { type: "boolean" },
+        ratio: { type: "number", minimum: 1 },
+        word: { type: "string", allow_leading_dash: true, min_length: 2, max_length: 3 },
+      },
+    });
+    const resolved = resolveParameters(all, {});
+    expect(resolved.ok ? [] : resolved.problems.map(({ allowed }) => allowed)).toEqual([
+      "true, false",
+      "a number of at least 1",
+      "text of 2 to 3 characters",
+    ]);
+  });
+
+  it("takes no parameters at all where the app declares none, and looks at no more than 1000 names", () => {
+    const none = appOf({});
+    expect(resolveParameters(none, { parameters: { x: 1 } })).toMatchObject({
+      problems: [{ path: "parameters.x", allowed: "none" }],
+    });
+    const many = Object.fromEntries(Array.from({ length: 1001 }, (_, at) => [`p${at}`, at]));
+    expect(resolveParameters(none, { parameters: many })).toMatchObject({
+      problems: [{ path: "parameters", message: "parameters: '1001' parameters are given; allowed: at most 1000" }],
+    });
+    expect(resolveParameters(none, { parameters: ["x"] })).toMatchObject({
+      problems: [{ path: "parameters", message: expect.stringContaining("not a mapping") }],
+    });
+  });
+
+  it("counts bytes, not characters, where a text is too long for an argument", () => {
+    const long = appOf({ parameters: { x: { type: "string", max_length: 65536 } } });
+    expect(resolveParameters(long, { config: { x: "a".repeat(60_000) } })).toMatchObject({ ok: true });
+    expect(resolveParameters(long, { config: { x: "\u20ac".repeat(60_000) } })).toMatchObject({ ok: false });
+  });
+
   it("matches in linear time", () => {
     const slow = appOf({ parameters: { x: { type: "string", pattern: "(a+)+$", max_length: 65536 } } });
     const started = performance.now();
@@ -129,6 +173,9 @@ describe("checkParameters", () => {
         c: { type: "integer", default: 9, maximum: 8 },
         d: { type: "string", default: "-x" },
         e: { type: "string", default: "x" },
+        f: { type: "string", min_length: 5, max_length: 4 },
+        g: { type: "boolean", default: true },
+        h: { type: "secret", file: "key" },
       },
     });
     expect(checkParameters(bad.parameters).map(({ at }) => at.join("."))).toEqual([
@@ -137,6 +184,7 @@ describe("checkParameters", () => {
       "b.maximum",
       "c.default",
       "d.default",
+      "f.max_length",
     ]);
   });
 });

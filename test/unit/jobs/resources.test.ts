@@ -22,7 +22,18 @@ it("counts cores, ranks, GPUs and memory", () => {
   expect(resources.memoryPerRankBytes(asked)).toBe(2.5 * 1024 ** 3);
   expect(resources.walltimeSeconds(asked)).toBe(2);
   expect(resources.coresPerNode(request({ cores: 16, ranks_per_node: 4 }))).toBe(16);
-  expect(resources.memoryPerRankBytes(request({}))).toBeUndefined();
+});
+
+it("promises no memory and no time that nobody asked for", () => {
+  const asked = request({});
+  const told = [
+    resources.totalMemoryBytes(asked),
+    resources.memoryPerRankBytes(asked),
+    resources.memoryPerCoreBytes(asked),
+    resources.walltimeSeconds(asked),
+  ];
+  expect(told).toEqual([undefined, undefined, undefined, undefined]);
+  expect(resources.shareOf(asked)).toEqual({ cores: 1, memoryBytes: 0, gpus: 0 });
 });
 
 it("names all contradictions at once", () => {
@@ -33,6 +44,8 @@ it("names all contradictions at once", () => {
     "walltime: '10' ms are too short for a time limit",
   ]);
   expect(resources.checkResources(request({}))).toEqual([]);
+  const countless = { ...request({ cores: 1000 }), nodes: Number.MAX_SAFE_INTEGER };
+  expect(resources.checkResources(countless).map(({ key }) => key)).toEqual(["nodes"]);
 });
 
 it("names everything that a target can never give", () => {

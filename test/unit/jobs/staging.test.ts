@@ -77,3 +77,12 @@ it("fills the outputs that have a destination", () => {
   ]);
   expect(fillOutputs(app, { values }).ok).toBe(false);
 });
+
+it("says which value is missing, so that a later answer can bring it", () => {
+  const staging = fillInputs(app, { values, config: {} });
+  expect(staging.ok ? [] : staging.problems).toMatchObject([
+    { path: "inputs.reads.size", missing: "config.size" },
+    { path: "inputs.reads.sha256", missing: "config.sha" },
+    { path: "inputs.reads.from", missing: "config.url" },
+  ]);
+});

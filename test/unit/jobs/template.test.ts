@@ -92,6 +92,36 @@ describe("filling", () => {
     expect(fillText("{{toString}}", { values: {} })).toMatchObject({ ok: false });
   });
 
+  it("finds names with a dot only where such things are", () => {
+    const scope = {
+      values: { plain: "p" },
+      inputs: { a: "/in/a" },
+      outputs: { b: "/out/b" },
+      object: { n: 1 },
+      work: "/w",
+    };
+    expect(fillText("{{inputs.a}} {{outputs.b}} {{object.n}} {{work}}", scope)).toEqual({
+      ok: true,
+      text: "/in/a /out/b 1 /w",
+    });
+    for (const name of ["plain.x", "inputs.b", "outputs.a", "job.id", "config.a", "object.n.m", "attempt", "in"]) {
+      expect(fillText(`{{${name}}}`, scope), name).toMatchObject({
+        ok: false,
+        problem: { missing: true, value: name },
+      });
+    }
+  });
+
+  it("refuses a whole URL that is longer than any server takes, and one with an empty part before its end", () => {
+    const url = (value: string) => fillUrl("{{config.url}}", { values: {}, config: { url: value } });
+    expect(url(`https://a.example.org/${"x".repeat(5000)}`)).toMatchObject({
+      problem: { message: expect.stringContaining("longer than 4096") },
+    });
+    expect(fillUrl("https://h.example.org/{{v}}/x", { values: { v: "" } })).toMatchObject({
+      problem: { message: expect.stringContaining("has an empty part") },
+    });
+  });
+
   it("takes a whole URL only where the template is one place alone", () => {
     expect(fillUrl("{{object.url}}", { values: {}, object: { url: "https://a/b" } })).toEqual({
       ok: true,
