@@ -15,6 +15,8 @@ const settleMs = 300;
 export class Reloader {
   readonly #core: AgentCore;
   readonly #load: () => Promise<SiteParts>;
+  /** What the process began with: some of it stays in use until it ends. */
+  readonly #began: SiteParts["site"];
   /** ISO 8601. */
   loadedAt: string;
   problem: string | undefined;
@@ -24,6 +26,7 @@ export class Reloader {
   constructor(core: AgentCore, load: () => Promise<SiteParts>, loadedAt: string) {
     this.#core = core;
     this.#load = load;
+    this.#began = core.parts.site;
     this.loadedAt = loadedAt;
   }
 
@@ -112,19 +115,25 @@ export class Reloader {
     this.problem = undefined;
     this.#core.problems.clear("config");
     this.loadedAt = new Date(this.#core.clock.now()).toISOString();
-    const restartNeeded = [];
-    if (next.site.id !== before.id) restartNeeded.push("site");
-    if (JSON.stringify(next.site.api) !== JSON.stringify(before.api)) restartNeeded.push("api");
-    if (next.site.agent.stateDir !== before.agent.stateDir || next.site.agent.runtimeDir !== before.agent.runtimeDir)
-      restartNeeded.push("agent.state_dir, agent.runtime_dir");
-    if (restartNeeded.length > 0)
+    const kept = restartNeeded(this.#began, next.site);
+    if (kept.length > 0)
       this.#core.problems.set(
         "restart",
-        `changed settings need a restart: ${restartNeeded.join(", ")}`,
+        `changed settings need a restart: ${kept.join(", ")}`,
         "systemctl restart siteagent (jobs go on)",
       );
     else this.#core.problems.clear("restart");
     this.#core.log.info({ before: before.digest, after: next.site.digest }, "site file loaded");
     this.#core.replaceParts(next);
   }
+}
+
+/** Settings that a process cannot change while it runs, as far as they differ. */
+function restartNeeded(began: SiteParts["site"], next: SiteParts["site"]): readonly string[] {
+  const needed = [];
+  if (next.id !== began.id) needed.push("site");
+  if (JSON.stringify(next.api) !== JSON.stringify(began.api)) needed.push("api");
+  if (next.agent.stateDir !== began.agent.stateDir || next.agent.runtimeDir !== began.agent.runtimeDir)
+    needed.push("agent.state_dir, agent.runtime_dir");
+  return needed;
 }
