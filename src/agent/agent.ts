@@ -26,6 +26,7 @@ import { Room } from "./room.ts";
 import { runRetention } from "./retention.ts";
 import { statusView } from "./status-view.ts";
 import { markForHandBack, mayHandBack } from "./steps/leave.ts";
+import { supervise } from "./supervise.ts";
 import { resolveClaims, runSyncLoop } from "./sync-loop.ts";
 
 /** How long a stop waits for side effects under way. */
@@ -348,9 +349,8 @@ export class Agent implements AsyncDisposable {
 
   #loop(core: AgentCore, name: string, run: () => Promise<void>): void {
     this.#loops.push(
-      run().catch((error: unknown) => {
+      supervise(core, name, run).catch((error: unknown) => {
         if (!core.stopping.aborted) this.#fail(asFault(error));
-        core.log.debug({ loop: name }, "loop ended");
       }),
     );
   }

@@ -7,6 +7,7 @@ type Table = Readonly<Record<string, readonly string[]>>;
 
 /** Passed by the agent's process (those of the journal in its writing thread). */
 export const agentFailpoints = {
+  "loop.before-run": ["src/agent/supervise.ts"],
   "claim.before-sync": ["src/agent/sync-loop.ts"],
   "claim.after-sync": ["src/agent/sync-loop.ts"],
   "claim.before-intent": ["src/agent/sync-loop.ts"],
