@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { chmod, open, rm } from "node:fs/promises";
+import { chmod, rm } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { z } from "zod";
-import { asFault, errnoOf, Fault } from "../common/fault.ts";
+import { asFault, Fault } from "../common/fault.ts";
+import { openPlainFile } from "../common/files.ts";
 import { quoted } from "../common/nearest.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { logStreams } from "../wire/agent-api.ts";
@@ -186,16 +187,12 @@ async function sendLog(core: AgentCore, call: Call, id: string | undefined, stre
 }
 
 async function readRange(path: string, offset: number, limit: number): Promise<{ bytes: Buffer; size: number }> {
-  try {
-    await using file = await open(path, "r");
-    const { size } = await file.stat();
-    const buffer = Buffer.alloc(Math.max(0, Math.min(limit, size - offset)));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
-    return { bytes: buffer.subarray(0, bytesRead), size };
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return { bytes: Buffer.alloc(0), size: 0 };
-    throw error;
-  }
+  await using file = await openPlainFile(path);
+  if (!file) return { bytes: Buffer.alloc(0), size: 0 };
+  const { size } = await file.stat();
+  const buffer = Buffer.alloc(Math.max(0, Math.min(limit, size - offset)));
+  const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
+  return { bytes: buffer.subarray(0, bytesRead), size };
 }
 
 function jobOf(core: AgentCore, id: string | undefined) {

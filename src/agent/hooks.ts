@@ -1,9 +1,9 @@
-import { mkdir, readFile, rm, stat } from "node:fs/promises";
+import { lstat, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { errnoOf, Fault } from "../common/fault.ts";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, openPlainFile } from "../common/files.ts";
 import type { JsonObject } from "../common/json.ts";
 import type { HookOutcome } from "../jobs/decide.ts";
 import type { HookName } from "../jobs/rules.ts";
@@ -52,7 +52,7 @@ export async function runHook(work: JobWork, hook: HookName): Promise<HookResult
   const folder = join(job.directory, "hooks");
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const [inputFile, resultFile] = [join(folder, `${hook}.input.json`), join(folder, `${hook}.result.json`)];
-  await rm(resultFile, { force: true });
+  await rm(resultFile, { force: true, recursive: true });
   await durableReplace(inputFile, `${JSON.stringify(hookInput(job), null, 2)}\n`);
   const attempt = currentAttempt(job);
   const input = await planInput(work.core, job, {
@@ -137,15 +137,35 @@ function assertEnded(hook: HookName, result: RunResult, detail: "minimal" | "ful
 }
 
 async function readResult(path: string): Promise<unknown> {
+  const file = await openPlainFile(path);
+  if (!file) {
+    if (await isAbsent(path)) return {};
+    throw new Fault("INVALID", "the hook's result is not a plain file");
+  }
+  let text: string;
   try {
-    const { size } = await stat(path);
+    const { size } = await file.stat();
     if (size > maxResultBytes)
       throw new Fault("INVALID", `the hook's result has ${size} bytes; allowed are ${maxResultBytes}`);
-    return JSON.parse(await readFile(path, "utf8"));
+    text = await file.readFile("utf8");
+  } finally {
+    await file.close();
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's message quotes the text, which is nobody's business but the site's.
+    throw new Fault("INVALID", "the hook's result is not JSON");
+  }
+}
+
+async function isAbsent(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return false;
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return {};
-    if (error instanceof Fault) throw error;
-    throw new Fault("INVALID", "the hook's result is not JSON", { cause: error });
+    if (errnoOf(error) === "ENOENT") return true;
+    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { failpoint } from "../common/failpoint.ts";
-import { asFault, errnoOf } from "../common/fault.ts";
+import { asFault } from "../common/fault.ts";
+import { openPlainFile } from "../common/files.ts";
 import { type LogStream, logStreams } from "../wire/agent-api.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldAttempt, HeldJob } from "./held-job.ts";
@@ -82,13 +82,8 @@ async function send(
   from: number,
 ): Promise<{ offset: number; complete: boolean }> {
   let offset = from;
-  let file;
-  try {
-    file = await open(join(attempt.directory, streamFiles[stream]), "r");
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return { offset, complete: attempt.end !== undefined };
-    throw error;
-  }
+  const file = await openPlainFile(join(attempt.directory, streamFiles[stream]));
+  if (!file) return { offset, complete: attempt.end !== undefined };
   try {
     const buffer = Buffer.alloc(chunkBytes);
     for (let chunk = 0; chunk < chunksPerRound; chunk++) {

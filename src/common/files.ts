@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { errnoOf } from "./fault.ts";
 
 /** Makes a rename or a new name in `directory` durable. */
 export async function syncDirectory(directory: string): Promise<void> {
@@ -32,4 +34,21 @@ export async function durableReplace(path: string, content: string | Uint8Array,
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/**
+ * Opens for reading what a job or hook may have made or put in the place of ours: a link is not followed, a fifo not waited for (each
+ * such wait would hold one of the process's few threads for ever). Undefined when there is no plain file.
+ */
+export async function openPlainFile(path: string): Promise<FileHandle | undefined> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "ELOOP", "ENXIO"].includes(errnoOf(error) ?? "")) return undefined;
+    throw error;
+  }
+  if ((await handle.stat()).isFile()) return handle;
+  await handle.close();
+  return undefined;
 }

@@ -1,13 +1,16 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
 import { errnoOf } from "../common/fault.ts";
+import { openPlainFile } from "../common/files.ts";
 import type { AttemptEnd, EndCause } from "../jobs/states.ts";
 import { signalName } from "./signals.ts";
 import { parseIdentity, type ProcessIdentity } from "./identity.ts";
 
 /** How long after the start guard the identity may be missing; then it counts as never started. */
 export const startGraceMs = 30_000;
+/** No file of a recorder comes near it. */
+const maxEvidenceBytes = 64 * 1024;
 
 /** The exit record, `rc`. */
 export interface ExitRecord {
@@ -127,14 +130,11 @@ function describe(rc: ExitRecord): string | undefined {
   return `exit code ${rc.value}; it may stand for ${signalName(rc.value - 128)}: this machine's recorder cannot tell`;
 }
 
+/** Evidence lies where the job's account may write: what is no plain file, or far larger than any record, is none. */
 async function readText(directory: string, name: string): Promise<string | undefined> {
-  try {
-    return await readFile(join(directory, name), "utf8");
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw error;
-  }
+  await using file = await openPlainFile(join(directory, name));
+  if (!file || (await file.stat()).size > maxEvidenceBytes) return undefined;
+  return await file.readFile("utf8");
 }
 
 async function modifiedMs(path: string): Promise<number | undefined> {

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
@@ -150,10 +151,15 @@ async function neverStarted(
   }
 }
 
+/** Where the job may have put a link or a fifo there, neither is followed or waited for. */
+const markFlags =
+  constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
 /** A full disk must not keep an attempt alive: the marker counts by being there. */
 async function mark(directory: string, order: StopOrder): Promise<void> {
   try {
-    await writeFile(join(directory, "stop"), `${Math.round(order.graceMs)}\n${order.reason}\n`, { mode: 0o600 });
+    const text = `${Math.round(order.graceMs)}\n${order.reason}\n`;
+    await writeFile(join(directory, "stop"), text, { mode: 0o600, flag: markFlags });
   } catch {
     // Without the marker its end is recorded as that of a signal; it ends all the same.
   }

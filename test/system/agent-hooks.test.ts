@@ -45,6 +45,11 @@ const apps = {
   breaks: { hooks: { preprocess: shell("echo no licence >&2; exit 4") }, ...exit(0) },
   silent: { hooks: { preprocess: shell("true"), postprocess: shell("true") }, ...exit(0) },
   cancelled: { hooks: { preprocess: shell("touch begun; sleep 60") }, ...exit(0) },
+  fifo: { hooks: { preprocess: shell('mkfifo "$SITEAGENT_HOOK_RESULT"') }, ...exit(0) },
+  link: { hooks: { preprocess: shell('ln -s ../../../secret "$SITEAGENT_HOOK_RESULT"') }, ...exit(0) },
+  missing: { hooks: { preprocess: { command: ["/no/such/hook"] } }, ...exit(0) },
+  hangs: { hooks: { preprocess: { command: ["/bin/sh", "-c", "trap '' TERM; sleep 60"], timeout: "1s" } }, ...exit(0) },
+  killed: { hooks: { preprocess: shell("kill -9 $$") }, ...exit(0) },
   module: { hooks: { postprocess: { module: "hooks.mjs" } }, ...exit(0) },
   module_missing: { hooks: { preprocess: { module: "hooks.mjs" } }, ...exit(0) },
   module_throws: { hooks: { handle_error: { module: "hooks.mjs" } }, parameters: { done }, ...exit(1) },
@@ -92,9 +97,27 @@ describe("a hook", () => {
     ["misplaced", { code: "INVALID", message: expect.stringMatching(/'accept'; allowed: continue, fail/) }],
     ["unknown_field", { code: "INVALID", message: expect.stringMatching(/outcom/) }],
     ["breaks", { code: "LAUNCH", message: expect.stringMatching(/exit code 4: no licence/) }],
+    ["fifo", { code: "INVALID", message: expect.stringMatching(/not a plain file/) }],
+    ["link", { code: "INVALID", message: expect.stringMatching(/not a plain file/) }],
+    ["missing", { code: "LAUNCH", message: expect.stringMatching(/no\/such\/hook/) }],
+    ["killed", { code: "LAUNCH", message: expect.stringMatching(/signal SIGKILL/) }],
     ["module_missing", { code: "LAUNCH", message: expect.stringMatching(/no function 'preprocess'/) }],
-  ] as const)("that ends as '%s' fails the job with a reason, and no attempt starts", async (app, failure) => {
-    expect(await outcome(app)).toMatchObject({ status: "FAILED", attempt: 0, failure });
+  ] as const)(
+    "G2, BAL-9: that ends as '%s' fails the job with a reason, and no attempt starts",
+    async (app, failure) => {
+      expect(await outcome(app)).toMatchObject({ status: "FAILED", attempt: 0, failure });
+    },
+  );
+
+  it("G2, BAL-9: that hangs blocks its own job, visibly, and no other; it is ended after its time", async () => {
+    const { id } = await site.submit("hangs");
+    const blocked = await control.untilJob("blocked", id, (job) => job.hold?.kind === "blocked");
+    expect(blocked.hold?.reason).toMatch(/hook 'preprocess' did not end within its time limit/);
+    expect((await control.status()).jobs.find((job) => job.id === id)).toMatchObject({ status: "BLOCKED" });
+    expect(await outcome("silent")).toMatchObject({ status: "FINISHED" });
+    await site.client.cancel(id, "enough");
+    expect(await site.ended(id)).toMatchObject({ status: "CANCELLED", attempt: 0 });
+    expect(await site.imbalances([id])).toEqual([]);
   });
 
   it("that handles an error or a timeout may accept the end", async () => {
@@ -107,7 +130,7 @@ describe("a hook", () => {
     expect(await outcome("restarts_once")).toMatchObject({ status: "FINISHED", attempt: 2 });
   });
 
-  it("that always asks for one more attempt gets 100 in all", async () => {
+  it("BAL-11: that always asks for one more attempt gets 100 in all", async () => {
     expect(await outcome("restarts_for_ever")).toMatchObject({
       status: "FAILED",
       attempt: 100,
@@ -115,7 +138,7 @@ describe("a hook", () => {
     });
   });
 
-  it("that says nothing lets the job go on", async () => {
+  it("BAL-6: that says nothing lets the job go on", async () => {
     expect(await outcome("silent")).toMatchObject({ status: "FINISHED" });
   });
 
