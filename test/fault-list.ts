@@ -213,7 +213,17 @@ export const faultList: readonly FaultToProve[] = [
   fault("G1", "Command, source or destination outside of the policy", "refused with the name of the rule"),
   fault("G2", "Hook missing, hanging, failing", "the job alone fails or waits; closed"),
   fault("G3", "Injection through names, accounts, line ends in values", "refused by grammar"),
+  fault(
+    "G4",
+    "A secret in a log, journal, argument, environment, report, archive, table, answer or crash text, however it is written there",
+    "none is found: every secret of the tests is marked and looked for, also as JSON, URLs, base64 and hexadecimal write it",
+  ),
   fault("G5", "Token file readable by others", "refused"),
+  fault(
+    "G7",
+    "A job reads the environment, arguments and descriptors of agent and runner",
+    "finds no secret; files of the same account it can read: give the agent an account of its own",
+  ),
   fault("G8", "Terminal escapes and forged log lines in output", "escaped in the agent's logs"),
   fault(
     "G11",

@@ -10,6 +10,7 @@ import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
 import { followFenced, handBack } from "./steps/leave.ts";
 import { steps } from "./steps/table.ts";
 import { enterStep } from "./quarantine.ts";
+import { dropSecrets } from "./secrets.ts";
 import { amend, heldJob, transition } from "./transition.ts";
 
 /** What a step gets. `signal` aborts when the step must stop early: the agent stops, or the job was cancelled, fenced or held. */
@@ -101,7 +102,10 @@ export class JobDriver {
     if (job.fenced !== undefined) return await followFenced(work);
     if (job.releasing !== undefined) return await handBack(work);
     const step = nextStep(job);
-    if (step === "none") return false;
+    if (step === "none") {
+      await dropSecrets(job);
+      return false;
+    }
     const held = job.hold?.kind === "paused" || (job.quarantined !== undefined && step !== "archive");
     if (!job.bound || (held && !hasLiveAttempt(job) && step !== "stop")) {
       // Before central has acknowledged that the job is ours nothing may start; a paused or quarantined job waits for an order.

@@ -3,6 +3,7 @@ import { asFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { AgentCore } from "./core.ts";
 import { record } from "./records.ts";
+import { dropSecrets } from "./secrets.ts";
 import { amend } from "./transition.ts";
 
 const periodMs = 60_000;
@@ -12,7 +13,10 @@ export async function runRetention(core: AgentCore): Promise<void> {
   while (!core.stopping.aborted) {
     for (const job of core.jobs) {
       if (core.stopping.aborted) return;
-      if (job.ended_at === undefined || core.ledger.book.outbox.has(job.id)) continue;
+      if (job.ended_at === undefined) continue;
+      // Its driver did it, unless the agent was killed just then.
+      if (job.fenced === undefined) await dropSecrets(job);
+      if (core.ledger.book.outbox.has(job.id)) continue;
       const keepMs = job.app.keep ?? core.parts.site.agent.keepMs;
       if (Date.parse(job.ended_at) + keepMs > core.clock.now()) continue;
       try {

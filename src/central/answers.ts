@@ -90,7 +90,7 @@ function parseProblem(text: string): Problem | undefined {
 }
 
 function faultOfProblem(status: number, problem: Problem): Fault {
-  const detail = typeof problem.detail === "string" ? problem.detail : JSON.stringify(problem.detail);
+  const detail = typeof problem.detail === "string" ? problem.detail : JSON.stringify(withoutInput(problem.detail));
   // The router's word for "no such path" has a capital F; about a thing the API says "Not found".
   if (status === 404 && detail === "Not Found") {
     return unreachable("no-such-route", "the API does not know the path: is this the right address?", { status });
@@ -101,6 +101,15 @@ function faultOfProblem(status: number, problem: Problem): Fault {
   return new Fault(code, detail.slice(0, 2_000), {
     details: { ...given, status },
     ...(problem.hint === undefined ? {} : { hint: problem.hint }),
+  });
+}
+
+/** A validation list repeats what was sent (`input`): it says nothing that we do not know, and may be a secret. */
+function withoutInput(detail: Exclude<Problem["detail"], string>): unknown {
+  if (!Array.isArray(detail)) return detail;
+  return detail.map((entry: unknown) => {
+    if (typeof entry !== "object" || entry === null) return entry;
+    return Object.fromEntries(Object.entries(entry).filter(([key]) => key !== "input"));
   });
 }
 

@@ -4,6 +4,7 @@ import { getCACertificates } from "node:tls";
 import type { z } from "zod";
 import type { CallContext } from "../common/context.ts";
 import { errnoOf, Fault } from "../common/fault.ts";
+import { redactText } from "../common/redact.ts";
 import { type AnswerHead, faultOfAnswer, unreachable } from "./answers.ts";
 import { requestIdHeader, ReuseWatch } from "./reuse.ts";
 import { hostility, parseStrictJson } from "./strict-json.ts";
@@ -36,6 +37,8 @@ export interface TransportRequest<Value> {
   /** A function makes a fresh stream for each try. */
   readonly body?: string | Uint8Array | (() => Readable);
   readonly schema: z.ZodType<Value>;
+  /** What no fault may repeat, besides the bearer token. */
+  readonly secrets?: readonly string[];
   /** May be sent twice without harm: then a reset of a reused connection is tried once more on a new one. */
   readonly repeatable: boolean;
   /** Instead of the client's own. */
@@ -193,13 +196,16 @@ export class Transport implements AsyncDisposable {
     context: CallContext,
   ): TransportAnswer<Value> {
     const { random = Math.random } = this.#options;
-    const fault = faultOfAnswer(head, text, { nowMs: context.clock.now(), random });
+    // Servers quote what they were sent: of a refusal nothing is kept that holds a secret.
+    const said = head.status < 300 ? text : redactText(text, secretsIn(request));
+    const fault = faultOfAnswer(head, said, { nowMs: context.clock.now(), random });
     if (fault) throw fault;
     let parsed: unknown;
     try {
       parsed = parseStrictJson(text);
-    } catch (error) {
-      throw unreachable("no-json", `the answer to ${request.method} '${request.path}' is no JSON`, {}, error);
+    } catch {
+      // Without the parser's message: it quotes the answer, which may be half a token.
+      throw unreachable("no-json", `the answer to ${request.method} '${request.path}' is no JSON`);
     }
     const bad = request.checksItems === true ? undefined : hostility(parsed);
     if (bad !== undefined) throw unreachable("hostile", `the answer to '${request.path}' was refused: ${bad}`);
@@ -227,6 +233,14 @@ export class Transport implements AsyncDisposable {
       tls,
     );
   }
+}
+
+function secretsIn({
+  headers,
+  secrets = [],
+}: Pick<TransportRequest<unknown>, "headers" | "secrets">): readonly string[] {
+  const bearer = /^Bearer (.+)$/i.exec(headers?.["authorization"] ?? "")?.[1];
+  return bearer === undefined ? secrets : [bearer, ...secrets];
 }
 
 function headOf(response: Dispatcher.ResponseData): AnswerHead {

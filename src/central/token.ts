@@ -55,10 +55,11 @@ export class TokenCache {
   }
 
   async #ask(context: CallContext): Promise<string> {
+    const secret = await this.#credentials.clientSecret();
     const form = new URLSearchParams({
       grant_type: "client_credentials",
       client_id: this.#credentials.clientId,
-      client_secret: await this.#credentials.clientSecret(),
+      client_secret: secret,
     });
     const began = context.clock.monotonic();
     let value: z.output<typeof tokenSchema>;
@@ -70,6 +71,7 @@ export class TokenCache {
           lane: "control",
           headers: { "content-type": "application/x-www-form-urlencoded" },
           body: form.toString(),
+          secrets: [secret],
           schema: tokenSchema,
           repeatable: true,
         },

@@ -47,9 +47,10 @@ async function readCredentials(file: string): Promise<DevCredentials | undefined
   }
   try {
     return credentialsSchema.parse(JSON.parse(text));
-  } catch (error) {
+  } catch {
+    // Without the parser's message: it quotes the file.
     const hint = `remove '${file}'; the next start makes new credentials`;
-    throw new Fault("CONFIG", `the development credentials in '${file}' cannot be read`, { hint, cause: error });
+    throw new Fault("CONFIG", `the development credentials in '${file}' cannot be read`, { hint });
   }
 }
 

@@ -4,9 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { createHubClient, type HubClient } from "../../src/sdk/client.ts";
+import { Canaries, leaksInFiles, leaksInProcesses, leaksInText } from "./canary.ts";
 import { cleanEnvironment, repository } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
 import { listProcesses } from "./processes.ts";
@@ -34,6 +35,14 @@ export interface TestSiteOptions {
 
 const main = join(repository, "src", "main.ts");
 
+/** Below the root: where secrets may lie. The hub's file and standard output tell those that `--dev` is there to tell. */
+const homesOfSecrets = [
+  /^secret$/,
+  /^site-secrets\/[^/]+$/,
+  /^hub\/dev-credentials\.json$/,
+  /^work\/[^/]+\/secrets\/[^/]+$/,
+];
+
 /** What both kinds of hub tell of a job. */
 export interface SeenJob {
   readonly id: string;
@@ -54,6 +63,10 @@ export class TestSite implements AsyncDisposable {
   readonly access: HubAccess;
   readonly client: HubClient;
   agent: Program | undefined;
+  /** All secrets of this site, marked: at its end none may be anywhere but at home. */
+  readonly canaries: Canaries;
+  readonly #agents: Program[] = [];
+  readonly #hubs: Program[] = [];
   readonly #resources: AsyncDisposableStack;
   readonly #options: TestSiteOptions;
 
@@ -61,10 +74,13 @@ export class TestSite implements AsyncDisposable {
     root: string,
     hub: Program,
     access: HubAccess,
+    canaries: Canaries,
     resources: AsyncDisposableStack,
     options: TestSiteOptions,
   ) {
     this.root = root;
+    this.canaries = canaries;
+    this.#hubs.push(hub);
     this.siteFile = join(root, "site.yaml");
     this.startsFile = join(root, "starts");
     this.delivered = join(root, "delivered");
@@ -86,9 +102,11 @@ export class TestSite implements AsyncDisposable {
       const { path: root } = resources.use(await temporaryDirectory("sa-"));
       for (const name of ["hub", "delivered", "state", "run", "work", "home"])
         await mkdir(join(root, name), { mode: 0o700 });
+      const canaries = new Canaries();
+      await writeCredentials(root, canaries);
       const hub = await startHubProcess(root, 0, options.plain === true);
-      const access = JSON.parse((await hub.output(/^\{.*\}$/m)).at(0) ?? "") as HubAccess;
-      const site = new TestSite(root, hub, access, resources, options);
+      const access = JSON.parse((await hub.output(credentialsLine)).at(0) ?? "") as HubAccess;
+      const site = new TestSite(root, hub, access, canaries, resources, options);
       await site.#writeSiteFile();
       if (options.plain !== true) {
         for (const workflow of Object.keys(options.apps)) {
@@ -115,6 +133,7 @@ export class TestSite implements AsyncDisposable {
       [main, "run", "--config", this.siteFile, ...(options.args ?? [])],
       { env, cwd: this.root, input: "" },
     );
+    this.#agents.push(this.agent);
     if (options.wait !== false)
       await waitFor(
         () =>
@@ -140,7 +159,8 @@ export class TestSite implements AsyncDisposable {
   /** The same data and port as before. */
   async restartHub(): Promise<void> {
     this.hub = await startHubProcess(this.root, Number(new URL(this.access.url).port), this.#options.plain === true);
-    await this.hub.output(/^\{.*\}$/m);
+    this.#hubs.push(this.hub);
+    await this.hub.output(credentialsLine);
   }
 
   /** SIGKILL to the runner process; attempts go on under their recorders. */
@@ -260,12 +280,36 @@ export class TestSite implements AsyncDisposable {
     return wrong;
   }
 
+  /** A file for an app's secret parameter, with a marked secret in it. */
+  async secretFile(name: string): Promise<string> {
+    const path = join(this.root, "site-secrets", name);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await writeFile(path, this.canaries.make(`the secret '${name}'`), { mode: 0o600 });
+    return path;
+  }
+
+  /** Where marked secrets are though they should not be, as far as files, processes and what agents and hubs wrote tell. */
+  async leaks(): Promise<readonly string[]> {
+    const { canaries, root } = this;
+    return [
+      ...leaksInProcesses(canaries, root),
+      ...this.#agents.flatMap((agent) => leaksInText(agent.stdout + agent.stderr, canaries, "what the agent wrote")),
+      ...this.#hubs.flatMap(({ stdout, stderr }) =>
+        leaksInText(stdout.replace(credentialsLine, "") + stderr, canaries, "what the hub wrote"),
+      ),
+      ...(await leaksInFiles(root, canaries, homesOfSecrets)),
+    ];
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    const running = leaksInProcesses(this.canaries, this.root);
     await this.agent?.stop(counted ? { killAfterMs: 5_000 } : { signal: "SIGKILL" });
     this.hub.signal("SIGTERM");
     await this.hub.finished;
     await endInstallation(this.root);
+    const leaks = [...running, ...(await this.leaks())];
     await this.#resources.disposeAsync();
+    if (leaks.length > 0) throw new Error(`secrets are where they should not be:\n${[...new Set(leaks)].join("\n")}`);
   }
 
   async #siteToken(): Promise<string> {
@@ -326,6 +370,18 @@ export class TestSite implements AsyncDisposable {
 /** Shell text for an app's command: records the attempt's start where the oracle counts it, then does the given work. */
 export function traced(script: string): string[] {
   return ["/bin/sh", "-c", `echo "$SITEAGENT_ATTEMPT_TOKEN" >> "$SITEAGENT_JOB_DIR/../../starts"; ${script}`];
+}
+
+/** What a development hub prints first with `-o json`. */
+const credentialsLine = /^\{.*\}$/m;
+
+/** A development hub keeps the credentials that it finds: here they are marked ones. */
+async function writeCredentials(root: string, canaries: Canaries): Promise<void> {
+  const credentials = {
+    admin: { username: "admin", password: canaries.make("the administrator's password") },
+    site: { id: "local", client_id: "sys0test", client_secret: canaries.make("the client secret") },
+  };
+  await writeFile(join(root, "hub", "dev-credentials.json"), JSON.stringify(credentials), { mode: 0o600 });
 }
 
 async function startHubProcess(root: string, port: number, plain: boolean): Promise<Program> {

@@ -2,7 +2,6 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { listProcesses } from "../helpers/processes.ts";
 import {
   type Answer,
   cutAfter,
@@ -232,49 +231,6 @@ describe("logs", () => {
     const { id } = await site.submit("talks");
     await site.ended(id);
     expect(await hubLog(site, id, "stdout")).toBe("");
-  });
-});
-
-describe("a secret parameter", () => {
-  it("reaches the job as a file and no log, journal, argument, environment, report or hook input", async () => {
-    const canary = "canary-5f3b9a";
-    await using site = await TestSite.start({
-      apps: {
-        secretive: {
-          parameters: { key: { type: "secret", file: "key.txt" } },
-          hooks: { preprocess: { command: ["/bin/sh", "-c", 'env; cat "$SITEAGENT_HOOK_INPUT"'] } },
-          command: traced('env; wc -c < "$1"; while [ ! -e go ]; do sleep 0.05; done; exit 0').concat("x", "{{key}}"),
-        },
-      },
-    });
-    await writeFile(join(site.root, "key.txt"), canary, { mode: 0o600 });
-    const agent = await site.startAgent();
-    const { id } = await site.submit("secretive");
-    await site.waitFor(id, (job) => job.state === "RUNNING", "RUNNING");
-    for (const { pid } of listProcesses()) {
-      for (const name of ["cmdline", "environ"]) {
-        const text = await readFile(`/proc/${pid}/${name}`, "utf8").catch(() => "");
-        if (pid !== process.pid) expect(text, `${name} of ${pid}`).not.toContain(canary);
-      }
-    }
-    const control = new Control(site);
-    const { directory } = await control.job(id);
-    await writeFile(join(directory, "work", "go"), "");
-    expect(await site.ended(id)).toMatchObject({ status: "FINISHED" });
-    expect(await readFile(join((await control.job(id)).attempts[0]?.directory ?? "", "out"), "utf8")).toContain(
-      `\n${canary.length}\n`,
-    );
-    expect(JSON.stringify(await control.status())).not.toContain(canary);
-    expect(JSON.stringify(await site.client.job(id))).not.toContain(canary);
-    await site.killAgent();
-    expect(`${agent.stdout}${agent.stderr}`).not.toContain(canary);
-    const found: string[] = [];
-    for (const entry of await readdir(site.root, { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile()) continue;
-      const path = join(entry.parentPath, entry.name);
-      if ((await readFile(path)).includes(canary)) found.push(path);
-    }
-    expect(found.toSorted()).toEqual([join(directory, "secrets", "key"), join(site.root, "key.txt")].toSorted());
   });
 });
 

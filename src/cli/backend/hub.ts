@@ -10,7 +10,6 @@ import type {
   Milestone,
   JobBackend,
   JobFilter,
-  JobList,
   JobRow,
   JobStory,
   LogChunk,
@@ -50,7 +49,7 @@ export class HubBackend implements JobBackend {
     return { name: me.name, onlyMine: me.role === "submitter" };
   }
 
-  async list(filter: JobFilter): Promise<JobList> {
+  async list(filter: JobFilter): Promise<{ readonly rows: readonly JobRow[]; readonly total: number }> {
     const { status, tags, active, ...rest } = filter;
     const query = {
       ...rest,
@@ -59,7 +58,7 @@ export class HubBackend implements JobBackend {
       tag: [...tags],
     };
     const page = await this.client.jobPage(query, { signal: this.#signal });
-    return { rows: page.jobs.map(rowOf), total: page.total, capped: page.total_capped };
+    return { rows: page.jobs.map(rowOf), total: page.total };
   }
 
   async job(id: string): Promise<JobRow> {

@@ -43,7 +43,12 @@ export async function appendEvents(tx: Tx, kind: StoreKind, events: readonly New
     actor: event.actor ?? null,
     data: JSON.stringify(event.data ?? {}),
   }));
-  await tx.insert("events", rows);
+  for (let start = 0; start < rows.length; start += 500) {
+    await tx.db
+      .insertInto("events")
+      .values(rows.slice(start, start + 500))
+      .execute();
+  }
   tx.notify("events", "");
 }
 
