@@ -25,6 +25,8 @@ const replayBytes = 32 * 1024;
 /** Somebody who reads slower than that is sent away: nobody may slow the command down. */
 const slowestBytes = 4 * 1024 * 1024;
 
+const signalNames = Object.keys(constants.signals) as NodeJS.Signals[];
+
 async function main(directory: string): Promise<void> {
   const order = JSON.parse(readFileSync(join(directory, "pty.json"), "utf8")) as PtyOrder;
   for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => {});
@@ -99,11 +101,13 @@ function record(data: Buffer): void {
 /** The recorder is to see the command's end as its own child's. */
 function endAs(exitCode: number, signal: number | undefined, clients: ReadonlySet<Socket>): void {
   const end = (): void => {
-    const found = Object.entries(constants.signals).find(([, value]) => value === signal);
-    if (!signal || !found) process.exit(exitCode);
-    const name = found[0] as NodeJS.Signals;
-    if (name !== "SIGKILL" && name !== "SIGSTOP") process.removeAllListeners(name);
+    if (!signal) process.exit(exitCode);
+    const name = signalNames.find((each) => constants.signals[each] === signal);
+    // Of a signal without a name, as of one that does not end us, we end by ourselves: with 0 in no case.
+    if (!name) process.exit(128 + signal);
+    restoreDefault(name);
     process.kill(process.pid, name);
+    setTimeout(() => process.exit(128 + signal), 1_000);
   };
   // The last words reach those who listen, but nobody may hold the end up.
   const deadline = setTimeout(end, 500);
@@ -114,6 +118,13 @@ function endAs(exitCode: number, signal: number | undefined, clients: ReadonlySe
   };
   for (const socket of clients) socket.once("close", look);
   look();
+}
+
+/** Node ignores SIGPIPE and opens a debugger at SIGUSR1: only a listener that comes and goes gives a signal its own meaning back. */
+function restoreDefault(name: NodeJS.Signals): void {
+  if (name === "SIGKILL") return; // cannot be listened to, and needs nothing
+  process.on(name, () => {});
+  process.removeAllListeners(name);
 }
 
 await main(process.argv[2] ?? ".");
