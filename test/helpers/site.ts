@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { createHubClient, type HubClient } from "../../src/sdk/client.ts";
 import { Canaries, leaksInFiles, leaksInProcesses, leaksInText } from "./canary.ts";
-import { cleanEnvironment, repository } from "./cli.ts";
+import { cleanEnvironment, repository, siteagentBin } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
 import { listProcesses } from "./processes.ts";
 import { Program } from "./program.ts";
@@ -31,9 +31,14 @@ export interface TestSiteOptions {
   readonly agent?: Readonly<Record<string, unknown>>;
   /** More places that inputs may come from. */
   readonly sources?: readonly string[];
+  /** Hub and agent are started as people start them: `bin/siteagent`, which runs the release build where there is one. */
+  readonly release?: boolean;
 }
 
-const main = join(repository, "src", "main.ts");
+/** What to start, before the arguments. */
+function programOf(options: Pick<TestSiteOptions, "release">): readonly [string, ...string[]] {
+  return options.release === true ? [siteagentBin] : [process.execPath, join(repository, "src", "main.ts")];
+}
 
 /** Below the root: where secrets may lie. The hub's file and standard output tell those that `--dev` is there to tell. */
 const homesOfSecrets = [
@@ -104,7 +109,7 @@ export class TestSite implements AsyncDisposable {
         await mkdir(join(root, name), { mode: 0o700 });
       const canaries = new Canaries();
       await writeCredentials(root, canaries);
-      const hub = await startHubProcess(root, 0, options.plain === true);
+      const hub = await startHubProcess(root, 0, options);
       const access = JSON.parse((await hub.output(credentialsLine)).at(0) ?? "") as HubAccess;
       const site = new TestSite(root, hub, access, canaries, resources, options);
       await site.#writeSiteFile();
@@ -128,11 +133,9 @@ export class TestSite implements AsyncDisposable {
       ...cleanEnvironment(join(this.root, "home")),
       ...(options.failpoints === undefined ? {} : { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: options.failpoints }),
     };
-    this.agent = await Program.start(
-      process.execPath,
-      [main, "run", "--config", this.siteFile, ...(options.args ?? [])],
-      { env, cwd: this.root, input: "" },
-    );
+    const [program, ...first] = programOf(this.#options);
+    const args = [...first, "run", "--config", this.siteFile, ...(options.args ?? [])];
+    this.agent = await Program.start(program, args, { env, cwd: this.root, input: "" });
     this.#agents.push(this.agent);
     if (options.wait !== false)
       await waitFor(
@@ -158,9 +161,14 @@ export class TestSite implements AsyncDisposable {
 
   /** The same data and port as before. */
   async restartHub(): Promise<void> {
-    this.hub = await startHubProcess(this.root, Number(new URL(this.access.url).port), this.#options.plain === true);
+    this.hub = await startHubProcess(this.root, Number(new URL(this.access.url).port), this.#options);
     this.#hubs.push(this.hub);
     await this.hub.output(credentialsLine);
+  }
+
+  /** The pid of the runner; undefined when there is none just now. */
+  get runnerPid(): number | undefined {
+    return installationProcesses(this.root).find((entry) => /runner[/\\]main\.[tj]s/.test(commandLine(entry.pid)))?.pid;
   }
 
   /** SIGKILL to the runner process; attempts go on under their recorders. */
@@ -170,11 +178,9 @@ export class TestSite implements AsyncDisposable {
 
   /** The same; false when there is no runner just now. */
   tryKillRunner(): boolean {
-    const runner = installationProcesses(this.root).find((entry) =>
-      /runner[/\\]main\.[tj]s/.test(commandLine(entry.pid)),
-    );
-    if (!runner) return false;
-    process.kill(runner.pid, "SIGKILL");
+    const pid = this.runnerPid;
+    if (pid === undefined) return false;
+    process.kill(pid, "SIGKILL");
     return true;
   }
 
@@ -384,9 +390,14 @@ async function writeCredentials(root: string, canaries: Canaries): Promise<void>
   await writeFile(join(root, "hub", "dev-credentials.json"), JSON.stringify(credentials), { mode: 0o600 });
 }
 
-async function startHubProcess(root: string, port: number, plain: boolean): Promise<Program> {
+async function startHubProcess(
+  root: string,
+  port: number,
+  options: Pick<TestSiteOptions, "release" | "plain">,
+): Promise<Program> {
+  const [program, ...first] = programOf(options);
   const args = [
-    main,
+    ...first,
     "hub",
     "--dev",
     "--port",
@@ -395,9 +406,9 @@ async function startHubProcess(root: string, port: number, plain: boolean): Prom
     join(root, "hub"),
     "-o",
     "json",
-    ...(plain ? ["--plain"] : []),
+    ...(options.plain === true ? ["--plain"] : []),
   ];
-  return Program.start(process.execPath, args, { env: cleanEnvironment(join(root, "home")), cwd: root, input: "" });
+  return Program.start(program, args, { env: cleanEnvironment(join(root, "home")), cwd: root, input: "" });
 }
 
 /** Kills what works in this directory or names it: what a failed test left running, recorders and runner included. */
