@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { TestSite } from "../test/helpers/site.ts";
 import type { Bench, BenchOptions, Figure } from "./lib/bench.ts";
 import { median } from "./lib/bench.ts";
-import { pssMiB } from "./lib/process.ts";
+import { memoryMiB } from "./lib/process.ts";
 import { startRelease } from "./lib/release.ts";
 
 const goalRatio = 0.15;
@@ -25,7 +25,7 @@ export const bench: Bench = {
       peers.push(xargsPerSecond(options.quick ? 1_000 : 5_000));
       ours.push(await jobsPerSecond(site, jobs));
       const pids = { hub: site.hub.pid, agent: site.agent?.pid, runner: site.runnerPid };
-      for (const [name, pid] of Object.entries(pids)) if (pid !== undefined) memory[name]?.push(pssMiB(pid));
+      for (const [name, pid] of Object.entries(pids)) if (pid !== undefined) memory[name]?.push(memoryMiB(pid).pss);
       say(options, round, { ours, peers, memory });
     }
     const ratio = median(ours) / median(peers);
@@ -41,7 +41,11 @@ export const bench: Bench = {
   },
 };
 
-function say({ say: tell }: BenchOptions, round: number, seen: { ours: number[]; peers: number[]; memory: object }): void {
+function say(
+  { say: tell }: BenchOptions,
+  round: number,
+  seen: { ours: number[]; peers: number[]; memory: object },
+): void {
   const memory = Object.entries(seen.memory as Record<string, number[]>).map(
     ([name, values]) => `${name} ${Math.round(values.at(-1) ?? 0)} MiB`,
   );

@@ -14,7 +14,7 @@ export interface BenchOptions {
   /** Small numbers, to see that the benchmark works; its figures are not to be published. */
   readonly quick: boolean;
   /** Progress for the person who waits. */
-  say(line: string): void;
+  readonly say: (line: string) => void;
 }
 
 /** A file `bench/NAME.ts` exports `bench`. What it cannot measure here (no PostgreSQL, say) it names with `say` and leaves out. */

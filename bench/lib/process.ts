@@ -3,15 +3,30 @@ import { readFileSync } from "node:fs";
 /** Ticks of /proc in a second; the same on every Linux that Node 24 runs on. */
 const ticksPerSecond = 100;
 
-/** The memory of a process as its share of what it maps (PSS), MiB. Throws when it is gone. */
-export function pssMiB(pid: number): number {
-  const found = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"));
-  return Number(found?.[1]) / 1024;
+export interface Memory {
+  /** Private pages and its share of the shared ones. */
+  readonly pss: number;
+  /** Private pages alone. */
+  readonly own: number;
 }
 
-/** Processor time that a process has used so far, its own children that ended not counted, seconds. */
+/** What a process takes of the memory, MiB. @throws Error when it is gone. */
+export function memoryMiB(pid: number): Memory {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const kiB = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1]);
+  return { pss: kiB("Pss") / 1024, own: (kiB("Private_Clean") + kiB("Private_Dirty")) / 1024 };
+}
+
+/** Processor time that a process has used so far, its children not counted, seconds. @throws Error when it is gone. */
 export function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** Processor time that it uses while `meanwhile` lasts, as seconds in an hour. */
+export async function cpuSecondsPerHour(pid: number, meanwhile: () => Promise<unknown>): Promise<number> {
+  const [used, startedAt] = [cpuSeconds(pid), performance.now()];
+  await meanwhile();
+  return ((cpuSeconds(pid) - used) * 3_600_000) / (performance.now() - startedAt);
 }

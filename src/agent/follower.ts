@@ -24,6 +24,7 @@ export class Follower {
   readonly #watch: Disposable;
   readonly #done: Promise<void>;
   #hinted = true;
+  #first = true;
 
   constructor(launcher: Launcher, context: CallContext) {
     this.#launcher = launcher;
@@ -92,12 +93,19 @@ export class Follower {
         context,
       );
       let changed = false;
+      let running = 0;
       for (const [index, followed] of asked.entries()) {
         const status = statuses[index];
         if (status === undefined) continue;
+        if (status.state === "running") running++;
         if (status.state !== followed.status?.state) changed = true;
         followed.status = status;
         followed.news.notify();
+      }
+      // At the first look: what earlier processes started and this one goes on with.
+      if (this.#first && asked.length > 0) {
+        this.#first = false;
+        context.log.info({ followed: asked.length, running }, "attempts are followed");
       }
       return changed;
     } catch (error) {
