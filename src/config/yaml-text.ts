@@ -1,4 +1,4 @@
-import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { type Document, isMap, isScalar, isSeq, parseDocument } from "yaml";
 import type { ConfigProblem } from "./problems.ts";
 
 /** Files above this are refused unread: no site file is so long. */
@@ -29,13 +29,11 @@ export interface ParsedYaml {
  * absurd nesting are problems, not surprises. Never throws.
  */
 export function parseYaml(text: string, file: string): ParsedYaml {
-  const lines = new LineCounter();
   let document: Document.Parsed;
   try {
     document = parseDocument(text, {
       version: "1.2",
       schema: "core",
-      lineCounter: lines,
       prettyErrors: false,
       logLevel: "error",
     });
@@ -44,10 +42,7 @@ export function parseYaml(text: string, file: string): ParsedYaml {
   }
   if (document.errors.some(({ code }) => code === "RESOURCE_EXHAUSTION"))
     return unusable(file, "nested too deeply to be read");
-  const at = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
-  };
+  const at = positions(text);
   const problems: ConfigProblem[] = [...document.errors, ...document.warnings].map((error) => {
     return { file, ...at(error.pos[0]), path: "", message: yamlMessage(error.code, error.message) };
   });
@@ -66,6 +61,21 @@ export function parseYaml(text: string, file: string): ParsedYaml {
     locate: (path) => offsetAt(at, find(document, path)?.value ?? nearestAbove(document, path)),
     locateKey: (path) => offsetAt(at, find(document, path)?.key ?? nearestAbove(document, path)),
     has: (path) => find(document, path) !== undefined,
+  };
+}
+
+/** Lines and columns of offsets. The library's own counter knows only what it has read: not all where it gives up early. */
+function positions(text: string): (offset: number) => Position {
+  const starts = [0, ...[...text.matchAll(/\n/g)].map(({ index }) => index + 1)];
+  return (offset) => {
+    const place = Math.min(Math.max(offset, 0), text.length);
+    let low = 0;
+    for (let high = starts.length; high - low > 1;) {
+      const middle = (low + high) >> 1;
+      if ((starts[middle] ?? 0) <= place) low = middle;
+      else high = middle;
+    }
+    return { line: low + 1, column: place - (starts[low] ?? 0) + 1 };
   };
 }
 

@@ -176,7 +176,7 @@ describe("signals", () => {
 });
 
 describe("one instance", () => {
-  it("a second agent on the same state directory ends with 75 and names the first", async () => {
+  it("H12: a second agent on the same state directory ends with 75 and names the first", async () => {
     const { site, id, go } = await running();
     await using _ = site;
     const first = site.agent;
@@ -191,7 +191,7 @@ describe("one instance", () => {
 });
 
 describe("reload", () => {
-  it("of a bad file keeps the old one and says so until it is mended; a good one is taken by itself", async () => {
+  it("H10: of a bad file keeps the old one and says so until it is mended; a good one is taken by itself", async () => {
     await using site = await TestSite.start({ apps: { quick } });
     await site.startAgent();
     const control = new Control(site);
@@ -210,7 +210,7 @@ describe("reload", () => {
     expect(good.problems).toEqual([]);
   });
 
-  it("that removes the target of a running job: it is followed to its end, and nothing new is taken", async () => {
+  it("H11: that removes the target of a running job: it is followed to its end, and nothing new is taken", async () => {
     const { site, id, control, go } = await running();
     await using _ = site;
     const text = await readFile(site.siteFile, "utf8");
@@ -222,7 +222,7 @@ describe("reload", () => {
     expect(await site.ended(id)).toMatchObject({ status: "FINISHED", attempt: 1, end: { exit_code: 0 } });
   });
 
-  it("a restart without the target of a running job waits and says so; the job can be cancelled once it is back", async () => {
+  it("H11: a restart without the target of a running job waits and says so; the job can be cancelled once it is back", async () => {
     const { site, id, control } = await running();
     await using _ = site;
     const text = await readFile(site.siteFile, "utf8");

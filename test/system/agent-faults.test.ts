@@ -25,7 +25,7 @@ async function phaseIs(site: TestSite, id: string, phase: string): Promise<void>
 }
 
 describe("inputs", () => {
-  it("that are missing or not allowed fail the job with a code and whose it is; nothing starts", async () => {
+  it("G1, BAL-17: that are missing or not allowed fail the job with a code and whose it is; nothing starts", async () => {
     await using site = await TestSite.start({ apps: { staged } });
     await site.startAgent();
     const missing = await site.submit("staged", { url: `file://${site.root}/inputs/none.txt` });
@@ -36,11 +36,15 @@ describe("inputs", () => {
       category: "user",
       message: expect.stringMatching(/none\.txt/),
     });
-    expect((await site.client.job(refused.id)).failure).toMatchObject({ code: "STAGE_IN_POLICY", category: "user" });
+    expect((await site.client.job(refused.id)).failure).toMatchObject({
+      code: "STAGE_IN_POLICY",
+      category: "user",
+      message: expect.stringMatching(/policy\.sources refuses.*no rule/),
+    });
     expect((await site.starts()).size).toBe(0);
   });
 
-  it("whose server is away block the job until it is back; a cancel does not wait for a slow one", async () => {
+  it("BAL-17: whose server is away block the job until it is back; a cancel does not wait for a slow one", async () => {
     await using server = await ScriptedServer.start();
     const away = json(503, {});
     server.on("HEAD /a.txt", away).on("GET /a.txt", away);
@@ -62,7 +66,7 @@ describe("inputs", () => {
 });
 
 describe("outputs", () => {
-  it("that cannot be delivered fail the job and keep its exit code and data", async () => {
+  it("BAL-17: that cannot be delivered fail the job and keep its exit code and data", async () => {
     await using site = await TestSite.start({
       apps: {
         made: {

@@ -2,6 +2,7 @@ import { readFile, writeFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TestSite, traced } from "../helpers/site.ts";
+import { waitFor } from "../helpers/wait.ts";
 
 const outputs = { result: { from: "result.txt" } };
 
@@ -121,15 +122,33 @@ describe("what a failed job leaves", () => {
     { archive: "on_failure", kept: ["result.txt"] },
     { archive: "on_success", kept: [] },
     { archive: "never", kept: [] },
-  ] as const)("is kept or not by the app's policy, before FAILED is told: $archive", async ({ archive, kept }) => {
-    await using site = await TestSite.start({ apps: { work: { ...app, archive } } });
+  ] as const)(
+    "TAP-8: is kept or not by the app's policy, before FAILED is told: $archive",
+    async ({ archive, kept }) => {
+      await using site = await TestSite.start({ apps: { work: { ...app, archive } } });
+      await site.startAgent();
+      const { id } = await site.submit("work");
+      expect(await site.ended(id)).toMatchObject({ status: "FAILED" });
+      const stored = await site.client.outputs.list(id);
+      expect(stored.map((output) => output.path)).toEqual(kept);
+      for (const { path } of stored)
+        expect(new TextDecoder().decode(await site.client.outputs.read(id, path))).toBe("half\n");
+    },
+  );
+
+  it("TAP-8: is kept when the time limit or a cancel ended it", async () => {
+    const half = traced("echo half > result.txt; sleep 60");
+    const late = { command: half, outputs, resources: { walltime: "1s" }, archive: "always" };
+    await using site = await TestSite.start({ apps: { late, stopped: { ...late, resources: {} } } });
     await site.startAgent();
-    const { id } = await site.submit("work");
-    expect(await site.ended(id)).toMatchObject({ status: "FAILED" });
-    const stored = await site.client.outputs.list(id);
-    expect(stored.map((output) => output.path)).toEqual(kept);
-    for (const { path } of stored)
-      expect(new TextDecoder().decode(await site.client.outputs.read(id, path))).toBe("half\n");
+    const [timeout, cancel] = await Promise.all([site.submit("late"), site.submit("stopped")]);
+    await site.waitFor(cancel.id, (job) => job.state === "RUNNING", "RUNNING");
+    await waitFor(async () => (await site.starts()).size === 2, { what: "both starts" });
+    await site.client.cancel(cancel.id, "enough");
+    expect(await site.ended(timeout.id)).toMatchObject({ status: "FAILED" });
+    expect(await site.ended(cancel.id)).toMatchObject({ status: "CANCELLED" });
+    for (const { id } of [timeout, cancel])
+      expect((await site.client.outputs.list(id)).map((output) => output.path)).toEqual(["result.txt"]);
   });
 
   it("a job that succeeds keeps its outputs to itself with archive: never", async () => {

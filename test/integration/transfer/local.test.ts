@@ -91,7 +91,7 @@ describe("stage-in from local files", () => {
     expect(outcome.manifest[4]?.url).toBe(fileUrl(directory.join("data/run/deep/er/c.fq")));
   });
 
-  test("an empty required source is an error, a missing optional one is listed", async () => {
+  test("BAL-16, TAP-9: an empty required source is an error, a missing optional one is listed", async () => {
     await using directory = await place();
     await using engine = startEngine({ policy: policyOf(directory) });
     await mkdir(directory.join("data/empty"));
@@ -113,7 +113,7 @@ describe("stage-in from local files", () => {
     expect(outcome).toMatchObject({ manifest: [], missing: ["set", "gone"] });
   });
 
-  test("a wrong digest is tried once more, then refused with both digests, and leaves nothing", async () => {
+  test("TAP-9: a wrong digest is tried once more, then refused with both digests, and leaves nothing", async () => {
     await using directory = await place();
     await using engine = startEngine({ policy: policyOf(directory) });
     await writeTree(directory.join("data"), { x: "<html>log in</html>" });
@@ -136,7 +136,7 @@ describe("stage-in from local files", () => {
     expect(await namesBelow(directory.join("job/in"))).toEqual([]);
   });
 
-  test("max_size and a promised size are held", async () => {
+  test("TAP-9: max_size and a promised size are held", async () => {
     await using directory = await place();
     await using engine = startEngine({ policy: policyOf(directory) });
     await writeTree(directory.join("data"), { x: "12345" });

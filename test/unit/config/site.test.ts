@@ -56,7 +56,7 @@ describe("loadSite", () => {
     expect(await readSecret(site.api.clientSecret)).toBe("from systemd");
   });
 
-  it("notices a secret that became readable for others", async () => {
+  it("G5: notices a secret that became readable for others", async () => {
     const site = await load(directory, small);
     await writeSecret(directory, "new", 0o644);
     await expect(readSecret(site.api.clientSecret)).rejects.toSatisfy((error) => isFault(error, "SECRET"));

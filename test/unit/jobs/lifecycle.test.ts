@@ -156,7 +156,7 @@ describe("decide", () => {
     );
   });
 
-  it("takes every job to an end when the world becomes fair, and never past the tries that the policy allows", () => {
+  it("BAL-11: takes every job to an end when the world becomes fair, and never past the tries that the policy allows", () => {
     const life = [
       rules,
       fc.array(end, { maxLength: 8 }),

@@ -149,7 +149,7 @@ describe("resolveParameters", () => {
     expect(performance.now() - started).toBeLessThan(10_000);
   });
 
-  it("never throws and never lets a bad value through, whatever the JSON", () => {
+  it("G3, G11: never throws and never lets a bad value through, whatever the JSON", () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.jsonValue(), (config, parameters) => {
         const nested = { config: { sample: { name: config }, threads: parameters }, parameters };

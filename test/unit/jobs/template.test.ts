@@ -58,7 +58,7 @@ describe("checkTemplate", () => {
 });
 
 describe("checkCommand", () => {
-  it("refuses a program chosen by the job and values inside the text of an interpreter", () => {
+  it("G3: refuses a program chosen by the job and values inside the text of an interpreter", () => {
     expect(checkCommand(["{{sample}}"]).map(({ index }) => index)).toEqual([0]);
     expect(checkCommand(["sh", "-c", "echo {{sample}}"]).map(({ index }) => index)).toEqual([2]);
     expect(checkCommand(["/usr/bin/env", "bash", "-ec", "echo {{sample}}"]).map(({ index }) => index)).toEqual([3]);
@@ -146,7 +146,7 @@ const text = fc.oneof(
   fc.constantFrom("..", "/", "?", "#", "@", "a/../../b", "%2e%2e", "\\..\\"),
 );
 
-it("keeps every filled URL below its literal directory, on its host", () => {
+it("G3: keeps every filled URL below its literal directory, on its host", () => {
   fc.assert(
     fc.property(text, text, (first, second) => {
       const filled = fillUrl("https://h.example.org/base/{{a}}/x-{{b}}.json", { values: { a: first, b: second } });

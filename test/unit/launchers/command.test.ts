@@ -141,7 +141,7 @@ describe("planAttempt", () => {
     );
   });
 
-  it("gives one element for each element, whatever the values", () => {
+  it("G3, BAL-20: gives one element for each element, whatever the values", () => {
     const value = fc.string({ unit: "binary" });
     fc.assert(
       fc.property(value, (sample) => {

@@ -115,7 +115,7 @@ describe("rules", () => {
     expect(verdict(policy(["http://*/"]), `http://${host}/`)).toBe("refused");
   });
 
-  test("a refusal names the list, the URL without query and credentials, and the nearest remedy", () => {
+  test("G1: a refusal names the list, the URL without query and credentials, and the nearest remedy", () => {
     const rules = policy(["https://data.example.org/reads/"]);
     const check = (url: string): Fault => {
       try {
@@ -249,7 +249,7 @@ const trick = fc.constantFrom(
   "é",
 );
 
-test("whatever text passes means the allowed place to every reader", () => {
+test("G1: whatever text passes means the allowed place to every reader", () => {
   const rules = policy(["https://data.example.org/reads/", "http://*/open/"]);
   fc.assert(
     fc.property(
