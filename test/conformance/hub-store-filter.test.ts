@@ -12,6 +12,7 @@ import type { JobClaim } from "../../src/hub/jobs/document.ts";
 import type { Store } from "../../src/hub/store/types.ts";
 import { oracle } from "./hub-store-oracle.ts";
 import { describeStores } from "./hub-stores.ts";
+import { fuzz } from "../helpers/fuzz.ts";
 
 type Doc = Parameters<typeof oracle>[0];
 
@@ -200,7 +201,62 @@ describeStores("filters", (place) => {
         }
       },
     );
-    await fc.assert(run, { numRuns: 100, endOnFailure: true });
+    await fc.assert(run, { ...fuzz(100), endOnFailure: true });
+  });
+
+  test("a mangled filter is refused with BAD_FILTER, or finds what it says", async () => {
+    await using store = await place().open();
+    const noise = fc.constantFrom(
+      "{",
+      "}",
+      "[",
+      "]",
+      ",",
+      ":",
+      '"',
+      "$",
+      "$or",
+      "$where",
+      "$expr",
+      ".",
+      "null",
+      "-1",
+      "1e999",
+      "\\u0000",
+      "\ud800",
+      "__proto__",
+    );
+    const edit = fc.tuple(
+      fc.nat({ max: 400 }),
+      fc.nat({ max: 6 }),
+      fc.oneof(noise, fc.string({ unit: "binary", maxLength: 3 })),
+    );
+    const run = fc.asyncProperty(
+      fc.array(jobDocument, { minLength: 2, maxLength: 4 }),
+      fc.array(fc.tuple(query, fc.array(edit, { maxLength: 2 })), { minLength: 10, maxLength: 20 }),
+      async (bodies, mangled) => {
+        const documents = bodies.map((body, index) => ({ id: `j${index}`, ...body }));
+        await fill(store, documents);
+        for (const [one, edits] of mangled) {
+          let text = JSON.stringify(one);
+          for (const [at, cut, put] of edits)
+            text = text.slice(0, at % text.length) + put + text.slice((at % text.length) + cut);
+          let parsed: Query | undefined;
+          try {
+            parsed = parseFilter(text);
+          } catch (error) {
+            expect(isFault(error, "BAD_FILTER"), `${text}: ${String(error)}`).toBe(true);
+          }
+          if (parsed === undefined) continue;
+          const asked = parsed;
+          const expected = documents
+            .filter((document) => matches(asked, document as unknown as JsonObject))
+            .map(({ id }) => id);
+          expect(await idsOf(store, asked), text).toEqual(expected);
+        }
+      },
+    );
+    await fc.assert(run, { ...fuzz(40), endOnFailure: true });
   });
 
   test("no text in a filter becomes SQL", async () => {

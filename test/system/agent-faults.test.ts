@@ -39,7 +39,7 @@ describe("inputs", () => {
     expect((await site.client.job(refused.id)).failure).toMatchObject({
       code: "STAGE_IN_POLICY",
       category: "user",
-      message: expect.stringMatching(/policy\.sources refuses.*no rule/),
+      message: expect.stringMatching(/policy\.sources refuses.*not below/),
     });
     expect((await site.starts()).size).toBe(0);
   });

@@ -43,6 +43,19 @@ async function lookAt(control: Control, run: string, id: string) {
   return { job, log };
 }
 
+it("G1, BAL-13: a workflow that the site does not serve is known at the hub before anything is claimed, and stays free", async () => {
+  await using site = await TestSite.start({ apps: { good: { command: traced("exit 0") } } });
+  await site.client.registries.putWorkflow("other", { name: "other" });
+  await site.startAgent();
+  const other = await site.submit("other", { command: "/bin/sh", app: "good" });
+  const good = await site.submit("good");
+  expect(await site.ended(good.id)).toMatchObject({ status: "FINISHED" });
+  const [told] = await site.client.sites();
+  expect(told?.apps.map(({ workflow }) => workflow)).toEqual(["good"]);
+  expect(await site.client.job(other.id)).toMatchObject({ state: "READY", status: "PENDING", site: null, attempt: 0 });
+  expect((await site.starts()).size).toBe(1);
+});
+
 describe("BAL-28: a loop of the agent", () => {
   it.each([
     ["outbox", 1],

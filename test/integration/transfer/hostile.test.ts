@@ -1,12 +1,26 @@
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, symlink } from "node:fs/promises";
+import { mkdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
+import { openDirectoryBelow, openFileBelow } from "../../../src/transfer/paths.ts";
+import { fuzz } from "../../helpers/fuzz.ts";
+import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { serve } from "./servers.ts";
-import { faultOf, fileUrl, item, namesBelow, request, startEngine, testContext, writeTree } from "./setup.ts";
+import {
+  digestTree,
+  faultOf,
+  fileUrl,
+  item,
+  namesBelow,
+  request,
+  startEngine,
+  testContext,
+  writeTree,
+} from "./setup.ts";
 
 /** Two versions of a file that differ in every byte. */
 const versions = [
@@ -93,7 +107,7 @@ test("whatever a server does, the final name holds one whole version or nothing"
         return;
       }
     }),
-    { numRuns: 250 },
+    fuzz(250),
   );
 });
 
@@ -127,6 +141,46 @@ test("swapping a directory for a link while files arrive leads nothing outside",
   swapping = false;
   expect(await swaps).toBeGreaterThan(0);
   expect(await namesBelow(directory.join("outside"))).toEqual([]);
+});
+
+test("another process that swaps directories and files for links gains nothing to read or write outside", async () => {
+  await using directory = await temporaryDirectory();
+  const root = directory.join("root");
+  await writeTree(directory.path, { "root/a/b/inside": "inside", "root/file": "inside", "outside/secret": "secret" });
+  await writeTree(directory.path, { "outside/b/inside": "secret", "outside/inside": "secret" });
+  const before = await digestTree(directory.join("outside"));
+  const swapper = join(import.meta.dirname, "swapper.ts");
+  await using other = await Program.start(process.execPath, [swapper, root, directory.join("outside"), "1500"], {
+    input: "",
+  });
+  await other.output(/swapping/);
+  const outcomes = { read: 0, written: 0, refused: 0 };
+  const refused = (error: unknown): void => {
+    outcomes.refused++;
+    if (!(error instanceof Fault)) expect(["ENOENT", "ENOTDIR"]).toContain((error as NodeJS.ErrnoException).code);
+    else expect(error.code).toBe("UNSAFE_PATH");
+  };
+  for (let turn = 0; other.running; turn++) {
+    const segments = turn % 2 === 0 ? ["a", "b", "inside"] : ["file"];
+    try {
+      await using handle = await openFileBelow(root, segments, "source");
+      expect(await handle.readFile("utf8")).toBe("inside");
+      outcomes.read++;
+    } catch (error) {
+      refused(error);
+    }
+    try {
+      await using opened = await openDirectoryBelow(root, ["a", "b"], { create: false, field: "target" });
+      await writeFile(opened.at(`new${turn % 50}`), "inside", { flag: "w" });
+      outcomes.written++;
+    } catch (error) {
+      refused(error);
+    }
+  }
+  const [, swaps = "0"] = await other.output(/(\d+) swaps/);
+  expect(Number(swaps)).toBeGreaterThan(100);
+  expect(Math.min(outcomes.read, outcomes.written, outcomes.refused)).toBeGreaterThan(0);
+  expect(await digestTree(directory.join("outside"))).toEqual(before);
 });
 
 test.each(["the file", "its directory"])(

@@ -174,7 +174,17 @@ describe("a mangled example", () => {
         for (const [at, cut, put] of edits) text = text.slice(0, at) + put + text.slice(at + cut);
         await takenOrRefused(text);
       }),
-      fuzz(40),
+      {
+        ...fuzz(40),
+        examples: [
+          [
+            [
+              [0, 23, ""],
+              [1627, 45, "---\n"],
+            ],
+          ],
+        ], // the place of a second document
+      },
     );
   });
 });

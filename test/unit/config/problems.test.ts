@@ -8,6 +8,7 @@ import { ConfigProblems } from "../../../src/config/problems.ts";
 import { builtInRegistries } from "../../../src/config/registries.ts";
 import { isFault } from "../../../src/common/fault.ts";
 import { writeFile } from "node:fs/promises";
+import { fuzz } from "../../helpers/fuzz.ts";
 
 let directory: TemporaryDirectory;
 beforeEach(async () => {
@@ -159,7 +160,7 @@ apps: {b: {workflow: w, command: [x, "{{p}}"], target: local, parameters: {p: {t
         );
         if (result instanceof Error) expect(result).toBeInstanceOf(ConfigProblems);
       }),
-      { numRuns: 300 },
+      fuzz(300),
     );
   });
 

@@ -14,6 +14,7 @@ import {
   refuseCollisions,
   relativeSegments,
 } from "../../../src/transfer/paths.ts";
+import { fuzz } from "../../helpers/fuzz.ts";
 
 const odd = fc.oneof(
   fc.constantFrom(
@@ -55,7 +56,7 @@ test("no name that passes leads outside its root", () => {
         expect(relativeSegments(path, "target").join("/")).toBe(path);
       },
     ),
-    { numRuns: 3_000 },
+    fuzz(3_000),
   );
 });
 
@@ -131,7 +132,7 @@ describe("walking below a root", () => {
             else expect(error).toMatchObject({ code: "ENOENT" });
           }
         }),
-        { numRuns: 500 },
+        fuzz(500),
       );
     } finally {
       await rm(base, { recursive: true });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
 import { addressKind } from "../../../src/transfer/addresses.ts";
 import { compilePolicy, type PolicyInput, type TransferPolicy } from "../../../src/transfer/policy.ts";
+import { fuzz } from "../../helpers/fuzz.ts";
 
 function policy(sources: readonly string[], more: Partial<PolicyInput> = {}): TransferPolicy {
   return compilePolicy({ sources, destinations: [], ...more });
@@ -283,7 +284,7 @@ test("G1: whatever text passes means the allowed place to every reader", () => {
         }
       },
     ),
-    { numRuns: 5_000 },
+    fuzz(5_000),
   );
 });
 
