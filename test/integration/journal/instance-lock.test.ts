@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -164,6 +164,71 @@ test("names of dead holders and starters do not pile up", async () => {
   const left = await readdir(directory.join("run"));
   expect(left.length).toBe(1);
   expect(left[0]).toMatch(/\.6\.lock$/);
+});
+
+test("refuses a runtime directory that is a link, or whose path no socket can have", async () => {
+  await using directory = await temporaryDirectory();
+  await mkdir(directory.join("real"), { mode: 0o700 });
+  await symlink(directory.join("real"), directory.join("run"));
+  await expect(acquire(directory)).rejects.toMatchObject({ code: "UNSAFE_PATH" });
+  const options = { stateDirectory: directory.join("state"), clock: systemClock, log: silentLogger };
+  const long = directory.join("x".repeat(100));
+  await expect(acquireInstanceLock({ ...options, runtimeDirectory: long })).rejects.toMatchObject({
+    code: "UNSAFE_PATH",
+    message: expect.stringContaining("too long for a socket"),
+  });
+});
+
+test("knows a living holder by its process where its socket is not seen", async () => {
+  await using directory = await temporaryDirectory();
+  await using _ = await acquire(directory);
+  const options = { stateDirectory: directory.join("state"), clock: systemClock, log: silentLogger };
+  const elsewhere = acquireInstanceLock({ ...options, runtimeDirectory: directory.join("another") });
+  await expect(elsewhere).rejects.toMatchObject({
+    code: "ALREADY_RUNNING",
+    message: expect.stringContaining(`pid ${process.pid}`),
+  });
+});
+
+test.each([
+  ["of another machine with the same name", { machineId: "0123456789abcdef0123456789abcdef" }],
+  ["in another container of this machine", { pidNamespace: "pid:[1]" }],
+])("waits for the silence of an owner %s, whatever its pid", async (_name, changes) => {
+  await using directory = await temporaryDirectory();
+  await writeOwner(directory, { ...changes, pid: 4711 }, 240_000);
+  await expect(acquire(directory)).rejects.toMatchObject({ code: "ALREADY_RUNNING" });
+  const silent = new Date(Date.now() - 301_000);
+  await utimes(directory.join("state", "owner.json"), silent, silent);
+  await using lock = await acquire(directory);
+  expect(lock.tookOver?.pid).toBe(4711);
+});
+
+test("says so when the holder has not told yet who it is", async () => {
+  await using directory = await temporaryDirectory();
+  await using _ = await acquire(directory);
+  await rm(directory.join("state", "owner.json"));
+  await expect(acquire(directory)).rejects.toMatchObject({
+    code: "ALREADY_RUNNING",
+    message: expect.stringContaining("a process that is just starting"),
+    hint: expect.stringContaining("wait a moment"),
+  });
+});
+
+test("a disk that takes no sign of life costs neither the lock nor an orderly end", async () => {
+  await using directory = await temporaryDirectory();
+  const warnings: string[] = [];
+  const lock = await acquireInstanceLock({
+    stateDirectory: directory.join("state"),
+    runtimeDirectory: directory.join("run"),
+    clock: systemClock,
+    log: { ...silentLogger, warn: (_data: unknown, message?: string) => warnings.push(message ?? "") },
+    renewMs: 10,
+  });
+  await rm(directory.join("state"), { recursive: true });
+  await waitFor(() => warnings.includes("the owner file could not be renewed"), { what: "the failed renewal" });
+  expect(lock.lost.aborted).toBe(false);
+  await lock[Symbol.asyncDispose]();
+  expect(warnings.at(-1)).toBe("the owner file could not be signed off");
 });
 
 test("refuses a runtime directory that others can write", async () => {

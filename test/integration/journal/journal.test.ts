@@ -2,7 +2,7 @@ import { appendFile, chmod, readdir, readFile, stat, writeFile } from "node:fs/p
 import { expect, test } from "vitest";
 import type { JournalRecord } from "../../../src/journal/types.ts";
 import { encodeLine } from "../../../src/journal/format.ts";
-import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { open } from "./open.ts";
 
@@ -150,6 +150,94 @@ test("falls back to the older generation when the snapshot is damaged", async ()
   expect(opening.repair.kind).toBe("salvage");
   expect(opening.snapshot).toStrictEqual({ upTo: 1 });
   expect(numbers(opening.records)).toStrictEqual([2, 3]);
+});
+
+/** Three generations of which two are there: 2 with snapshot 1 and record 2, 3 with snapshot 2 and record 3. */
+async function twoGenerations(directory: TemporaryDirectory, agentId?: string): Promise<readonly [string, string]> {
+  const { journal } = await open(directory.path, {}, agentId);
+  await using _ = journal;
+  for (const n of [1, 2, 3]) {
+    await journal.commit([record(n)], "effect");
+    if (n < 3) await journal.compact({ upTo: n });
+  }
+  return [directory.join("journal.00000002.log"), directory.join("journal.00000003.log")];
+}
+
+async function damage(file: string, at: (bytes: Buffer) => number): Promise<void> {
+  const bytes = await readFile(file);
+  bytes.write("X", at(bytes));
+  await writeFile(file, bytes);
+}
+
+test("keeps what is intact of two damaged generations, and both files aside", async () => {
+  await using directory = await temporaryDirectory();
+  const [older, newer] = await twoGenerations(directory);
+  await damage(older, (bytes) => bytes.indexOf('"upTo"'));
+  await damage(newer, (bytes) => bytes.indexOf('"upTo"'));
+  const { journal, opening } = await open(directory.path);
+  await using _ = journal;
+  expect(opening).toMatchObject({ repair: { kind: "salvage" }, snapshot: undefined });
+  expect(numbers(opening.records)).toStrictEqual([2, 3]);
+  const names = await readdir(directory.path);
+  expect(names.filter((name) => name.includes(".damaged-")).map((name) => name.slice(0, 20))).toStrictEqual([
+    "journal.00000002.log",
+    "journal.00000003.log",
+  ]);
+});
+
+test("takes nothing of an older generation that belongs to another agent", async () => {
+  await using directory = await temporaryDirectory();
+  const [, newer] = await twoGenerations(directory, "agent-2");
+  await damage(newer, (bytes) => bytes.indexOf('"upTo"'));
+  const { journal, opening } = await open(directory.path);
+  await using _ = journal;
+  expect(opening).toMatchObject({ repair: { kind: "salvage" }, snapshot: undefined });
+  expect(numbers(opening.records)).toStrictEqual([3]);
+});
+
+test("a tail that is torn after a salvage does not make the salvage forgotten", async () => {
+  await using directory = await temporaryDirectory();
+  const [, newer] = await twoGenerations(directory);
+  await damage(newer, (bytes) => bytes.indexOf('"n":3'));
+  await appendFile(newer, encodeLine({ seq: 99, at: "2026-01-01T00:00:00.000Z", kind: "end", data: "{}", left: 0 }));
+  {
+    const { journal } = await open(directory.path);
+    await using _ = journal;
+  }
+  await appendFile(directory.join("journal.00000004.log"), "0000");
+  const { journal, opening } = await open(directory.path);
+  await using _ = journal;
+  expect(opening.repair.kind).toBe("salvage");
+  expect((await readdir(directory.path)).some((name) => name.startsWith("journal.00000004.log.torn-"))).toBe(true);
+});
+
+test("nothing to write is written at once; after the end nothing is, neither records nor snapshots", async () => {
+  await using directory = await temporaryDirectory();
+  const { journal } = await open(directory.path);
+  const { bytes } = journal.size;
+  await journal.commit([], "effect");
+  expect(journal.size.bytes).toBe(bytes);
+  await journal[Symbol.asyncDispose]();
+  await expect(journal.compact({})).rejects.toMatchObject({ code: "JOURNAL", message: "the journal is closed" });
+});
+
+test("refuses more than fits the memory while the disk does not keep up, and writes all it has taken", async () => {
+  await using directory = await temporaryDirectory();
+  const { journal } = await open(directory.path);
+  const text = "x".repeat(8 * 1024 * 1024);
+  const commits = Array.from({ length: 12 }, (_, n) => journal.commit([{ kind: "end", data: { n, text } }], "effect"));
+  expect(journal.syncMs.last).toBeGreaterThan(0);
+  const results = await Promise.allSettled(commits);
+  const refused = results.filter((result) => result.status === "rejected");
+  expect(refused.length).toBeGreaterThan(0);
+  for (const { reason } of refused) {
+    expect(reason).toMatchObject({ code: "JOURNAL", message: expect.stringContaining("does not keep up") });
+  }
+  await journal.commit([record(99)], "effect");
+  await journal[Symbol.asyncDispose]();
+  const { journal: again, opening } = await open(directory.path);
+  await using _ = again;
+  expect(numbers(opening.records)).toStrictEqual([...Array.from({ length: 12 - refused.length }, (_, n) => n), 99]);
 });
 
 test.each([
