@@ -67,8 +67,9 @@ export class HubOutputs implements TransferAdapter {
       return;
     }
     try {
-      // The hub knows a file by the path that the manifest has; the engine hands over the open file, not its name.
-      const name = relative(jobDirectories(job).work, await realpath(localPath));
+      // The hub knows a file by the path that the manifest has; the engine hands over the open file, not its name. Work
+      // directories often lie behind a link (/scratch).
+      const name = relative(await realpath(jobDirectories(job).work), await realpath(localPath));
       await central.putOutput({ job: job.id, epoch: job.epoch, output, path: name, localPath, ...info }, context);
     } catch (error) {
       if (!isFault(error, "TOO_LARGE")) throw error;

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { Vitals } from "../../../src/agent/watchdog.ts";
+import { runWatchdog, Vitals } from "../../../src/agent/watchdog.ts";
+import type { Clock } from "../../../src/common/clock.ts";
+import { silentLogger } from "../../../src/common/logger.ts";
+import type { StatusView } from "../../../src/wire/control-api.ts";
 
 const at = (seconds: number): string => new Date(Date.UTC(2026, 0, 1) + seconds * 1000).toISOString();
 const view = (
@@ -39,5 +42,56 @@ describe("vitals", () => {
   test("a full disk is life, a failed journal is none", () => {
     expect(new Vitals(0).look(view("running", undefined, "no-space"), 0)).toBeUndefined();
     expect(new Vitals(0).look(view("running", undefined, "failed"), 0)).toBe("the journal failed");
+  });
+});
+
+describe("the watchdog", () => {
+  /** A clock whose `sleep` takes the time at once and lets `rounds` of them pass. */
+  function run(statuses: readonly (StatusView | undefined)[], watchdogMs: number | undefined) {
+    const said: string[][] = [];
+    const slept: number[] = [];
+    const end = new AbortController();
+    let nowMs = 0;
+    const clock: Clock = {
+      now: () => nowMs,
+      monotonic: () => nowMs,
+      async sleep(ms) {
+        slept.push(ms);
+        nowMs += ms;
+        if (slept.length === statuses.length) end.abort();
+      },
+    };
+    const manager = { watchdogMs, tell: async (...words: readonly string[]) => void said.push([...words]) };
+    const status = async (): Promise<StatusView | undefined> => statuses[slept.length];
+    return runWatchdog({ manager, status, clock, log: silentLogger }, end.signal).then(() => ({ said, slept }));
+  }
+
+  const status = (reachable: boolean, health = "ok"): StatusView =>
+    ({
+      ...view("running", { last: 0, next: 60 }, health),
+      jobs: [{ ended_at: null }, { ended_at: at(1) }],
+      outbox: { unsent: 2, oldest_at: null, parked: 0 },
+      api: { last_sync_at: at(0), next_sync_at: at(60), reachable },
+    }) as unknown as StatusView;
+
+  test("gives a sign of life twice a period, and the status line only when it has changed", async () => {
+    const { said, slept } = await run([undefined, status(true), status(true), status(false)], 30_000);
+    expect(slept).toEqual([15_000, 15_000, 15_000, 15_000]);
+    expect(said).toEqual([
+      ["WATCHDOG=1", "STATUS=running; 1 jobs held, 2 reports unsent; central answers"],
+      ["WATCHDOG=1"],
+      ["WATCHDOG=1", "STATUS=running; 1 jobs held, 2 reports unsent; central does not answer"],
+    ]);
+  });
+
+  test("gives none once the work has stopped, and says what stopped", async () => {
+    const { said } = await run([status(true), status(true, "failed"), status(true, "failed")], 30_000);
+    expect(said.slice(1)).toEqual([["STATUS=the journal failed"]]);
+  });
+
+  test("nobody watches: the line alone is kept, once a minute", async () => {
+    const { said, slept } = await run([status(true), status(true)], undefined);
+    expect(slept).toEqual([60_000, 60_000]);
+    expect(said).toEqual([["STATUS=running; 1 jobs held, 2 reports unsent; central answers"]]);
   });
 });
