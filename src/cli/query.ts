@@ -3,6 +3,7 @@ import { quoted } from "../common/nearest.ts";
 import { isFinalStatus, statuses } from "../jobs/status.ts";
 import { type JobBackend, type JobFilter, type JobRow, jobSorts } from "./backend/types.ts";
 import type { CliContext } from "./context.ts";
+import { totalText } from "./format/job.ts";
 import { counted, oneLine } from "./format/text.ts";
 import { hintNearest } from "./hints.ts";
 import type { Options } from "./options.ts";
@@ -143,11 +144,13 @@ export async function selection(
   }
   if (words.length > 0) throw new Fault("USAGE", "either ids or --all-matching, not both");
   const filter = await filterOf(context, options, backend, { active: what.active });
-  const { rows, total } = await backend.list(filter);
+  const list = await backend.list(filter);
+  const { rows } = list;
   const chosen = what.active ? rows : rows.filter((row) => isFinalStatus(row.status));
   if (chosen.length === 0) throw noneOf(what.active, "match");
-  if (total > rows.length)
-    context.note(`only the first ${rows.length} of ${total} are taken; repeat the command for the rest`);
+  const all = totalText(list);
+  if (all !== undefined)
+    context.note(`only the first ${rows.length} of ${all} are taken; repeat the command for the rest`);
   if (!options.flag("yes")) await confirm(context, `${what.verb} ${counted(chosen.length, "job")}?`);
   return chosen.map((row) => row.id);
 }

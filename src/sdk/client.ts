@@ -147,7 +147,7 @@ export class HubClient implements AsyncDisposable {
     return this.#http.json(`${api}/jobs/${part(id)}`, jobViewSchema, options);
   }
 
-  /** One page; `total` counts all that match. */
+  /** One page; `total` counts what matches, up to 1,000 (`total_capped`: there are more). */
   async jobPage(
     query: JobQuery & { readonly cursor?: string | undefined } = {},
     options: CallOptions = {},

@@ -106,7 +106,10 @@ export const jobQuerySchema = z.object({
 });
 export const jobListSchema = z.object({
   jobs: z.array(jobViewSchema),
+  /** How many match; a hub stops counting at 1,000. */
   total: z.int(),
+  /** There are more than `total`. */
+  total_capped: z.boolean().default(false),
   next_cursor: z.string().nullable(),
 });
 

@@ -10,6 +10,7 @@ import type {
   Milestone,
   JobBackend,
   JobFilter,
+  JobList,
   JobRow,
   JobStory,
   LogChunk,
@@ -49,7 +50,7 @@ export class HubBackend implements JobBackend {
     return { name: me.name, onlyMine: me.role === "submitter" };
   }
 
-  async list(filter: JobFilter): Promise<{ readonly rows: readonly JobRow[]; readonly total: number }> {
+  async list(filter: JobFilter): Promise<JobList> {
     const { status, tags, active, ...rest } = filter;
     const query = {
       ...rest,
@@ -58,7 +59,7 @@ export class HubBackend implements JobBackend {
       tag: [...tags],
     };
     const page = await this.client.jobPage(query, { signal: this.#signal });
-    return { rows: page.jobs.map(rowOf), total: page.total };
+    return { rows: page.jobs.map(rowOf), total: page.total, capped: page.total_capped };
   }
 
   async job(id: string): Promise<JobRow> {

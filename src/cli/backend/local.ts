@@ -15,6 +15,7 @@ import type { ControlClient } from "../control-client.ts";
 import type {
   JobBackend,
   JobFilter,
+  JobList,
   JobRow,
   JobStory,
   LogChunk,
@@ -45,10 +46,10 @@ export class LocalBackend implements JobBackend {
     return Promise.resolve({ name: userInfo().username, onlyMine: false });
   }
 
-  async list(filter: JobFilter): Promise<{ readonly rows: readonly JobRow[]; readonly total: number }> {
+  async list(filter: JobFilter): Promise<JobList> {
     const rows = (await this.control.jobs()).map(rowOf).filter((row) => fits(row, filter));
     const sorted = rows.toSorted((a, b) => compare(a, b, filter.sort));
-    return { rows: sorted.slice(0, filter.limit), total: rows.length };
+    return { rows: sorted.slice(0, filter.limit), total: rows.length, capped: false };
   }
 
   async job(id: string): Promise<JobRow> {

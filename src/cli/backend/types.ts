@@ -105,6 +105,14 @@ export interface WaitRequest {
   readonly onChange?: (row: JobRow) => void;
 }
 
+export interface JobList {
+  readonly rows: readonly JobRow[];
+  /** How many match. */
+  readonly total: number;
+  /** More than `total` match: a hub does not count on for ever. */
+  readonly capped: boolean;
+}
+
 /** Where job commands get their answers: a hub, or the agent on this machine. */
 export interface JobBackend extends AsyncDisposable {
   readonly kind: "hub" | "local";
@@ -112,7 +120,7 @@ export interface JobBackend extends AsyncDisposable {
   readonly address: string;
   /** Who I am here, and whether "all jobs" means only mine. */
   me(): Promise<{ readonly name: string; readonly onlyMine: boolean }>;
-  list(filter: JobFilter): Promise<{ readonly rows: readonly JobRow[]; readonly total: number }>;
+  list(filter: JobFilter): Promise<JobList>;
   /** @throws Fault NOT_FOUND */
   job(id: string): Promise<JobRow>;
   story(id: string): Promise<JobStory>;

@@ -1,11 +1,10 @@
 import { Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
-import type { JobRow } from "../backend/types.ts";
+import type { JobList, JobRow } from "../backend/types.ts";
 import { connect } from "../connect.ts";
 import { type CliContext, isMachine, printData } from "../context.ts";
-import { jobColumns, tableColumns, wideColumns } from "../format/job.ts";
+import { jobColumns, tableColumns, totalText, wideColumns } from "../format/job.ts";
 import { type Column, tableText } from "../format/table.ts";
-import { counted } from "../format/text.ts";
 import { hintNearest } from "../hints.ts";
 import { filterOf } from "../query.ts";
 import type { CommandCall } from "../spec.ts";
@@ -16,13 +15,19 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const chosen = chosenColumns(context, options.text("columns"));
   await using backend = await connect(context, options);
   const filter = await filterOf(context, options, backend, { active: true });
-  const { rows, total } = await backend.list(filter);
+  const list = await backend.list(filter);
+  const { rows, total } = list;
   if (context.format === "jsonl")
     await printData(
       context,
       rows.map((row) => row.raw),
     );
-  else if (isMachine(context.format)) await printData(context, { jobs: rows.map((row) => row.raw), total });
+  else if (isMachine(context.format))
+    await printData(context, {
+      jobs: rows.map((row) => row.raw),
+      total,
+      total_capped: list.capped,
+    });
   else if (context.format === "name") context.print(rows.map((row) => `${row.id}\n`).join(""));
   else {
     const explicit = options.given("columns");
@@ -35,7 +40,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
         ellipsis: context.symbols.ellipsis,
       }),
     );
-    remark(context, rows, total, filter.active);
+    remark(context, list, filter.active);
   }
   return 0;
 }
@@ -55,8 +60,9 @@ function chosenColumns(context: CliContext, text: string | undefined): readonly 
   });
 }
 
-function remark(context: CliContext, rows: readonly JobRow[], total: number, active: boolean): void {
-  if (total > rows.length)
-    context.note(`${rows.length} of ${counted(total, "job")} shown; see --limit and the filters`);
-  else if (rows.length === 0) context.note(active ? "no active jobs; --all shows those that have ended" : "no jobs");
+function remark(context: CliContext, list: JobList, active: boolean): void {
+  const { length } = list.rows;
+  const all = totalText(list);
+  if (all !== undefined) context.note(`${length} of ${all} shown; see --limit and the filters`);
+  else if (length === 0) context.note(active ? "no active jobs; --all shows those that have ended" : "no jobs");
 }

@@ -1,9 +1,10 @@
 import { isFinalStatus, type Status } from "../../jobs/status.ts";
 import { elapsed } from "./time.ts";
-import type { JobRow } from "../backend/types.ts";
+import type { JobList, JobRow } from "../backend/types.ts";
 import type { CliContext } from "../context.ts";
 import type { Style } from "../terminal.ts";
 import type { Column } from "./table.ts";
+import { counted } from "./text.ts";
 import { localTime, relative, shortAge } from "./time.ts";
 
 export function statusStyle(status: string): Style | undefined {
@@ -98,3 +99,9 @@ export const wideColumns = [
   "time",
   "info",
 ] as const;
+
+/** How many jobs there are beyond those that are shown, in words: `73 jobs`, `more than 1,000 jobs`; undefined when all are shown. */
+export function totalText(list: JobList): string | undefined {
+  if (list.capped) return `more than ${counted(list.total, "job")}`;
+  return list.total > list.rows.length ? counted(list.total, "job") : undefined;
+}

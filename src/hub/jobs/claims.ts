@@ -73,7 +73,7 @@ async function checkCapabilities(tx: Tx, siteId: string, document: JobDocument):
   }
 }
 
-/** A new operation of a site on a job, stored with every optional field null; also for exclusive claims. */
+/** A new operation of a site on a job, stored with every optional field null. */
 export async function insertOperation(
   tx: Tx,
   job: JobDocument,
@@ -81,6 +81,13 @@ export async function insertOperation(
   now: number,
   expireAt: number,
 ): Promise<OperationDocument> {
+  const operation = newOperation(job, siteId, expireAt);
+  await tx.insert("operations", [operationRow(operation, job.id, siteId, now, expireAt)]);
+  return operation;
+}
+
+/** An operation of a site on a job that is still to be stored; also for exclusive claims. */
+export function newOperation(job: JobDocument, siteId: string, expireAt: number): OperationDocument {
   const { workflow } = job;
   const metadata = {
     model: claimModel,
@@ -102,21 +109,26 @@ export async function insertOperation(
     },
     site_id: siteId,
   } as unknown as JsonObject;
-  const operation = { id: newId(), done: false, expire_time: { $date: expireAt }, result: null, metadata };
-  await tx.db
-    .insertInto("operations")
-    .values({
-      id: operation.id,
-      doc: JSON.stringify(operation),
-      job_id: job.id,
-      site_id: siteId,
-      done: 0,
-      cancelled: 0,
-      created_at: now,
-      expire_at: expireAt,
-    })
-    .execute();
-  return operation;
+  return { id: newId(), done: false, expire_time: { $date: expireAt }, result: null, metadata };
+}
+
+export function operationRow(
+  operation: OperationDocument,
+  jobId: string,
+  siteId: string,
+  now: number,
+  expireAt: number,
+) {
+  return {
+    id: operation.id,
+    doc: JSON.stringify(operation),
+    job_id: jobId,
+    site_id: siteId,
+    done: 0,
+    cancelled: 0,
+    created_at: now,
+    expire_at: expireAt,
+  };
 }
 
 /** Releases a site's open claims on a job; undefined for an unknown job. */

@@ -10,11 +10,20 @@ import { statusOf } from "../../jobs/status.ts";
 import { assertAllowed, isFinal } from "../../jobs/transitions.ts";
 import type { HubContext } from "../context.ts";
 import { appendEvents, type NewEvent } from "../store/events.ts";
-import type { JobChange, JobRow, NewJobRow } from "../store/tables.ts";
+import type { JobRow } from "../store/tables.ts";
 import type { Queries, StoreKind, Tx } from "../store/types.ts";
 import type { JobClaim, JobDocument } from "./document.ts";
 import { parentFailure, type ParentState } from "./parents.ts";
-import { claimColumns, claimPolicies, claimRows, insertAll, insertRows, jobRow, type NewJob, newRow } from "./rows.ts";
+import {
+  claimColumns,
+  claimPolicies,
+  claimRows,
+  idsPerQuery,
+  jobColumns,
+  type NewJob,
+  newRow,
+  tagRows,
+} from "./rows.ts";
 
 /** The parts of the context that this module uses. */
 export type LifecycleContext = Pick<HubContext, "store" | "clock">;
@@ -23,33 +32,31 @@ export type LifecycleContext = Pick<HubContext, "store" | "clock">;
 export async function createJobs(ctx: LifecycleContext, tx: Tx, jobs: readonly NewJob[]): Promise<JobRow[]> {
   const at = ctx.clock.now();
   const policies = await claimPolicies(tx.db, new Set(jobs.map((job) => job.workflow.id)));
-  const rows = jobs.map((job) => newRow(job, at, policies.get(job.workflow.id) ?? "nmdc"));
-  await insertAll(tx, "jobs", rows);
-  await insertAll(
-    tx,
+  const made = jobs.map((job) => newRow(job, at, policies.get(job.workflow.id) ?? "nmdc"));
+  const numbers = await tx.insert("jobs", made);
+  const rows = made.map((row, i): JobRow => ({ ...row, n: numbers[i] ?? 0 }));
+  await tx.insert(
     "job_claims",
-    rows.flatMap((row, index) => claimRows(row.id, jobs[index]?.claims ?? [])),
+    rows.flatMap((row, i) => claimRows(row.id, jobs[i]?.claims ?? [])),
   );
-  await insertAll(
-    tx,
+  await tx.insert(
     "job_tags",
-    rows.flatMap((row, i) =>
-      Object.entries(jobs[i]?.tags ?? {}).map(([key, value]) => ({ job_id: row.id, key, value })),
-    ),
+    rows.flatMap((row, i) => tagRows(row, jobs[i]?.tags ?? {})),
   );
   const links = rows.flatMap((row, i) =>
     [...new Set(jobs[i]?.parents)].map((parent) => ({ job_id: row.id, parent_id: parent })),
   );
-  await insertAll(tx, "job_parents", links);
+  await tx.insert("job_parents", links);
   await appendEvents(
     tx,
     ctx.store.kind,
     rows.map((row, i) => createdEvent(row, jobs[i]?.actor ?? "hub")),
   );
-  if (links.length > 0) await settleChildren(ctx, tx, [...new Set(links.map((link) => link.job_id))]);
   for (const workflow of new Set(rows.filter((row) => isOpen(row)).map((row) => row.workflow_id))) {
     tx.notify("jobs", workflow);
   }
+  if (links.length === 0) return rows;
+  await settleChildren(ctx, tx, [...new Set(links.map((link) => link.job_id))]);
   return readJobs(
     tx.db,
     rows.map((row) => row.id),
@@ -59,22 +66,21 @@ export async function createJobs(ctx: LifecycleContext, tx: Tx, jobs: readonly N
 /** The rows of these ids, in this order; unknown ids are left out. */
 export async function readJobs(db: Queries, ids: readonly string[]): Promise<JobRow[]> {
   const found = new Map<string, JobRow>();
-  for (let start = 0; start < ids.length; start += insertRows) {
+  for (let start = 0; start < ids.length; start += idsPerQuery) {
     const rows = await db
       .selectFrom("jobs")
-      .selectAll()
-      .where("id", "in", ids.slice(start, start + insertRows))
+      .select(jobColumns)
+      .where("id", "in", ids.slice(start, start + idsPerQuery))
       .execute();
-    for (const row of rows) found.set(row.id, jobRow(row));
+    for (const row of rows) found.set(row.id, row);
   }
   return ids.flatMap((id) => found.get(id) ?? []);
 }
 
 /** The job, locked until the end of the transaction: everybody who changes it later waits. */
 export async function lockJob(tx: Tx, kind: StoreKind, id: string): Promise<JobRow | undefined> {
-  const query = tx.db.selectFrom("jobs").selectAll().where("id", "=", id);
-  const row = await (kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
-  return row && jobRow(row);
+  const query = tx.db.selectFrom("jobs").select(jobColumns).where("id", "=", id);
+  return (kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
 }
 
 export interface StateChange {
@@ -84,7 +90,7 @@ export interface StateChange {
   readonly hold?: Hold | null;
   readonly failure?: Failure | null;
   /** Other columns to set with it (site_id, epoch, lease_expires_at, attempt …). */
-  readonly columns?: JobChange;
+  readonly columns?: Partial<Omit<JobRow, "id" | "n">>;
   readonly actor: string;
   /** Added to the event's data. */
   readonly data?: JsonObject;
@@ -92,14 +98,31 @@ export interface StateChange {
   readonly at?: number;
 }
 
+/** A locked job and what becomes of it. */
+export interface JobToChange {
+  readonly job: JobRow;
+  readonly change: StateChange;
+}
+
 /**
  * Changes a locked job as the table of states allows; children are settled when it ends. Returns the new row.
  * @throws Fault ILLEGAL_TRANSITION
  */
 export async function changeJob(ctx: LifecycleContext, tx: Tx, job: JobRow, change: StateChange): Promise<JobRow> {
-  const from = job.state as JobState;
-  if (change.state !== undefined && change.state !== from) assertAllowed(from, change.state);
-  return applyChange(ctx, tx, job, change);
+  const [row = job] = await changeJobs(ctx, tx, [{ job, change }]);
+  return row;
+}
+
+/**
+ * As `changeJob` for several jobs, in few statements.
+ * @throws Fault ILLEGAL_TRANSITION
+ */
+export async function changeJobs(ctx: LifecycleContext, tx: Tx, list: readonly JobToChange[]): Promise<JobRow[]> {
+  for (const { job, change } of list) {
+    const from = job.state as JobState;
+    if (change.state !== undefined && change.state !== from) assertAllowed(from, change.state);
+  }
+  return observeJobs(ctx, tx, list);
 }
 
 /**
@@ -107,17 +130,46 @@ export async function changeJob(ctx: LifecycleContext, tx: Tx, job: JobRow, chan
  * are missed, so the table is not asked.
  */
 export async function observeJob(ctx: LifecycleContext, tx: Tx, job: JobRow, change: StateChange): Promise<JobRow> {
-  return applyChange(ctx, tx, job, change);
+  const [row = job] = await observeJobs(ctx, tx, [{ job, change }]);
+  return row;
 }
 
-async function applyChange(ctx: LifecycleContext, tx: Tx, job: JobRow, change: StateChange): Promise<JobRow> {
+/** As `observeJob` for several jobs, in few statements. A job may come more than once: each change starts where the one before ended. */
+export async function observeJobs(ctx: LifecycleContext, tx: Tx, list: readonly JobToChange[]): Promise<JobRow[]> {
   const now = ctx.clock.now();
+  const latest = new Map<string, { readonly before: JobRow; after: JobRow; columns: ChangedColumns }>();
+  const events: NewEvent[] = [];
+  const rows: JobRow[] = [];
+  const ended: string[] = [];
+  for (const { job, change } of list) {
+    const known = latest.get(job.id);
+    const from = known?.after ?? job;
+    const columns = changedColumns(from, change, now);
+    const after = { ...from, ...columns };
+    latest.set(job.id, { before: known?.before ?? job, after, columns: { ...known?.columns, ...columns } });
+    events.push(...changeEvents(from, after, change, now));
+    if (isOpen(after)) tx.notify("jobs", job.workflow_id);
+    if (isFinal(after.state as JobState) && after.state !== from.state) ended.push(job.id);
+    rows.push(after);
+  }
+  for (const alike of byColumns([...latest].map(([id, { columns }]) => ({ id, ...columns })))) {
+    await tx.update("jobs", alike);
+  }
+  await followTags(tx, [...latest.values()]);
+  await appendEvents(tx, ctx.store.kind, events);
+  for (const id of ended) await settleChildren(ctx, tx, await childrenOf(tx.db, id));
+  return rows;
+}
+
+type ChangedColumns = ReturnType<typeof changedColumns>;
+
+function changedColumns(job: JobRow, change: StateChange, now: number) {
   const state = change.state ?? (job.state as JobState);
   const entered = state !== job.state;
   const phase = change.phase ?? (entered ? "none" : (job.phase as Phase));
   const hold = change.hold === undefined ? (entered ? undefined : parsedHold(job)) : (change.hold ?? undefined);
   const final = isFinal(state);
-  const columns = {
+  return {
     ...change.columns,
     state,
     phase: final ? "none" : phase,
@@ -129,13 +181,23 @@ async function applyChange(ctx: LifecycleContext, tx: Tx, job: JobRow, change: S
     ...(change.failure === undefined
       ? {}
       : { failure: change.failure === null ? null : JSON.stringify(change.failure) }),
-  } satisfies JobChange;
-  await tx.db.updateTable("jobs").set(columns).where("id", "=", job.id).execute();
-  const after = { ...job, ...columns } as JobRow;
-  await appendEvents(tx, ctx.store.kind, changeEvents(job, after, change, now));
-  if (isOpen(after)) tx.notify("jobs", job.workflow_id);
-  if (final && entered) await settleChildren(ctx, tx, await childrenOf(tx.db, job.id));
-  return after;
+  };
+}
+
+/** Rows with the same columns together, as `Tx.update` wants them. */
+function byColumns<Row extends object>(rows: readonly Row[]): Row[][] {
+  return [...Map.groupBy(rows, (row) => Object.keys(row).toSorted().join(" ")).values()];
+}
+
+/** Tags carry their job's status. */
+async function followTags(tx: Tx, list: readonly { readonly before: JobRow; readonly after: JobRow }[]): Promise<void> {
+  const moved = list.filter(({ before, after }) => after.status !== before.status && after.tags !== "{}");
+  for (const [status, alike] of Map.groupBy(moved, ({ after }) => after.status)) {
+    for (let start = 0; start < alike.length; start += idsPerQuery) {
+      const ids = alike.slice(start, start + idsPerQuery).map(({ after }) => after.id);
+      await tx.db.updateTable("job_tags").set({ status }).where("job_id", "in", ids).execute();
+    }
+  }
 }
 
 /** Writes the job's list of claims: document, counters and rows. `extra` are other changes of the document. */
@@ -149,12 +211,12 @@ export async function writeClaims(
   const columns = { doc: JSON.stringify(next), ...claimColumns(claims) };
   await tx.db.updateTable("jobs").set(columns).where("id", "=", job.id).execute();
   await tx.db.deleteFrom("job_claims").where("job_id", "=", job.id).execute();
-  await insertAll(tx, "job_claims", claimRows(job.id, claims));
+  await tx.insert("job_claims", claimRows(job.id, claims));
   return { row: { ...job, ...columns }, document: next };
 }
 
 /** A site could claim it now: those that wait for work of its workflow are woken. */
-function isOpen(row: Pick<NewJobRow, "state" | "site_id" | "live_claims" | "hold">): boolean {
+function isOpen(row: Pick<JobRow, "state" | "site_id" | "live_claims" | "hold">): boolean {
   return row.state === "READY" && row.site_id === null && row.live_claims === 0 && row.hold === null;
 }
 
@@ -199,7 +261,7 @@ async function parentStates(db: Queries, job: JobRow): Promise<ParentState[]> {
   return rows.map((row) => ({ id: row.id, state: row.state as JobState }));
 }
 
-function createdEvent(row: NewJobRow & { id: string }, actor: string): NewEvent {
+function createdEvent(row: JobRow, actor: string): NewEvent {
   return {
     type: "job.created",
     at: row.created_at,

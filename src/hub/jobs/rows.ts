@@ -2,8 +2,8 @@
 import type { JsonObject } from "../../common/json.ts";
 import type { ParentPolicy } from "../../jobs/parent-policy.ts";
 import { newId } from "../ids.ts";
-import type { JobRow, NewJobRow } from "../store/tables.ts";
-import type { Queries, Tx } from "../store/types.ts";
+import type { JobRow } from "../store/tables.ts";
+import type { Queries } from "../store/types.ts";
 import type { EmbeddedWorkflow, JobClaim, JobDocument } from "./document.ts";
 
 export interface NewJob {
@@ -28,16 +28,53 @@ export interface NewJob {
   readonly actor: string;
 }
 
-/** Rows per INSERT: below the parameter limits of both engines. */
-export const insertRows = 400;
+/** Ids per SELECT: below the parameter limits of both engines. */
+export const idsPerQuery = 400;
 
-/** Rows of PostgreSQL carry the generated column `q`; nobody needs it. */
-export function jobRow(row: JobRow): JobRow {
-  if ("q" in row) delete (row as { q?: unknown }).q;
-  return row;
-}
+/** All columns of a job, without the copy that PostgreSQL makes of the document for filters. */
+export const jobColumns = [
+  "n",
+  "id",
+  "doc",
+  "workflow_id",
+  "name",
+  "created_at",
+  "object_id",
+  "odd_object",
+  "claim_count",
+  "live_claims",
+  "claims_policy",
+  "trigger_id",
+  "trigger_object_id",
+  "state",
+  "phase",
+  "hold",
+  "status",
+  "state_since",
+  "owner",
+  "wanted_site",
+  "site_id",
+  "op_id",
+  "attempt",
+  "epoch",
+  "claimed_at",
+  "lease_expires_at",
+  "bound",
+  "report_seq",
+  "tags",
+  "parents",
+  "parent_policy",
+  "priority",
+  "retry_of",
+  "failure",
+  "attempt_end",
+  "spec",
+  "result",
+  "updated_at",
+  "ended_at",
+] as const satisfies readonly (keyof JobRow)[];
 
-export function newRow(job: NewJob, at: number, policy: string): NewJobRow & { id: string } {
+export function newRow(job: NewJob, at: number, policy: string): Omit<JobRow, "n"> {
   const id = newId();
   const objectId = job.config["object_id"];
   const document: JobDocument = {
@@ -102,37 +139,36 @@ export function claimColumns(claims: readonly JobClaim[] | undefined): {
 }
 
 export function claimRows(jobId: string, claims: readonly JobClaim[]) {
-  return claims.map((claim, position) => ({
+  return claims.map((claim, position) => claimRow(jobId, claim, position));
+}
+
+export function claimRow(jobId: string, claim: JobClaim, position: number) {
+  return {
     job_id: jobId,
     position,
     op_id: claim.op_id,
     site_id: claim.site_id,
     cancelled: claim.cancelled === true ? 1 : 0,
-  }));
+  };
+}
+
+/** The rows by which lists find a job by its tags. */
+export function tagRows(row: JobRow, tags: Readonly<Record<string, string>>) {
+  const { id, status, created_at, n } = row;
+  return Object.entries(tags).map(([key, value]) => ({ job_id: id, key, value, status, created_at, n }));
 }
 
 /** Who may claim jobs of these workflows; one that is not registered has no entry. */
 export async function claimPolicies(db: Queries, workflows: ReadonlySet<string>): Promise<Map<string, string>> {
   const ids = [...workflows];
   const policies = new Map<string, string>();
-  for (let start = 0; start < ids.length; start += insertRows) {
+  for (let start = 0; start < ids.length; start += idsPerQuery) {
     const rows = await db
       .selectFrom("workflows")
       .select(["id", "claims_policy"])
-      .where("id", "in", ids.slice(start, start + insertRows))
+      .where("id", "in", ids.slice(start, start + idsPerQuery))
       .execute();
     for (const row of rows) policies.set(row.id, row.claims_policy);
   }
   return policies;
-}
-
-type Insertable = "jobs" | "job_claims" | "job_tags" | "job_parents";
-
-export async function insertAll(tx: Tx, table: Insertable, rows: readonly object[]): Promise<void> {
-  for (let start = 0; start < rows.length; start += insertRows) {
-    await tx.db
-      .insertInto(table)
-      .values(rows.slice(start, start + insertRows) as never)
-      .execute();
-  }
 }

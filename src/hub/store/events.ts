@@ -43,12 +43,7 @@ export async function appendEvents(tx: Tx, kind: StoreKind, events: readonly New
     actor: event.actor ?? null,
     data: JSON.stringify(event.data ?? {}),
   }));
-  for (let start = 0; start < rows.length; start += 500) {
-    await tx.db
-      .insertInto("events")
-      .values(rows.slice(start, start + 500))
-      .execute();
-  }
+  await tx.insert("events", rows);
   tx.notify("events", "");
 }
 

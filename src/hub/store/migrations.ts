@@ -141,8 +141,44 @@ function streams(kind: StoreKind): string[] {
   ];
 }
 
+/**
+ * Indexes for a million jobs: each list that people ask for is one range of one index, newest first; what is open, held or to be
+ * handed out has an index of just those. Tags carry their job's order and status: "the newest failed ones of this project" is a
+ * range, however many jobs the project or the status has.
+ */
+function lists(): string[] {
+  return [
+    `ALTER TABLE job_tags ADD COLUMN status text NOT NULL DEFAULT ''`,
+    `ALTER TABLE job_tags ADD COLUMN created_at bigint NOT NULL DEFAULT 0`,
+    `ALTER TABLE job_tags ADD COLUMN n bigint NOT NULL DEFAULT 0`,
+    `UPDATE job_tags SET (status, created_at, n) = (SELECT status, created_at, n FROM jobs WHERE jobs.id = job_tags.job_id)`,
+    `DROP INDEX job_tags_value`,
+    `CREATE INDEX job_tags_status ON job_tags (key, value, status, created_at, n)`,
+    `DROP INDEX jobs_created`,
+    `CREATE INDEX jobs_newest ON jobs (created_at, n)`,
+    `CREATE INDEX jobs_active ON jobs (created_at, n) WHERE ended_at IS NULL`,
+    `CREATE INDEX jobs_changed ON jobs (updated_at, n)`,
+    `DROP INDEX jobs_status`,
+    `CREATE INDEX jobs_by_status ON jobs (status, created_at, n)`,
+    `DROP INDEX jobs_workflow`,
+    `CREATE INDEX jobs_by_workflow ON jobs (workflow_id, created_at, n)`,
+    `DROP INDEX jobs_owner`,
+    `CREATE INDEX jobs_by_owner ON jobs (owner, created_at, n) WHERE owner IS NOT NULL`,
+    `DROP INDEX jobs_site`,
+    `CREATE INDEX jobs_by_site ON jobs (site_id, created_at, n) WHERE site_id IS NOT NULL`,
+    `CREATE INDEX jobs_held ON jobs (site_id, n) WHERE site_id IS NOT NULL AND ended_at IS NULL`,
+    `DROP INDEX jobs_assignable`,
+    // As `assignable` (src/hub/v1/claims.ts) says it.
+    `CREATE INDEX jobs_assignable ON jobs (workflow_id, priority DESC, n)
+      WHERE state = 'READY' AND site_id IS NULL AND live_claims = 0 AND hold IS NULL AND ended_at IS NULL`,
+    `DROP INDEX jobs_name`,
+    `CREATE INDEX jobs_by_name ON jobs (coalesce(name, ''), n)`,
+  ];
+}
+
 export const migrations: readonly Migration[] = [
   { name: "0001-first", statements: (kind) => [...accounts(kind), ...jobs(kind), ...objects(kind), ...streams(kind)] },
+  { name: "0002-lists", statements: () => lists() },
 ];
 
 /** Any number that no other use of this database takes: one migrating hub at a time. */

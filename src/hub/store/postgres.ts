@@ -8,6 +8,7 @@ import pg from "pg";
 import type { Logger } from "../../common/logger.ts";
 import { isRetryable, storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
+import { insertRows, updateRows } from "./postgres-bulk.ts";
 import { faultingPool } from "./postgres-pool.ts";
 import type { HubDatabase } from "./tables.ts";
 import type { Channel, Store, Tx } from "./types.ts";
@@ -37,8 +38,10 @@ const types = {
 
 function sessionOptions(schema: string | undefined): string {
   // Filters are cheap to run and look dear to the planner: compiling them takes longer than they do.
+  // The same holds for helpers of a query: starting them takes longer than any query of ours.
   const settings = [
     "jit=off",
+    "max_parallel_workers_per_gather=0",
     `statement_timeout=${longestQueryMs}`,
     `idle_in_transaction_session_timeout=${longestQueryMs}`,
   ];
@@ -144,8 +147,15 @@ class PostgresStore implements Store {
   async #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
     const notices = new Set<string>();
     return this.db.transaction().execute(async (db) => {
-      const result = await fn({ db, notify: (channel, payload) => void notices.add(`${channel} ${payload}`) });
-      for (const notice of notices) await sql`SELECT pg_notify(${pgChannel}, ${notice})`.execute(db);
+      const result = await fn({
+        db,
+        insert: (table, rows) => insertRows(db, table, rows),
+        update: (table, rows) => updateRows(db, table, rows),
+        notify: (channel, payload) => void notices.add(`${channel} ${payload}`),
+      });
+      if (notices.size > 0) {
+        await sql`SELECT pg_notify(${pgChannel}, notice) FROM unnest(${[...notices]}::text[]) AS notice`.execute(db);
+      }
       return result;
     });
   }

@@ -11,7 +11,7 @@ import { regexTest } from "../filter/regex.ts";
 import { storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
 import type { HubDatabase } from "./tables.ts";
-import type { Channel, Store, Tx } from "./types.ts";
+import type { BulkRow, BulkTable, Channel, Store, Tx } from "./types.ts";
 
 /** Prepared statements that are kept; the hub's own queries are a few hundred. */
 const statementsKept = 500;
@@ -19,14 +19,15 @@ const statementsKept = 500;
 /** Opens (and makes) the database at `path`; `:memory:` for a store that ends with the process. Throws `STORE`, `ALREADY_RUNNING`. */
 export async function openSqliteStore(path: string): Promise<Store> {
   const database = openDatabase(path);
-  const db = new Kysely<HubDatabase>({ dialect: new SqliteDialect({ database: adapter(database) }) });
+  const statements = new Statements(database);
+  const db = new Kysely<HubDatabase>({ dialect: new SqliteDialect({ database: adapter(database, statements) }) });
   try {
     await migrate(db, "sqlite");
   } catch (error) {
     await db.destroy();
     throw storeFault(error);
   }
-  return new SqliteStore(db);
+  return new SqliteStore(db, statements);
 }
 
 function openDatabase(path: string): DatabaseSync {
@@ -48,24 +49,38 @@ function openDatabase(path: string): DatabaseSync {
   return database;
 }
 
-/** What Kysely's SQLite dialect wants, on node:sqlite. */
-function adapter(database: DatabaseSync) {
-  const kept = new Map<string, StatementSync>();
-  function statement(text: string): StatementSync {
-    const known = kept.get(text);
+/** Prepared statements by their text. */
+class Statements {
+  readonly #database: DatabaseSync;
+  readonly #kept = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  get(text: string): StatementSync {
+    const known = this.#kept.get(text);
     if (known) return known;
-    const made = database.prepare(text);
-    if (kept.size >= statementsKept) kept.clear();
-    kept.set(text, made);
+    const made = this.#database.prepare(text);
+    if (this.#kept.size >= statementsKept) this.#kept.clear();
+    this.#kept.set(text, made);
     return made;
   }
+
+  clear(): void {
+    this.#kept.clear();
+  }
+}
+
+/** What Kysely's SQLite dialect wants, on node:sqlite. */
+function adapter(database: DatabaseSync, statements: Statements) {
   return {
     close: () => {
-      kept.clear();
+      statements.clear();
       database.close();
     },
     prepare: (text: string) => {
-      const prepared = statement(text);
+      const prepared = statements.get(text);
       return {
         reader: prepared.columns().length > 0,
         all: (parameters: readonly unknown[]) => prepared.all(...(parameters as SQLInputValue[])),
@@ -80,19 +95,26 @@ function adapter(database: DatabaseSync) {
 class SqliteStore implements Store {
   readonly kind = "sqlite";
   readonly db: Kysely<HubDatabase>;
+  readonly #statements: Statements;
   readonly #emitter = new EventEmitter().setMaxListeners(0);
 
-  constructor(db: Kysely<HubDatabase>) {
+  constructor(db: Kysely<HubDatabase>, statements: Statements) {
     this.db = db;
+    this.#statements = statements;
   }
 
   async transaction<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
     const notices: [Channel, string][] = [];
     let result: T;
     try {
-      result = await this.db
-        .transaction()
-        .execute((db) => fn({ db, notify: (channel, payload) => void notices.push([channel, payload]) }));
+      result = await this.db.transaction().execute((db) =>
+        fn({
+          db,
+          insert: async (table, rows) => this.#insert(table, rows),
+          update: async (table, rows) => this.#update(table, rows),
+          notify: (channel, payload) => void notices.push([channel, payload]),
+        }),
+      );
     } catch (error) {
       throw storeFault(error);
     }
@@ -126,6 +148,28 @@ class SqliteStore implements Store {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Straight to the one connection, which is the caller's transaction's. */
+  #insert(table: BulkTable, rows: readonly BulkRow[]): number[] {
+    const [first] = rows;
+    if (!first) return [];
+    const columns = Object.keys(first);
+    const holes = columns.map(() => "?").join(", ");
+    const insert = this.#statements.get(`INSERT INTO ${table} (${columns.join(", ")}) VALUES (${holes})`);
+    const numbers = rows.map((row) =>
+      Number(insert.run(...columns.map((column) => row[column] ?? null)).lastInsertRowid),
+    );
+    return table === "jobs" ? numbers : [];
+  }
+
+  #update(table: "jobs" | "operations", rows: readonly (BulkRow & { readonly id: string })[]): void {
+    const [first] = rows;
+    if (!first) return;
+    const columns = Object.keys(first).filter((column) => column !== "id");
+    const list = columns.map((column) => `${column} = ?`).join(", ");
+    const update = this.#statements.get(`UPDATE ${table} SET ${list} WHERE id = ?`);
+    for (const row of rows) update.run(...columns.map((column) => row[column] ?? null), row.id);
   }
 
   /** Like PostgreSQL's: never inside the caller's turn. */

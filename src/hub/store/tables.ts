@@ -3,7 +3,7 @@
  * the same values come back from SQLite and PostgreSQL. Documents (`doc`) are the NMDC documents exactly as a reader sees
  * them, except that their own times are `{"$date": ms}`; PostgreSQL keeps a generated `q jsonb` beside each for filters.
  */
-import type { Generated, Insertable, Selectable, Updateable } from "kysely";
+import type { Generated, Selectable } from "kysely";
 
 /** Columns that only the store fills: insertion order, used to list what fits one page. */
 interface Ordered {
@@ -115,6 +115,10 @@ export interface JobTagsTable {
   job_id: string;
   key: string;
   value: string;
+  /** The job's own, so that lists by tag are one range of an index. */
+  status: string;
+  created_at: number;
+  n: number;
 }
 
 export interface JobParentsTable {
@@ -327,8 +331,6 @@ export interface HubDatabase {
 }
 
 export type JobRow = Selectable<JobsTable>;
-export type NewJobRow = Insertable<JobsTable>;
-export type JobChange = Updateable<JobsTable>;
 export type OperationRow = Selectable<OperationsTable>;
 export type ObjectRow = Selectable<ObjectsTable>;
 export type SiteRow = Selectable<SitesTable>;

@@ -1,10 +1,10 @@
 /** Which open jobs a site gets: by priority, fair among the workflows it offers, oldest first. */
 import type { JobRow } from "../store/tables.ts";
-import { jobRow } from "../jobs/rows.ts";
+import { jobColumns } from "../jobs/rows.ts";
 import type { LifecycleContext } from "../jobs/lifecycle.ts";
 import { parseJob } from "../jobs/document.ts";
 import type { Tx } from "../store/types.ts";
-import { claimJob } from "./claims.ts";
+import { assignable, claimJobs } from "./claims.ts";
 
 export interface Offer {
   readonly workflow: string;
@@ -30,8 +30,7 @@ export async function assignJobs(
     const able = open.filter((job) => isAble(job, capabilities));
     if (able.length > 0) queues.set(workflow, able);
   }
-  const claimed: JobRow[] = [];
-  for (const job of fairOrder(queues, limit)) claimed.push(await claimJob(ctx, tx, job, site.siteId, site.actor));
+  const claimed = await claimJobs(ctx, tx, fairOrder(queues, limit), site.siteId, site.actor);
   // Others may have skipped what was locked here and not taken: they look again.
   for (const [workflow, jobs] of queues) {
     if (jobs.length > claimed.filter((job) => job.workflow_id === workflow).length) tx.notify("jobs", workflow);
@@ -76,28 +75,16 @@ function slotsByWorkflow(offers: readonly Offer[]): Map<string, number> {
   return slots;
 }
 
-async function openJobs(
-  ctx: LifecycleContext,
-  tx: Tx,
-  workflow: string,
-  siteId: string,
-  limit: number,
-): Promise<JobRow[]> {
+function openJobs(ctx: LifecycleContext, tx: Tx, workflow: string, siteId: string, limit: number): Promise<JobRow[]> {
   const query = tx.db
     .selectFrom("jobs")
-    .selectAll()
+    .select(jobColumns)
     .where("workflow_id", "=", workflow)
-    .where("state", "=", "READY")
-    .where("site_id", "is", null)
-    .where("live_claims", "=", 0)
-    .where("hold", "is", null)
-    .where("ended_at", "is", null)
-    .where((where) => where.or([where("wanted_site", "is", null), where("wanted_site", "=", siteId)]))
+    .where(assignable(siteId))
     .orderBy("priority", "desc")
     .orderBy("n")
     .limit(limit);
-  const rows = await (ctx.store.kind === "postgres" ? query.forUpdate().skipLocked() : query).execute();
-  return rows.map((row) => jobRow(row));
+  return (ctx.store.kind === "postgres" ? query.forUpdate().skipLocked() : query).execute();
 }
 
 async function capabilitiesOf(tx: Tx, siteId: string): Promise<ReadonlySet<string>> {

@@ -2,13 +2,23 @@
  * One holder per job: claim, lease, hand-back. Every claim is an NMDC operation too, so that NMDC readers see it. Whoever
  * changes a job here has locked it first.
  */
+import { type RawBuilder, sql, type SqlBool } from "kysely";
 import { failpoint } from "../../common/failpoint.ts";
 import type { JsonObject } from "../../common/json.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { isAllowed } from "../../jobs/transitions.ts";
-import { insertOperation } from "../jobs/claims.ts";
+import { insertOperation, newOperation, operationRow } from "../jobs/claims.ts";
 import { type JobClaim, type JobDocument, parseJob, parseOperation } from "../jobs/document.ts";
-import { changeJob, type LifecycleContext, lockJob, observeJob, writeClaims } from "../jobs/lifecycle.ts";
+import {
+  changeJob,
+  changeJobs,
+  type JobToChange,
+  type LifecycleContext,
+  lockJob,
+  observeJob,
+  writeClaims,
+} from "../jobs/lifecycle.ts";
+import { claimColumns, claimRow } from "../jobs/rows.ts";
 import { appendEvents } from "../store/events.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
@@ -28,6 +38,12 @@ export function isClaimable(job: JobRow, siteId: string): boolean {
   );
 }
 
+/** The same as a condition; in the words of the index jobs_assignable, as constants, so that the index serves. */
+export function assignable(siteId: string): RawBuilder<SqlBool> {
+  return sql<SqlBool>`state = 'READY' AND site_id IS NULL AND live_claims = 0 AND hold IS NULL AND ended_at IS NULL
+    AND (wanted_site IS NULL OR wanted_site = ${siteId})`;
+}
+
 /** Hands a claimable, locked job to a site: next epoch, new operation, entry in `claims`, lease. */
 export async function claimJob(
   ctx: LifecycleContext,
@@ -36,25 +52,46 @@ export async function claimJob(
   siteId: string,
   actor: string,
 ): Promise<JobRow> {
+  const [row = job] = await claimJobs(ctx, tx, [job], siteId, actor);
+  return row;
+}
+
+/** As `claimJob` for several jobs, in few statements. */
+export async function claimJobs(
+  ctx: LifecycleContext,
+  tx: Tx,
+  jobs: readonly JobRow[],
+  siteId: string,
+  actor: string,
+): Promise<JobRow[]> {
   const now = ctx.clock.now();
-  const document = parseJob(job);
-  const { id: opId } = await insertOperation(tx, document, siteId, now, now + operationLifeMs);
-  const claims = [...(document.claims ?? []), { op_id: opId, site_id: siteId }];
-  const written = await writeClaims(tx, job, withStoredDate(document, job), claims);
-  return changeJob(ctx, tx, written.row, {
-    phase: "claimed",
-    actor,
-    columns: {
+  const expireAt = now + operationLifeMs;
+  const operations: ReturnType<typeof operationRow>[] = [];
+  const entries: ReturnType<typeof claimRow>[] = [];
+  const changes = jobs.map((job): JobToChange => {
+    const document = parseJob(job);
+    const operation = newOperation(document, siteId, expireAt);
+    operations.push(operationRow(operation, job.id, siteId, now, expireAt));
+    const claim: JobClaim = { op_id: operation.id, site_id: siteId };
+    const claims = [...(document.claims ?? []), claim];
+    entries.push(claimRow(job.id, claim, claims.length - 1));
+    const epoch = job.epoch + 1;
+    const columns = {
+      doc: JSON.stringify({ ...withStoredDate(document, job), claims }),
+      ...claimColumns(claims),
       site_id: siteId,
-      op_id: opId,
-      epoch: job.epoch + 1,
+      op_id: operation.id,
+      epoch,
       claimed_at: now,
       lease_expires_at: now + leaseMs,
       bound: 0,
       report_seq: 0,
-    },
-    data: { op_id: opId, epoch: job.epoch + 1 },
+    };
+    return { job, change: { phase: "claimed", actor, columns, data: { op_id: operation.id, epoch } } };
   });
+  await tx.insert("operations", operations);
+  await tx.insert("job_claims", entries);
+  return changeJobs(ctx, tx, changes);
 }
 
 /** Where a job may be handed back: nothing of it runs. */

@@ -36,7 +36,8 @@ export function jobRoutes(app: V1App, ctx: HubContext): void {
     { ...viewer, schema: { tags, querystring: jobQuerySchema, response: { 200: jobListSchema } } },
     async (request) => {
       const page = await queryJobs(ctx.store, request.query);
-      return { jobs: await views(ctx, page.rows), total: page.total, next_cursor: page.nextCursor };
+      const { total, capped, nextCursor } = page;
+      return { jobs: await views(ctx, page.rows), total, total_capped: capped, next_cursor: nextCursor };
     },
   );
 

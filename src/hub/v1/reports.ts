@@ -7,7 +7,7 @@ import { isFinal, transitions } from "../../jobs/transitions.ts";
 import { statusOf } from "../../jobs/status.ts";
 import type { Report, ReportResult } from "../../wire/agent-api.ts";
 import type { HubContext } from "../context.ts";
-import { jobRow } from "../jobs/rows.ts";
+import { jobColumns } from "../jobs/rows.ts";
 import { observeJob, parsedHold } from "../jobs/lifecycle.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
@@ -75,11 +75,11 @@ async function lockAll(ctx: HubContext, tx: Tx, ids: readonly string[]): Promise
   for (let start = 0; start < sorted.length; start += 400) {
     const query = tx.db
       .selectFrom("jobs")
-      .selectAll()
+      .select(jobColumns)
       .where("id", "in", sorted.slice(start, start + 400))
       .orderBy("id");
     const found = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).execute();
-    for (const row of found) rows.set(row.id, jobRow(row));
+    for (const row of found) rows.set(row.id, row);
   }
   return rows;
 }

@@ -3,6 +3,7 @@ import type { JsonObject } from "../../common/json.ts";
 import type { OutputFile } from "../../wire/common.ts";
 import type { Assignment, JobSpec, SpecObject } from "../../wire/agent-api.ts";
 import { parseJob } from "../jobs/document.ts";
+import { idsPerQuery } from "../jobs/rows.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries } from "../store/types.ts";
 import { leaseMs } from "./claims.ts";
@@ -10,18 +11,22 @@ import { parseSpec } from "./view.ts";
 
 /** Assignments of jobs that a site holds now. */
 export async function assignmentsOf(db: Queries, rows: readonly JobRow[]): Promise<Assignment[]> {
-  const assignments: Assignment[] = [];
-  for (const row of rows) {
-    if (row.op_id === null) continue;
-    const spec = await specOf(db, row);
-    assignments.push({ job: row.id, op_id: row.op_id, epoch: row.epoch, lease_ms: leaseMs, spec });
-  }
-  return assignments;
+  const objects = await objectsOf(db, new Set(rows.flatMap((row) => row.object_id ?? [])));
+  const parents = await parentsOf(db, new Set(rows.flatMap((row) => parentIds(row))));
+  return rows.flatMap((row) => {
+    if (row.op_id === null) return [];
+    const object = row.object_id === null ? undefined : objects.get(row.object_id);
+    const spec: JobSpec = {
+      ...specOf(row),
+      ...(object === undefined ? {} : { object }),
+      parents: parentIds(row).flatMap((id) => parents.get(id) ?? []),
+    };
+    return [{ job: row.id, op_id: row.op_id, epoch: row.epoch, lease_ms: leaseMs, spec }];
+  });
 }
 
-async function specOf(db: Queries, row: JobRow): Promise<JobSpec> {
+function specOf(row: JobRow): Omit<JobSpec, "object" | "parents"> {
   const doc = parseJob(row);
-  const object = row.object_id === null ? undefined : await objectOf(db, row.object_id);
   return {
     workflow: row.workflow_id,
     ...(typeof doc.name === "string" ? { name: doc.name } : {}),
@@ -31,36 +36,49 @@ async function specOf(db: Queries, row: JobRow): Promise<JobSpec> {
     tags: JSON.parse(row.tags) as JobSpec["tags"],
     ...(row.owner === null ? {} : { owner: row.owner }),
     ...(row.retry_of === null ? {} : { retry_of: row.retry_of }),
-    ...(object === undefined ? {} : { object }),
-    parents: await parentsOf(db, row),
   };
 }
 
-async function parentsOf(db: Queries, row: JobRow): Promise<JobSpec["parents"]> {
-  const ids = JSON.parse(row.parents) as string[];
-  if (ids.length === 0) return [];
-  const states = new Map<string, string>();
-  const found = await db.selectFrom("jobs").select(["id", "state"]).where("id", "in", ids).execute();
-  for (const parent of found) states.set(parent.id, parent.state);
-  const outputs = await db
-    .selectFrom("outputs")
-    .select(["job_id", "data"])
-    .where("job_id", "in", ids)
-    .orderBy("n")
-    .execute();
-  return ids.flatMap((id) => {
-    const state = states.get(id);
-    if (state === undefined) return [];
-    const own = outputs.filter((output) => output.job_id === id).map((output) => JSON.parse(output.data) as OutputFile);
-    return [{ id, state: state as JobSpec["parents"][number]["state"], outputs: own }];
-  });
+function parentIds(row: JobRow): string[] {
+  return JSON.parse(row.parents) as string[];
 }
 
-/** The object of a trigger-made job (or of any that names one), so that templates can use its address and digest. */
-async function objectOf(db: Queries, id: string): Promise<SpecObject | undefined> {
-  const row = await db.selectFrom("objects").select("doc").where("id", "=", id).executeTakeFirst();
-  if (!row) return undefined;
-  const doc = JSON.parse(row.doc) as JsonObject;
+async function parentsOf(db: Queries, ids: ReadonlySet<string>): Promise<Map<string, JobSpec["parents"][number]>> {
+  const parents = new Map<string, JobSpec["parents"][number]>();
+  for (const some of slices([...ids])) {
+    const found = await db.selectFrom("jobs").select(["id", "state"]).where("id", "in", some).execute();
+    const outputs = await db
+      .selectFrom("outputs")
+      .select(["job_id", "data"])
+      .where("job_id", "in", some)
+      .orderBy("n")
+      .execute();
+    const byJob = Map.groupBy(outputs, (output) => output.job_id);
+    for (const { id, state } of found) {
+      const own = (byJob.get(id) ?? []).map((output) => JSON.parse(output.data) as OutputFile);
+      parents.set(id, { id, state: state as JobSpec["parents"][number]["state"], outputs: own });
+    }
+  }
+  return parents;
+}
+
+function slices(ids: readonly string[]): string[][] {
+  return Array.from({ length: Math.ceil(ids.length / idsPerQuery) }, (_, i) =>
+    ids.slice(i * idsPerQuery, (i + 1) * idsPerQuery),
+  );
+}
+
+/** The objects of trigger-made jobs (or of any that name one), so that templates can use their addresses and digests. */
+async function objectsOf(db: Queries, ids: ReadonlySet<string>): Promise<Map<string, SpecObject>> {
+  const objects = new Map<string, SpecObject>();
+  for (const some of slices([...ids])) {
+    const rows = await db.selectFrom("objects").select(["id", "doc"]).where("id", "in", some).execute();
+    for (const row of rows) objects.set(row.id, specObject(row.id, JSON.parse(row.doc) as JsonObject));
+  }
+  return objects;
+}
+
+function specObject(id: string, doc: JsonObject): SpecObject {
   const { name, mime_type, size } = doc as { name?: unknown; mime_type?: unknown; size?: unknown };
   return {
     id,

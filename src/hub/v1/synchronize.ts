@@ -1,15 +1,14 @@
 /** One round of synchronize: what the site holds and could start against what it should hold and do. */
 import { failpoint } from "../../common/failpoint.ts";
 import { isoTime } from "../../common/clock.ts";
-import type { JobState } from "../../jobs/states.ts";
-import { isFinal } from "../../jobs/transitions.ts";
 import type { SyncAnswer } from "../../wire/agent-api.ts";
 import { type LifecycleContext, readJobs } from "../jobs/lifecycle.ts";
-import { jobRow } from "../jobs/rows.ts";
+import { idsPerQuery } from "../jobs/rows.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
 import { assignJobs } from "./assign.ts";
 import { leaseMs, releaseExpired } from "./claims.ts";
+import { type HeldRow, holdings } from "./holdings.ts";
 import { logIntervalMs } from "./log-watch.ts";
 import { acknowledgeOrders, openOrders, orderView } from "./orders.ts";
 import { enterSession, type Session, type SyncBody } from "./session.ts";
@@ -41,7 +40,7 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
     if (first) await acknowledgeOrders(ctx, tx, site.siteId, body.orders);
     if (body.orders.length > 0) await failpoint("hub.before-acknowledge");
     const held = await compareHeld(ctx, tx, site, body);
-    const resent = session.current && accepts(body) ? await resend(ctx, tx, site, held) : [];
+    const resent = session.current && accepts(body) ? await resend(ctx, tx, held) : [];
     const limit = session.current && accepts(body) ? body.max_assign - resent.length : 0;
     const assigned = await assignJobs(ctx, tx, site, withoutTaken(body.free, resent), limit);
     const orders = await ordersFor(tx, site, body, session);
@@ -81,25 +80,17 @@ function accepts(body: SyncBody): boolean {
 interface Held {
   readonly fenced: SyncAnswer["fenced"];
   /** Of this site and confirmed, but not listed. */
-  readonly missing: readonly JobRow[];
+  readonly missing: readonly HeldRow[];
   /** Of this site, handed out but neither confirmed nor listed: the answer was lost. */
-  readonly lost: readonly JobRow[];
+  readonly lost: readonly HeldRow[];
 }
 
 async function compareHeld(ctx: LifecycleContext, tx: Tx, site: Site, body: SyncBody): Promise<Held> {
-  const listed = new Map(body.held.map((entry) => [entry.job, entry]));
-  const rows = await readJobs(tx.db, [...listed.keys()]);
-  const known = new Map(rows.map((row) => [row.id, row]));
-  const fenced: SyncAnswer["fenced"] = [];
-  const unbound: string[] = [];
-  for (const entry of listed.values()) {
-    const row = known.get(entry.job);
-    const reason = fenceReason(row, entry.epoch, site.siteId);
-    if (reason !== undefined) fenced.push({ job: entry.job, reason });
-    else if (row?.bound === 0) unbound.push(entry.job);
-  }
+  const { own, fenced } = await holdings(tx.db, site.siteId, body.held);
+  const fencedIds = new Set(fenced.map((entry) => entry.job));
+  const listed = new Set(body.held.map((entry) => entry.job));
+  const unbound = own.filter((row) => row.bound === 0 && listed.has(row.id) && !fencedIds.has(row.id));
   await renewLeases(ctx, tx, unbound);
-  const own = await openJobsOf(tx, site.siteId);
   const absent = own.filter((row) => !listed.has(row.id));
   return {
     fenced,
@@ -108,47 +99,26 @@ async function compareHeld(ctx: LifecycleContext, tx: Tx, site: Site, body: Sync
   };
 }
 
-function fenceReason(row: JobRow | undefined, epoch: number, siteId: string): string | undefined {
-  if (!row) return "the hub does not know this job";
-  if (row.site_id !== siteId)
-    return row.site_id === null ? "nobody holds it any more" : `site '${row.site_id}' holds it`;
-  if (row.epoch !== epoch) return `epoch ${epoch} is over; now ${row.epoch}`;
-  return undefined;
-}
-
-async function renewLeases(ctx: LifecycleContext, tx: Tx, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await tx.db
-    .updateTable("jobs")
-    .set({ lease_expires_at: ctx.clock.now() + leaseMs })
-    .where("id", "in", ids)
-    .where("bound", "=", 0)
-    .where("ended_at", "is", null)
-    .execute();
-}
-
-/** Jobs of the site that have not ended and were handed out here (claims of the NMDC dialect have no epoch). */
-async function openJobsOf(tx: Tx, siteId: string): Promise<JobRow[]> {
-  const rows = await tx.db
-    .selectFrom("jobs")
-    .selectAll()
-    .where("site_id", "=", siteId)
-    .where("ended_at", "is", null)
-    .where("epoch", ">", 0)
-    .orderBy("n")
-    .execute();
-  return rows.map((row) => jobRow(row)).filter((row) => !isFinal(row.state as JobState));
+async function renewLeases(ctx: LifecycleContext, tx: Tx, jobs: readonly HeldRow[]): Promise<void> {
+  for (let start = 0; start < jobs.length; start += idsPerQuery) {
+    const ids = jobs.slice(start, start + idsPerQuery).map((job) => job.id);
+    await tx.db
+      .updateTable("jobs")
+      .set({ lease_expires_at: ctx.clock.now() + leaseMs })
+      .where("id", "in", ids)
+      .where("bound", "=", 0)
+      .where("ended_at", "is", null)
+      .execute();
+  }
 }
 
 /** The same claim again, with the same epoch: the last answer did not arrive. */
-async function resend(ctx: LifecycleContext, tx: Tx, site: Site, held: Held): Promise<readonly JobRow[]> {
-  const mine = held.lost.filter((row) => row.site_id === site.siteId);
-  await renewLeases(
-    ctx,
-    tx,
-    mine.map((row) => row.id),
+async function resend(ctx: LifecycleContext, tx: Tx, held: Held): Promise<readonly JobRow[]> {
+  await renewLeases(ctx, tx, held.lost);
+  return readJobs(
+    tx.db,
+    held.lost.map((row) => row.id),
   );
-  return mine;
 }
 
 /** The slots that are left when the jobs that are sent again have theirs. */

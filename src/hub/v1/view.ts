@@ -63,8 +63,10 @@ function jobView(row: JobRow, seenAt: number | null | undefined, now: number): J
   };
 }
 
+const wordsOfState = jobViewSchema.pick({ status: true, state: true, phase: true });
+
 function stateView(row: JobRow): Pick<JobView, "status" | "state" | "phase" | "hold"> {
-  const { status, state, phase } = jobViewSchema.pick({ status: true, state: true, phase: true }).parse(row);
+  const { status, state, phase } = wordsOfState.parse(row);
   return { status, state, phase, hold: row.hold === null ? null : (JSON.parse(row.hold) as JobView["hold"]) };
 }
 

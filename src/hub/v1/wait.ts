@@ -4,6 +4,8 @@ import type { HubContext } from "../context.ts";
 import type { SyncAnswer } from "../../wire/agent-api.ts";
 import { isoTime } from "../../common/clock.ts";
 import { listenFor } from "./bell.ts";
+import { assignable } from "./claims.ts";
+import { holdings } from "./holdings.ts";
 import type { SyncBody } from "./session.ts";
 import { type Site, syncRound } from "./synchronize.ts";
 
@@ -47,34 +49,15 @@ async function hasNews(ctx: HubContext, site: Site, body: SyncBody): Promise<boo
   if (order) return true;
   const session = await db.selectFrom("sites").select("instance_id").where("id", "=", site.siteId).executeTakeFirst();
   if (session?.instance_id !== body.instance_id) return true;
-  if (await fenced(ctx, site, body)) return true;
+  if ((await holdings(db, site.siteId, body.held)).fenced.length > 0) return true;
   const workflows = body.free.map((offer) => offer.workflow);
   if (workflows.length === 0 || body.max_assign === 0) return false;
   const job = await db
     .selectFrom("jobs")
     .select("id")
     .where("workflow_id", "in", workflows)
-    .where("state", "=", "READY")
-    .where("site_id", "is", null)
-    .where("live_claims", "=", 0)
-    .where("hold", "is", null)
-    .where("ended_at", "is", null)
-    .where((where) => where.or([where("wanted_site", "is", null), where("wanted_site", "=", site.siteId)]))
+    .where(assignable(site.siteId))
     .limit(1)
     .executeTakeFirst();
   return job !== undefined;
-}
-
-async function fenced(ctx: HubContext, site: Site, body: SyncBody): Promise<boolean> {
-  for (let start = 0; start < body.held.length; start += 500) {
-    const slice = body.held.slice(start, start + 500);
-    const epochs = new Map(slice.map((entry) => [entry.job, entry.epoch]));
-    const rows = await ctx.store.db
-      .selectFrom("jobs")
-      .select(["id", "epoch", "site_id"])
-      .where("id", "in", [...epochs.keys()])
-      .execute();
-    if (rows.some((row) => row.site_id !== site.siteId || row.epoch !== epochs.get(row.id))) return true;
-  }
-  return false;
 }

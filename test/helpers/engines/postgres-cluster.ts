@@ -75,15 +75,20 @@ function account(): Account | undefined {
   return { uid: Number(entry?.[2] ?? 65534), gid: Number(entry?.[3] ?? 65534) };
 }
 
+export interface ClusterOptions {
+  /** True: commits are synced to disk and memory is used as a server of its own would (for benchmarks). */
+  readonly durable?: boolean;
+}
+
 /**
  * Makes and starts a cluster (about 0.7 s): socket in its own directory and 127.0.0.1 on a free port, password needed,
- * nothing synced to disk. It ends and its directory goes with `dispose`, and also when this process is killed.
+ * nothing synced to disk unless asked for. It ends and its directory goes with `dispose`, and also when this process is killed.
  */
-export async function startCluster(): Promise<Cluster> {
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const bin = await findBinaries();
   if (bin === undefined) throw new Error("no PostgreSQL here: initdb and postgres not found");
   for (let left = starts - 1; ; left--) {
-    const started = await startOnce(bin);
+    const started = await startOnce(bin, options);
     if (!(started instanceof PortTaken)) return started;
     if (left === 0) throw started;
   }
@@ -92,7 +97,7 @@ export async function startCluster(): Promise<Cluster> {
 /** Somebody took the port between our look and the start. */
 class PortTaken extends Error {}
 
-async function startOnce(bin: string): Promise<Cluster | PortTaken> {
+async function startOnce(bin: string, options: ClusterOptions): Promise<Cluster | PortTaken> {
   const owner = account();
   const directory = await mkdtemp(join(tmpdir(), "sa-pg-"));
   const password = randomBytes(12).toString("hex");
@@ -100,7 +105,7 @@ async function startOnce(bin: string): Promise<Cluster | PortTaken> {
   try {
     await initialise(bin, directory, password, owner);
     const port = await freePort();
-    keeper = new Keeper(bin, directory, port, owner);
+    keeper = new Keeper(bin, directory, owner, serverSettings(directory, port, options));
     const { ended, log } = await keeper.ready(directory);
     if (ended && log.includes("Address already in use")) {
       await rm(directory, { recursive: true, force: true });
@@ -155,6 +160,18 @@ kill "$reader" 2>/dev/null
 cd / && rm -rf "$directory"
 `;
 
+function serverSettings(directory: string, port: number, options: ClusterOptions): Record<string, string> {
+  return {
+    listen_addresses: "127.0.0.1",
+    port: String(port),
+    unix_socket_directories: directory.length <= longestSocketDirectory ? directory : "",
+    max_connections: "200",
+    ...(options.durable === true
+      ? { shared_buffers: "1GB", max_wal_size: "4GB" }
+      : { shared_buffers: "64MB", fsync: "off", synchronous_commit: "off", full_page_writes: "off" }),
+  };
+}
+
 /** The shell that keeps the server, and its log. */
 class Keeper {
   readonly #shell: ChildProcessByStdio<Writable, null, Readable>;
@@ -162,17 +179,7 @@ class Keeper {
   #ended = false;
   #log = "";
 
-  constructor(bin: string, directory: string, port: number, owner: Account | undefined) {
-    const settings = {
-      listen_addresses: "127.0.0.1",
-      port: String(port),
-      unix_socket_directories: directory.length <= longestSocketDirectory ? directory : "",
-      fsync: "off",
-      synchronous_commit: "off",
-      full_page_writes: "off",
-      max_connections: "200",
-      shared_buffers: "64MB",
-    };
+  constructor(bin: string, directory: string, owner: Account | undefined, settings: Readonly<Record<string, string>>) {
     const server = [join(bin, "postgres"), "-D", join(directory, "data")];
     for (const [name, value] of Object.entries(settings)) server.push("-c", `${name}=${value}`);
     // A session of its own: an interrupt typed at the terminal must not reach it before the tests have ended.
