@@ -48,6 +48,36 @@ describeStores("the hub's store", (place) => {
     expect(names).not.toContain("lost");
   });
 
+  test("of transactions at the same time each stands for itself: what one undoes is its own", async () => {
+    await using store = await place().open();
+    const heard: string[] = [];
+    const stop = store.listen("jobs", (payload) => void heard.push(payload));
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) =>
+        store.transaction(async (tx) => {
+          await tx.db
+            .insertInto("settings")
+            .values({ name: `each-${i}`, value: "1" })
+            .execute();
+          tx.notify("jobs", `each-${i}`);
+          if (i % 3 === 0) throw new Error(`on purpose ${i}`);
+          return i;
+        }),
+      ),
+    );
+    const names = Array.from({ length: 20 }, (_, i) => i).filter((i) => i % 3 !== 0);
+    const kept = await store.db.selectFrom("settings").select("name").where("name", "like", "each-%").execute();
+    const expected = names.map((i) => `each-${i}`).toSorted();
+    expect(kept.map((row) => row.name).toSorted()).toEqual(expected);
+    for (const [i, outcome] of outcomes.entries()) {
+      if (i % 3 !== 0) expect(outcome).toEqual({ status: "fulfilled", value: i });
+      else expect(outcome).toMatchObject({ status: "rejected", reason: { message: `on purpose ${i}` } });
+    }
+    await waitFor(() => heard.length === expected.length, { what: "the wake-ups" });
+    expect(heard.toSorted()).toEqual(expected);
+    stop();
+  });
+
   test("read, change and write in a transaction lose no update", async () => {
     await using store = await place().open();
     await store.db.insertInto("settings").values({ name: "counter", value: "0" }).execute();
@@ -195,7 +225,7 @@ describeStores("the hub's store", (place) => {
       Array.from({ length: 8 }, async (_, writer) => {
         for (let i = 0; i < 15; i++) {
           await store.transaction((tx) =>
-            appendEvents(tx, store.kind, [
+            appendEvents(tx, [
               { type: "t", at: 0, actor: `${writer}` },
               { type: "t", at: i },
             ]),

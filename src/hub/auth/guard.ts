@@ -1,5 +1,6 @@
 /** Who asks: bearer tokens to identities, with the words in which the contract refuses. */
 import type { FastifyRequest } from "fastify";
+import { sql } from "kysely";
 import type { HubContext } from "../context.ts";
 import { HttpProblem, unauthenticated } from "../problem.ts";
 import type { Queries } from "../store/types.ts";
@@ -49,10 +50,9 @@ export async function requireSite(ctx: HubContext, request: FastifyRequest): Pro
 export async function optionalSite(ctx: HubContext, request: FastifyRequest): Promise<SiteIdentity | undefined> {
   const token = bearerOf(request);
   if (token === undefined) return undefined;
-  const subject = await subjectOf(ctx, token);
-  const identity = subject.startsWith("client:") ? await siteOf(ctx.store.db, subject.slice(7)) : undefined;
-  if (!identity) throw unauthenticated(needsSite);
-  return identity;
+  const { site } = await holderOf(ctx, token);
+  if (!site) throw unauthenticated(needsSite);
+  return site;
 }
 
 /** A user or a site client, or 401; a disabled user gets 400. */
@@ -66,8 +66,8 @@ export async function requireAnyone(ctx: HubContext, request: FastifyRequest): P
 
 /** Who a bearer token stands for; undefined when its user or client is gone. Throws 401 for a bad token, 400 for a disabled user. */
 export async function identityOf(ctx: HubContext, token: string): Promise<Identity | undefined> {
-  const subject = await subjectOf(ctx, token);
-  if (subject.startsWith("client:")) return siteOf(ctx.store.db, subject.slice(7));
+  const { subject, site } = await holderOf(ctx, token);
+  if (site) return site;
   if (!subject.startsWith("user:")) return undefined;
   return userOf(ctx.store.db, subject.slice(5));
 }
@@ -80,13 +80,11 @@ export async function userOf(db: Queries, name: string): Promise<UserIdentity | 
   return { kind: "user", name, user, role: user.role };
 }
 
-async function siteOf(db: Queries, clientId: string): Promise<SiteIdentity | undefined> {
-  const row = await db.selectFrom("site_clients").select("site_id").where("id", "=", clientId).executeTakeFirst();
-  return row && { kind: "site", name: clientId, siteId: row.site_id };
-}
-
-/** The subject of a token that is valid now. */
-async function subjectOf(ctx: HubContext, token: string): Promise<string> {
+/** Who a valid token stands for, in one query: whether it was revoked, and the site of a client. */
+async function holderOf(
+  ctx: HubContext,
+  token: string,
+): Promise<{ readonly subject: string; readonly site?: SiteIdentity }> {
   const verified = await ctx.keys.verify(token);
   if (!verified.ok) {
     throw unauthenticated(
@@ -95,14 +93,14 @@ async function subjectOf(ctx: HubContext, token: string): Promise<string> {
         : "Access token is invalid. Please log in again.",
     );
   }
-  const hash = tokenHash(token);
-  const revoked = await ctx.store.db
-    .selectFrom("revoked_tokens")
-    .select("token_hash")
-    .where("token_hash", "=", hash)
-    .executeTakeFirst();
-  if (revoked) throw unauthenticated("Access token has been invalidated. Please log in again.");
-  return verified.subject;
+  const { subject } = verified;
+  const clientId = subject.startsWith("client:") ? subject.slice(7) : "";
+  const found = await sql<{ revoked: string | null; site: string | null }>`SELECT
+    (SELECT token_hash FROM revoked_tokens WHERE token_hash = ${tokenHash(token)}) AS revoked,
+    (SELECT site_id FROM site_clients WHERE id = ${clientId}) AS site`.execute(ctx.store.db);
+  const { revoked = null, site = null } = found.rows[0] ?? {};
+  if (revoked !== null) throw unauthenticated("Access token has been invalidated. Please log in again.");
+  return { subject, ...(site === null ? {} : { site: { kind: "site", name: clientId, siteId: site } }) };
 }
 
 /** True when this user or client holds the allowance. */

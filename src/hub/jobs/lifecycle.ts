@@ -49,7 +49,6 @@ export async function createJobs(ctx: LifecycleContext, tx: Tx, jobs: readonly N
   await tx.insert("job_parents", links);
   await appendEvents(
     tx,
-    ctx.store.kind,
     rows.map((row, i) => createdEvent(row, jobs[i]?.actor ?? "hub")),
   );
   for (const workflow of new Set(rows.filter((row) => isOpen(row)).map((row) => row.workflow_id))) {
@@ -96,6 +95,8 @@ export interface StateChange {
   readonly data?: JsonObject;
   /** When it happened, if earlier than now (a report that was late). */
   readonly at?: number;
+  /** What else is to be told, before the change. */
+  readonly events?: readonly NewEvent[];
 }
 
 /** A locked job and what becomes of it. */
@@ -146,6 +147,7 @@ export async function observeJobs(ctx: LifecycleContext, tx: Tx, list: readonly 
     const from = known?.after ?? job;
     const columns = changedColumns(from, change, now);
     const after = { ...from, ...columns };
+    events.push(...(change.events ?? []));
     latest.set(job.id, { before: known?.before ?? job, after, columns: { ...known?.columns, ...columns } });
     events.push(...changeEvents(from, after, change, now));
     if (isOpen(after)) tx.notify("jobs", job.workflow_id);
@@ -156,9 +158,14 @@ export async function observeJobs(ctx: LifecycleContext, tx: Tx, list: readonly 
     await tx.update("jobs", alike);
   }
   await followTags(tx, [...latest.values()]);
-  await appendEvents(tx, ctx.store.kind, events);
+  await appendEvents(tx, events);
   for (const id of ended) await settleChildren(ctx, tx, await childrenOf(tx.db, id));
   return rows;
+}
+
+/** The row that a job has after a change, for those who judge what comes next before anything is written. */
+export function changedRow(job: JobRow, change: StateChange, now: number): JobRow {
+  return { ...job, ...changedColumns(job, change, now) };
 }
 
 type ChangedColumns = ReturnType<typeof changedColumns>;

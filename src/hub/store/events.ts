@@ -16,7 +16,8 @@ export interface NewEvent {
   readonly data?: JsonObject;
 }
 
-const eventLock = 7_201_934_116;
+/** Any number that no other use of this database takes. */
+export const eventLock = 7_201_934_116;
 
 /**
  * Keeps all other writers of events waiting until this transaction ends; for those who must look at the tables before they write, as
@@ -27,12 +28,11 @@ export async function lockEvents(tx: Tx, kind: StoreKind): Promise<void> {
 }
 
 /**
- * Appends events and wakes readers. On PostgreSQL a transaction lock makes numbers appear in commit order: nobody who
- * saw number N ever has to look below N again. Call it late in the transaction; it serialises writers until the commit.
+ * Appends events and wakes readers. On PostgreSQL a transaction lock, taken by `Tx.insert`, makes numbers appear in commit order:
+ * nobody who saw number N ever has to look below N again. Call it late in the transaction; it serialises writers until the commit.
  */
-export async function appendEvents(tx: Tx, kind: StoreKind, events: readonly NewEvent[]): Promise<void> {
+export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
-  await lockEvents(tx, kind);
   const rows = events.map((event) => ({
     at: event.at,
     type: event.type,

@@ -1,5 +1,6 @@
 /** Many rows as one statement with one parameter: a JSON list that PostgreSQL reads by the table's own types. */
 import { CompiledQuery, type Transaction } from "kysely";
+import { eventLock } from "./events.ts";
 import type { HubDatabase } from "./tables.ts";
 import type { BulkRow, BulkTable } from "./types.ts";
 
@@ -16,7 +17,10 @@ export async function insertRows(
   if (!first) return [];
   const columns = Object.keys(first).join(", ");
   const numbered = table === "jobs";
-  const text = `INSERT INTO ${table} (${columns}) SELECT ${columns} FROM json_populate_recordset(NULL::${table}, $1::json)`;
+  // Numbers of events are drawn when the lock is had, and not before.
+  const lock = table === "events" ? `(SELECT pg_advisory_xact_lock(${eventLock})) AS locked CROSS JOIN ` : "";
+  const text = `INSERT INTO ${table} (${columns}) SELECT ${columns}
+    FROM ${lock}json_populate_recordset(NULL::${table}, $1::json)`;
   const numbers = new Map<string, number>();
   for (let start = 0; start < rows.length; start += rowsPerStatement) {
     const list = JSON.stringify(rows.slice(start, start + rowsPerStatement));

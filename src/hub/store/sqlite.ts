@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from "node:events";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { Kysely, SqliteDialect, sql } from "kysely";
+import { Kysely, SqliteDialect, sql, type Transaction } from "kysely";
 import { Fault } from "../../common/fault.ts";
 import { canonicalJson } from "../filter/canonical.ts";
 import { regexTest } from "../filter/regex.ts";
@@ -15,6 +15,8 @@ import type { BulkRow, BulkTable, Channel, Store, Tx } from "./types.ts";
 
 /** Prepared statements that are kept; the hub's own queries are a few hundred. */
 const statementsKept = 500;
+/** Transactions that wait join a commit for this long, milliseconds; readers wait meanwhile. */
+const groupMs = 10;
 
 /** Opens (and makes) the database at `path`; `:memory:` for a store that ends with the process. Throws `STORE`, `ALREADY_RUNNING`. */
 export async function openSqliteStore(path: string): Promise<Store> {
@@ -92,34 +94,98 @@ function adapter(database: DatabaseSync, statements: Statements) {
   };
 }
 
+/** A transaction that waits for its turn. */
+interface Work {
+  /** Returns how its caller hears of the result. */
+  readonly run: (tx: Tx) => Promise<() => void>;
+  readonly reject: (error: unknown) => void;
+}
+
 class SqliteStore implements Store {
   readonly kind = "sqlite";
   readonly db: Kysely<HubDatabase>;
   readonly #statements: Statements;
   readonly #emitter = new EventEmitter().setMaxListeners(0);
+  readonly #waiting: Work[] = [];
+  #committing = false;
 
   constructor(db: Kysely<HubDatabase>, statements: Statements) {
     this.db = db;
     this.#statements = statements;
   }
 
-  async transaction<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
-    const notices: [Channel, string][] = [];
-    let result: T;
-    try {
-      result = await this.db.transaction().execute((db) =>
-        fn({
-          db,
-          insert: async (table, rows) => this.#insert(table, rows),
-          update: async (table, rows) => this.#update(table, rows),
-          notify: (channel, payload) => void notices.push([channel, payload]),
-        }),
-      );
-    } catch (error) {
-      throw storeFault(error);
+  transaction<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#waiting.push({
+      run: async (tx) => {
+        const result = await fn(tx);
+        return () => resolve(result);
+      },
+      reject,
+    });
+    if (!this.#committing) void this.#commitWaiting();
+    return promise;
+  }
+
+  /**
+   * Syncing a commit costs more than all else, so transactions that wait share one: each in a savepoint of its own, one after the
+   * other. Nobody hears of success or failure before the commit: what one saw of another's work is then durable.
+   */
+  async #commitWaiting(): Promise<void> {
+    this.#committing = true;
+    while (this.#waiting.length > 0) {
+      const told: (() => void)[] = [];
+      const group: Work[] = [];
+      let broken: unknown;
+      try {
+        await this.db.transaction().execute(async (db) => {
+          const until = performance.now() + groupMs;
+          do {
+            const work = this.#waiting.shift();
+            if (!work) break;
+            group.push(work);
+            told.push(
+              await this.#inSavepoint(db, work).catch((error: unknown) => {
+                broken = error;
+                throw error;
+              }),
+            );
+          } while (performance.now() < until);
+        });
+        for (const tell of told) tell();
+      } catch (error) {
+        for (const { reject } of group) reject(storeFault(broken ?? error));
+      }
     }
-    for (const [channel, payload] of notices) this.#emit(channel, payload);
-    return result;
+    this.#committing = false;
+  }
+
+  /** Runs one transaction of a group; returns what is to be done when the group is durable. Throws when all of the group is lost. */
+  async #inSavepoint(db: Transaction<HubDatabase>, work: Work): Promise<() => void> {
+    const notices: [Channel, string][] = [];
+    this.#statements.get("SAVEPOINT work").run();
+    try {
+      const tell = await work.run({
+        db,
+        insert: async (table, rows) => this.#insert(table, rows),
+        update: async (table, rows) => this.#update(table, rows),
+        notify: (channel, payload) => void notices.push([channel, payload]),
+      });
+      this.#statements.get("RELEASE work").run();
+      return () => {
+        tell();
+        for (const [channel, payload] of notices) this.#emit(channel, payload);
+      };
+    } catch (error) {
+      try {
+        this.#statements.get("ROLLBACK TO work").run();
+        this.#statements.get("RELEASE work").run();
+      } catch {
+        // SQLite has ended the whole transaction: the disk is full or broken.
+        throw error;
+      }
+      return () => work.reject(storeFault(error));
+    }
   }
 
   async notify(channel: Channel, payload: string): Promise<void> {

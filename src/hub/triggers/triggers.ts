@@ -105,6 +105,6 @@ async function makeJobs(ctx: HubContext, tx: Tx, due: readonly Due[]): Promise<n
     actor: `trigger:${row.trigger_id ?? ""}`,
     data: { trigger: row.trigger_id, object: row.trigger_object_id },
   }));
-  await appendEvents(tx, ctx.store.kind, events);
+  await appendEvents(tx, events);
   return rows.length;
 }

@@ -23,11 +23,10 @@ export async function assignJobs(
   limit: number,
 ): Promise<JobRow[]> {
   if (limit <= 0 || offers.length === 0) return [];
-  const capabilities = await capabilitiesOf(tx, site.siteId);
-  const queues = new Map<string, JobRow[]>();
+  const queues = new Map<string, readonly JobRow[]>();
   for (const [workflow, slots] of slotsByWorkflow(offers)) {
     const open = await openJobs(ctx, tx, workflow, site.siteId, Math.min(slots, limit));
-    const able = open.filter((job) => isAble(job, capabilities));
+    const able = await ableOf(tx, site.siteId, open);
     if (able.length > 0) queues.set(workflow, able);
   }
   const claimed = await claimJobs(ctx, tx, fairOrder(queues, limit), site.siteId, site.actor);
@@ -87,13 +86,11 @@ function openJobs(ctx: LifecycleContext, tx: Tx, workflow: string, siteId: strin
   return (ctx.store.kind === "postgres" ? query.forUpdate().skipLocked() : query).execute();
 }
 
-async function capabilitiesOf(tx: Tx, siteId: string): Promise<ReadonlySet<string>> {
+/** Those whose capabilities the site has; most ask for none. */
+async function ableOf(tx: Tx, siteId: string, jobs: readonly JobRow[]): Promise<readonly JobRow[]> {
+  const needs = new Map(jobs.map((job) => [job, parseJob(job).workflow.capability_ids ?? []]));
+  if ([...needs.values()].every((ids) => ids.length === 0)) return jobs;
   const row = await tx.db.selectFrom("sites").select("doc").where("id", "=", siteId).executeTakeFirst();
-  if (!row) return new Set();
-  const { capability_ids } = JSON.parse(row.doc) as { capability_ids?: readonly string[] };
-  return new Set(capability_ids);
-}
-
-function isAble(job: JobRow, capabilities: ReadonlySet<string>): boolean {
-  return (parseJob(job).workflow.capability_ids ?? []).every((id) => capabilities.has(id));
+  const { capability_ids = [] } = row ? (JSON.parse(row.doc) as { capability_ids?: readonly string[] }) : {};
+  return jobs.filter((job) => needs.get(job)?.every((id) => capability_ids.includes(id)));
 }

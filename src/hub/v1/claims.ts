@@ -8,7 +8,7 @@ import type { JsonObject } from "../../common/json.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { isAllowed } from "../../jobs/transitions.ts";
 import { insertOperation, newOperation, operationRow } from "../jobs/claims.ts";
-import { type JobClaim, type JobDocument, parseJob, parseOperation } from "../jobs/document.ts";
+import { type JobClaim, type JobDocument, type OperationDocument, parseJob, parseOperation } from "../jobs/document.ts";
 import {
   changeJob,
   changeJobs,
@@ -18,7 +18,7 @@ import {
   observeJob,
   writeClaims,
 } from "../jobs/lifecycle.ts";
-import { claimColumns, claimRow } from "../jobs/rows.ts";
+import { claimColumns, claimRow, idsPerQuery } from "../jobs/rows.ts";
 import { appendEvents } from "../store/events.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
@@ -143,25 +143,32 @@ export async function unclaimJob(
   return changeJob(ctx, tx, closed, { state: "CANCELLED", actor: why.actor });
 }
 
-/** Sets `done` and result of an operation, and adds to its metadata. */
+/** Sets `done` and result of an operation, and adds to its metadata. The job's lock keeps others of ours away. */
 export async function closeOperation(tx: Tx, opId: string, result: unknown, metadata: JsonObject): Promise<void> {
-  await writeOperation(tx, opId, (doc) => ({ ...doc, done: true, result, metadata: { ...doc.metadata, ...metadata } }));
+  const doc = (await readOperations(tx.db, [opId])).get(opId);
+  if (doc) await writeOperations(tx, [{ ...doc, done: true, result, metadata: { ...doc.metadata, ...metadata } }]);
 }
 
-/** Read, change, write of one operation; the job's lock keeps others of ours away. */
-export async function writeOperation(
-  tx: Tx,
-  opId: string,
-  change: (doc: ReturnType<typeof parseOperation>) => ReturnType<typeof parseOperation>,
-): Promise<void> {
-  const row = await tx.db.selectFrom("operations").select("doc").where("id", "=", opId).executeTakeFirst();
-  if (!row) return;
-  const doc = change(parseOperation(row));
-  await tx.db
-    .updateTable("operations")
-    .set({ doc: JSON.stringify(doc), done: doc.done ? 1 : 0, cancelled: doc.metadata["cancelled"] === true ? 1 : 0 })
-    .where("id", "=", opId)
-    .execute();
+export async function readOperations(db: Queries, ids: readonly string[]): Promise<Map<string, OperationDocument>> {
+  const found = new Map<string, OperationDocument>();
+  for (let start = 0; start < ids.length; start += idsPerQuery) {
+    const slice = ids.slice(start, start + idsPerQuery);
+    const rows = await db.selectFrom("operations").select(["id", "doc"]).where("id", "in", slice).execute();
+    for (const row of rows) found.set(row.id, parseOperation(row));
+  }
+  return found;
+}
+
+export async function writeOperations(tx: Tx, documents: readonly OperationDocument[]): Promise<void> {
+  await tx.update(
+    "operations",
+    documents.map((doc) => ({
+      id: doc.id,
+      doc: JSON.stringify(doc),
+      done: doc.done ? 1 : 0,
+      cancelled: doc.metadata["cancelled"] === true ? 1 : 0,
+    })),
+  );
 }
 
 /**
@@ -227,7 +234,7 @@ export async function orderEvent(
   },
 ): Promise<void> {
   const { actor, ...data } = order;
-  await appendEvents(tx, ctx.store.kind, [
+  await appendEvents(tx, [
     {
       type: "job.order",
       at: ctx.clock.now(),

@@ -2,40 +2,39 @@
 import { isoTime } from "../../common/clock.ts";
 import type { OutputFile } from "../../wire/common.ts";
 import type { LifecycleContext } from "../jobs/lifecycle.ts";
-import { appendEvents } from "../store/events.ts";
+import type { NewEvent } from "../store/events.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
 
 /** Outputs belong to the job, whichever attempt made them. */
 export const jobWide = 0;
 
-/** Writes the manifest; `stored` is what the hub has, not what the site says. */
+/** Writes the manifest; `stored` is what the hub has, not what the site says. Returns the event that tells of it. */
 export async function storeManifest(
   ctx: LifecycleContext,
   tx: Tx,
   job: JobRow,
   outputs: readonly OutputFile[],
   actor: string,
-): Promise<void> {
+): Promise<NewEvent> {
   const now = ctx.clock.now();
-  const kept = new Map((await readManifest(tx.db, job.id)).map((entry) => [entry.path, entry]));
+  const known = outputs.length === 0 ? [] : await readManifest(tx.db, job.id);
+  const kept = new Map(known.map((entry) => [entry.path, entry]));
   for (const output of outputs) {
     const before = kept.get(output.path);
     const stored = before?.stored === true && before.sha256 === output.sha256;
     await putEntry(tx, job.id, { ...output, stored }, now);
   }
-  await appendEvents(tx, ctx.store.kind, [
-    {
-      type: "job.outputs",
-      at: now,
-      jobId: job.id,
-      workflowId: job.workflow_id,
-      siteId: job.site_id,
-      owner: job.owner,
-      actor,
-      data: { count: outputs.length, bytes: outputs.reduce((sum, output) => sum + output.bytes, 0), at: isoTime(now) },
-    },
-  ]);
+  return {
+    type: "job.outputs",
+    at: now,
+    jobId: job.id,
+    workflowId: job.workflow_id,
+    siteId: job.site_id,
+    owner: job.owner,
+    actor,
+    data: { count: outputs.length, bytes: outputs.reduce((sum, output) => sum + output.bytes, 0), at: isoTime(now) },
+  };
 }
 
 export async function readManifest(db: Queries, jobId: string): Promise<OutputFile[]> {

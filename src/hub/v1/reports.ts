@@ -7,11 +7,12 @@ import { isFinal, transitions } from "../../jobs/transitions.ts";
 import { statusOf } from "../../jobs/status.ts";
 import type { Report, ReportResult } from "../../wire/agent-api.ts";
 import type { HubContext } from "../context.ts";
-import { jobColumns } from "../jobs/rows.ts";
-import { observeJob, parsedHold } from "../jobs/lifecycle.ts";
+import type { OperationDocument } from "../jobs/document.ts";
+import { idsPerQuery, jobColumns } from "../jobs/rows.ts";
+import { changedRow, type JobToChange, observeJobs, parsedHold, type StateChange } from "../jobs/lifecycle.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
-import { writeOperation } from "./claims.ts";
+import { readOperations, writeOperations } from "./claims.ts";
 import { capped } from "./http.ts";
 import { storeManifest } from "./manifest.ts";
 import type { Site } from "./synchronize.ts";
@@ -53,6 +54,8 @@ export async function applyReports(ctx: HubContext, site: Site, reports: readonl
 
 async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {
   const rows = await lockAll(ctx, tx, [...new Set(reports.map((report) => report.job))]);
+  const notes = await operationNotes(tx, [...rows.values()]);
+  const changes: JobToChange[] = [];
   const results: ReportResult[] = [];
   for (const report of reports) {
     const row = rows.get(report.job);
@@ -61,9 +64,19 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
       results.push({ ...keyOf(report), ...(refusal ?? { outcome: "unknown-job" }) });
       continue;
     }
-    rows.set(report.job, await applyOne(ctx, tx, site, row, report));
+    const change = await changeOf(ctx, tx, site, row, report);
+    changes.push({ job: row, change });
+    notes.add(row, report);
+    rows.set(report.job, changedRow(row, change, ctx.clock.now()));
     results.push({ ...keyOf(report), outcome: "applied" });
   }
+  await notes.write();
+  await settleOrders(
+    ctx,
+    tx,
+    changes.flatMap(({ job, change }) => (isFinal(change.state ?? (job.state as JobState)) ? [job.id] : [])),
+  );
+  await observeJobs(ctx, tx, changes);
   await failpoint("hub.before-reports");
   return results;
 }
@@ -72,11 +85,11 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
 async function lockAll(ctx: HubContext, tx: Tx, ids: readonly string[]): Promise<Map<string, JobRow>> {
   const rows = new Map<string, JobRow>();
   const sorted = ids.toSorted();
-  for (let start = 0; start < sorted.length; start += 400) {
+  for (let start = 0; start < sorted.length; start += idsPerQuery) {
     const query = tx.db
       .selectFrom("jobs")
       .select(jobColumns)
-      .where("id", "in", sorted.slice(start, start + 400))
+      .where("id", "in", sorted.slice(start, start + idsPerQuery))
       .orderBy("id");
     const found = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).execute();
     for (const row of found) rows.set(row.id, row);
@@ -127,31 +140,29 @@ export function isReachable(from: JobState, to: JobState): boolean {
   return false;
 }
 
-async function applyOne(ctx: HubContext, tx: Tx, site: Site, row: JobRow, report: Report): Promise<JobRow> {
+async function changeOf(ctx: HubContext, tx: Tx, site: Site, row: JobRow, report: Report): Promise<StateChange> {
   const final = isFinal(report.state);
   const cancelling = parsedHold(row)?.kind === "cancelling" ? parsedHold(row) : undefined;
   const hold = report.hold ?? (final ? undefined : cancelling) ?? null;
-  const result = final ? resultOf(report) : undefined;
-  if (report.outputs !== undefined) await storeManifest(ctx, tx, row, report.outputs, site.actor);
-  await noteInOperation(tx, row, report, result);
-  if (final) await settleOrders(ctx, tx, row.id);
-  return observeJob(ctx, tx, row, {
+  const { outputs } = report;
+  return {
     state: report.state,
     phase: report.phase,
     hold,
     actor: site.actor,
     at: Math.min(Date.parse(report.at), ctx.clock.now()),
     ...(report.failure === undefined ? {} : { failure: report.failure as Failure }),
+    ...(outputs === undefined ? {} : { events: [await storeManifest(ctx, tx, row, outputs, site.actor)] }),
     columns: {
       bound: 1,
       lease_expires_at: null,
       report_seq: report.seq,
       attempt: report.attempt,
       ...(report.end === undefined ? {} : { attempt_end: JSON.stringify(report.end) }),
-      ...(result === undefined ? {} : { result: JSON.stringify(result) }),
+      ...(final ? { result: JSON.stringify(resultOf(report)) } : {}),
     },
     data: eventData(report),
-  });
+  };
 }
 
 function eventData(report: Report): JsonObject {
@@ -165,9 +176,35 @@ function eventData(report: Report): JsonObject {
   };
 }
 
-/** What NMDC readers see: the metadata rule of design and, at the end, the result. */
-async function noteInOperation(tx: Tx, row: JobRow, report: Report, result: JsonObject | undefined): Promise<void> {
-  if (row.op_id === null) return;
+interface OperationNotes {
+  add(row: JobRow, report: Report): void;
+  write(): Promise<void>;
+}
+
+/** What NMDC readers see: the metadata rule of design and, at the end, the result. Read and written once for all reports of a call. */
+async function operationNotes(tx: Tx, rows: readonly JobRow[]): Promise<OperationNotes> {
+  const documents = await readOperations(
+    tx.db,
+    rows.flatMap((row) => row.op_id ?? []),
+  );
+  const changed = new Set<string>();
+  return {
+    add(row, report) {
+      const doc = row.op_id === null ? undefined : documents.get(row.op_id);
+      if (!doc) return;
+      documents.set(doc.id, withNote(doc, report));
+      changed.add(doc.id);
+    },
+    async write() {
+      await writeOperations(
+        tx,
+        [...changed].flatMap((id) => documents.get(id) ?? []),
+      );
+    },
+  };
+}
+
+function withNote(doc: OperationDocument, report: Report): OperationDocument {
   const siteagent = {
     state: report.state,
     status: statusOf(report.state, report.phase, report.hold),
@@ -176,11 +213,11 @@ async function noteInOperation(tx: Tx, row: JobRow, report: Report, result: Json
     seq: report.seq,
     at: report.at,
   };
-  await writeOperation(tx, row.op_id, (doc) => ({
+  return {
     ...doc,
-    ...(result === undefined ? {} : { done: true, result }),
+    ...(isFinal(report.state) ? { done: true, result: resultOf(report) } : {}),
     metadata: { ...doc.metadata, siteagent },
-  }));
+  };
 }
 
 function resultOf(report: Report): JsonObject {
@@ -197,13 +234,15 @@ function resultOf(report: Report): JsonObject {
   };
 }
 
-async function settleOrders(ctx: HubContext, tx: Tx, jobId: string): Promise<void> {
-  await tx.db
-    .updateTable("orders")
-    .set({ acknowledged_at: ctx.clock.now(), data: JSON.stringify({ result: "ended" }) })
-    .where("job_id", "=", jobId)
-    .where("acknowledged_at", "is", null)
-    .execute();
+async function settleOrders(ctx: HubContext, tx: Tx, ended: readonly string[]): Promise<void> {
+  for (let start = 0; start < ended.length; start += idsPerQuery) {
+    await tx.db
+      .updateTable("orders")
+      .set({ acknowledged_at: ctx.clock.now(), data: JSON.stringify({ result: "ended" }) })
+      .where("job_id", "in", ended.slice(start, start + idsPerQuery))
+      .where("acknowledged_at", "is", null)
+      .execute();
+  }
 }
 
 function byJob(reports: readonly Report[]): Report[][] {

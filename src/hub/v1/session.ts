@@ -105,5 +105,5 @@ async function tell(
 ): Promise<void> {
   const at = ctx.clock.now();
   const data = { state: body.state, version: body.version, session_epoch: session.epoch, at: isoTime(at) };
-  await appendEvents(tx, ctx.store.kind, [{ type: "site.sync", at, siteId: site.siteId, actor: site.actor, data }]);
+  await appendEvents(tx, [{ type: "site.sync", at, siteId: site.siteId, actor: site.actor, data }]);
 }
