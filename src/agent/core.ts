@@ -11,7 +11,7 @@ import type { SiteParts } from "./deps.ts";
 import { Follower } from "./follower.ts";
 import type { HubOutputs } from "./hub-outputs.ts";
 import { LaunchBatch } from "./launch-batch.ts";
-import type { HeldJob } from "./held-job.ts";
+import { currentAttempt, hasLiveAttempt, type HeldJob } from "./held-job.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Machine } from "./machine.ts";
 import { KeyedMutex } from "./mutex.ts";
@@ -37,6 +37,8 @@ export class AgentCore implements TransitionDeps {
   readonly hubOutputs: HubOutputs;
   /** Attempts planned by this process and not handed over yet: nobody can have launched them before. */
   readonly fresh = new Set<Token>();
+  /** What of a job's attempt lives although it was killed, in words; lost at restart, seen again by the next stop. */
+  readonly unkillable = new Map<string, string>();
   /** Latest progress of a transfer, per job; lost at restart. */
   readonly progress = new Map<string, Progress>();
   /** Aborts when the agent stops; attempts go on. */
@@ -106,6 +108,14 @@ export class AgentCore implements TransitionDeps {
     );
     this.#followers.set(launcher, made);
     return made;
+  }
+
+  /** The job's attempt runs but was stopped by a signal, as far as the last look saw. */
+  suspended(job: HeldJob): boolean {
+    const launcher = hasLiveAttempt(job) ? this.launcher(job.target) : undefined;
+    const attempt = currentAttempt(job);
+    const status = launcher && attempt && this.#followers.get(launcher)?.latest(attempt.token);
+    return status?.state === "running" && status.suspended === true;
   }
 
   /** Hands plans over, all that come in the same moment in one call of the launcher. */

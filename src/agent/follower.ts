@@ -59,6 +59,11 @@ export class Follower {
     }
   }
 
+  /** What was seen last of an attempt that is followed now. */
+  latest(token: Token): AttemptStatus | undefined {
+    return this.#followed.get(token)?.status;
+  }
+
   /** Ends with the context's signal; call after aborting it. */
   async closed(): Promise<void> {
     this.#watch[Symbol.dispose]();

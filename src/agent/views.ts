@@ -25,6 +25,7 @@ export function localJob(core: AgentCore, job: HeldJob): LocalJob {
     ended_at: job.ended_at ?? null,
     failure: job.verdict?.state === "FAILED" ? job.verdict.failure : null,
     end: job.end ?? null,
+    suspended: core.suspended(job),
     waiting: waitingReason(core, job),
     unsent: core.ledger.book.outbox.get(job.id)?.length ?? 0,
     fenced: job.fenced ?? null,
@@ -62,11 +63,14 @@ export function waitingReason(core: AgentCore, job: HeldJob): string | null {
   }
   if (job.fenced !== undefined) return `taken from this site: ${job.fenced}`;
   if (job.releasing !== undefined) return `being handed back: ${job.releasing}`;
+  const unkillable = core.unkillable.get(job.id);
+  if (unkillable !== undefined) return `processes of it cannot be killed: ${unkillable}`;
   if (job.hold?.kind === "cancelling")
     return `being cancelled: ${job.hold.reason}; waits for proof that nothing is left`;
   if (job.hold?.kind === "paused") return `paused by ${job.hold.by ?? "an order"}: ${job.hold.reason}`;
   if (job.hold?.kind === "blocked")
     return `blocked (try ${job.hold.tries ?? 1}): ${job.hold.reason}; next try ${job.hold.next_try_at ?? "soon"}`;
+  if (core.suspended(job)) return "stopped by a signal (SIGSTOP); its time limit runs on; `kill -CONT` lets it go on";
   if (!job.bound) return "waits until central acknowledges that the job is ours";
   if (nextStep(job) !== "launch") return null;
   if (job.not_before !== undefined && Date.parse(job.not_before) > core.clock.now())

@@ -70,7 +70,8 @@ export type AttemptStatus =
 export type StopResult =
   | { readonly state: "stopping" }
   | { readonly state: "gone"; readonly tier: ProofTier }
-  | { readonly state: "remaining"; readonly pids: readonly number[] }
+  /** They live although they were killed; `why` says in what state they are. */
+  | { readonly state: "remaining"; readonly pids: readonly number[]; readonly why?: string | undefined }
   | { readonly state: "unknown"; readonly why: string };
 
 export interface LauncherCapabilities {

@@ -7,7 +7,7 @@ import type { AttemptEnd } from "../jobs/states.ts";
 import type { AttemptStatus, ProofTier } from "../launchers/types.ts";
 import { endFromRecord, type Evidence, type ExitRecord, readEvidence, startGraceMs } from "./evidence.ts";
 import { type ProcessIdentity, verdictOf } from "./identity.ts";
-import { membersOf, type ProcessStat, readStat } from "./processes.ts";
+import { hasEnded, membersOf, type ProcessStat, readStat } from "./processes.ts";
 
 /** An attempt as its evidence names it; `recorder` and `job` from its handle, for when the directory was deleted. */
 export interface AttemptName {
@@ -64,19 +64,27 @@ async function statusFrom(name: AttemptName, evidence: Evidence, nowMs: number):
   return withoutRecorder(name, again, nowMs);
 }
 
-/** The processes of an attempt that live now, without its recorder, and the tier in which that is known. */
+/**
+ * The processes of an attempt that live now, without its recorder, and the tier in which that is known. `sessions` were the attempt's a
+ * moment ago: members stay members when what they descend from has ended.
+ */
 export function remainingOf(
   name: AttemptName,
   evidence: Evidence,
+  sessions?: ReadonlySet<number>,
 ): { readonly processes: readonly ProcessStat[]; readonly pids: readonly number[]; readonly tier: ProofTier } {
-  const { processes, tier } = livingOf(name, evidence);
+  const { processes, tier } = livingOf(name, evidence, sessions);
   return { processes, pids: processes.map((stat) => stat.pid), tier };
 }
 
-function livingOf(name: AttemptName, evidence: Evidence): { processes: readonly ProcessStat[]; tier: ProofTier } {
+function livingOf(
+  name: AttemptName,
+  evidence: Evidence,
+  sessions: ReadonlySet<number> | undefined,
+): { processes: readonly ProcessStat[]; tier: ProofTier } {
   if (evidence.cgroup !== undefined) {
     const stats = cgroupPids(evidence.cgroup).flatMap((pid) => readStat(pid) ?? []);
-    return { processes: stats.filter((stat) => stat.state !== "Z"), tier: "cgroup" };
+    return { processes: stats.filter((stat) => !hasEnded(stat)), tier: "cgroup" };
   }
   const { recorder, job } = identitiesOf(name, evidence);
   const recorderAlive = recorder !== undefined && verdictOf(recorder) === "same";
@@ -86,6 +94,7 @@ function livingOf(name: AttemptName, evidence: Evidence): { processes: readonly 
     recorder: recorderAlive && perl ? recorder : undefined,
     job,
     jobAlive: job !== undefined && verdictOf(job) === "same",
+    ...(sessions ? { sessions } : {}),
   });
   return { processes, tier: recorderAlive && perl ? "subreaper" : "group" };
 }

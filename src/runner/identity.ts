@@ -1,6 +1,6 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { errnoOf } from "../common/fault.ts";
-import { readStat } from "./processes.ts";
+import { hasEnded, readStat } from "./processes.ts";
 
 /** Who a process is, beyond its number: numbers are used again, these five together are not. */
 export interface ProcessIdentity extends NodeIdentity {
@@ -61,7 +61,7 @@ export function verdictOf(identity: ProcessIdentity, node: NodeIdentity = nodeId
   const stat = readStat(identity.pid);
   if (stat !== undefined) {
     if (stat.startTicks !== identity.startTicks) return "different";
-    return stat.state === "Z" || stat.state === "X" ? "gone" : "same";
+    return hasEnded(stat) ? "gone" : "same";
   }
   return exists(identity.pid) ? "uncertain" : "gone";
 }

@@ -16,6 +16,21 @@ export interface ProcessStat {
 /** The environment variable by which a process of an attempt is known when it has left its tree. */
 export const cookieName = "SITEAGENT_ATTEMPT_TOKEN";
 
+/**
+ * It runs no more and only waits for its parent. A process whose first thread has ended shows the same state while other threads run on.
+ */
+export function hasEnded(stat: ProcessStat): boolean {
+  return (stat.state === "Z" || stat.state === "X") && threadsOf(stat.pid).length <= 1;
+}
+
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
+}
+
 /** A direct look at one process; undefined when there is none (or it is hidden from us). */
 export function readStat(pid: number): ProcessStat | undefined {
   let line: string;
@@ -37,12 +52,15 @@ export function readStat(pid: number): ProcessStat | undefined {
   };
 }
 
-/** All processes that are not zombies. One listing can miss a live process: nothing may be concluded from one absence. */
+/**
+ * All processes. One listing can miss a live process: nothing may be concluded from one absence. The youngest are read first: what forks
+ * and ends at once is seen before it is gone.
+ */
 export function listProcesses(): ReadonlyMap<number, ProcessStat> {
   const found = new Map<number, ProcessStat>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = readStat(Number(name));
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  for (const pid of pids.map(Number).toSorted((a, b) => b - a)) {
+    const stat = readStat(pid);
     if (stat && stat.state !== "X") found.set(stat.pid, stat);
   }
   return found;
@@ -56,6 +74,8 @@ export interface Lineage {
   readonly job: ProcessIdentity | undefined;
   /** The job's process is confirmed alive. */
   readonly jobAlive: boolean;
+  /** Sessions that were the attempt's at the last look, a moment ago. */
+  readonly sessions?: ReadonlySet<number>;
 }
 
 /**
@@ -74,7 +94,7 @@ export function membersOf(
     addDescendants(leader, all, members);
   }
   for (const stat of all.values()) {
-    if (members.has(stat.pid) || !carriesCookie(stat.pid, lineage.token)) continue;
+    if (members.has(stat.pid) || !carriesCookie(stat, lineage.token)) continue;
     members.add(stat.pid);
     addDescendants(stat.pid, all, members);
   }
@@ -83,9 +103,14 @@ export function membersOf(
   if (leader !== undefined && ours) {
     for (const stat of all.values()) if (stat.session === leader) members.add(stat.pid);
   }
+  for (const stat of all.values()) {
+    const led = all.get(stat.session);
+    // Where the leader lives and is no member, the number is another's by now.
+    if (lineage.sessions?.has(stat.session) && (led === undefined || members.has(led.pid))) members.add(stat.pid);
+  }
   if (lineage.recorder) members.delete(lineage.recorder.pid);
   members.delete(process.pid);
-  return [...members].flatMap((pid) => all.get(pid) ?? []).filter((stat) => stat.state !== "Z");
+  return [...members].flatMap((pid) => all.get(pid) ?? []).filter((stat) => !hasEnded(stat));
 }
 
 function addDescendants(root: number, all: ReadonlyMap<number, ProcessStat>, into: Set<number>): void {
@@ -100,9 +125,12 @@ function addDescendants(root: number, all: ReadonlyMap<number, ProcessStat>, int
   }
 }
 
-function carriesCookie(pid: number, token: string): boolean {
+function carriesCookie(stat: ProcessStat, token: string): boolean {
+  // Of a process whose first thread has ended the others can tell.
+  const thread = stat.state === "Z" ? threadsOf(stat.pid).at(-1) : undefined;
+  const directory = thread === undefined ? `/proc/${stat.pid}` : `/proc/${stat.pid}/task/${thread}`;
   try {
-    return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(`${cookieName}=${token}`);
+    return readFileSync(`${directory}/environ`, "latin1").split("\0").includes(`${cookieName}=${token}`);
   } catch {
     return false; // another user's, or it ended while we looked
   }

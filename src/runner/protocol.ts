@@ -56,7 +56,7 @@ export const attemptNameSchema = z.object({
 export const stopAnswerSchema = z.discriminatedUnion("state", [
   z.object({ state: z.literal("stopping") }),
   z.object({ state: z.literal("gone"), tier: z.enum(["cgroup", "subreaper", "group", "never-started"]) }),
-  z.object({ state: z.literal("remaining"), pids: z.array(z.int()) }),
+  z.object({ state: z.literal("remaining"), pids: z.array(z.int()), why: z.string().optional() }),
   z.object({ state: z.literal("unknown"), why: z.string() }),
 ]);
 export type StopAnswer = z.output<typeof stopAnswerSchema>;

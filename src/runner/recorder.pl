@@ -189,8 +189,8 @@ sub tree {
   opendir(my $proc, '/proc') or return ();
   for my $pid (grep { /^\d+$/ } readdir $proc) {
     my @s = stat_of($pid) or next;
-    push @{ $children{ $s[1] } }, $pid unless $s[0] eq 'Z' || $s[0] eq 'X';
-    push @{ $children{ $s[1] } }, -$pid if $s[0] eq 'Z';
+    next if $s[0] eq 'X';
+    push @{ $children{ $s[1] } }, $s[0] eq 'Z' && threads_of($pid) < 2 ? -$pid : $pid;
   }
   closedir $proc;
   my (@found, @look) = ();
@@ -204,6 +204,9 @@ sub tree {
   }
   return @found;
 }
+
+# A process whose first thread has ended shows as a zombie while other threads run on.
+sub threads_of { opendir(my $tasks, "/proc/$_[0]/task") or return 0; return scalar grep { /^\d/ } readdir $tasks }
 
 sub stop_tree {
   my ($now, $grace_ms) = @_;

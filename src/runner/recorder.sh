@@ -12,12 +12,20 @@ wall() { date +%s000; }
 # start ticks of a process, read without any program; the name in field 2 may hold anything, also line ends
 ticks() {
   line=
+  pid=$1
   while IFS= read -r part || [ -n "$part" ]; do line="$line$part "; done 2>/dev/null <"/proc/$1/stat" || return 1
   [ -n "$line" ] || return 1
   set -- ${line##*) }
-  [ "$1" != Z ] && [ "$1" != X ] || return 1
+  alive "$pid" "$1" || return 1
   shift 19
   echo "$1"
+}
+
+# by pid and state: a process whose first thread has ended shows as a zombie while other threads run on
+alive() {
+  [ "$2" = Z ] || [ "$2" = X ] || return 0
+  set -- "/proc/$1/task/"*
+  [ $# -gt 1 ]
 }
 
 # format, pid, start ticks, boot, pid namespace, machine, wall ms
@@ -140,6 +148,8 @@ watch() {
     waited=$((waited + 1))
   done
   [ -z "$cgroup" ] || echo 1 >"$cgroup/cgroup.kill"
+  # Its whole group at once: what forks and ends faster than we look has no number that could be killed.
+  [ "$(ticks "$job")" != "$before" ] || kill -KILL -"$job" 2>/dev/null
   round=0
   while [ "$round" -lt 60 ] && tracked=$(tree $(living)) && [ -n "$tracked" ]; do
     signal_tracked STOP
@@ -160,7 +170,7 @@ tree() {
     pid=${stat#/proc/}
     pid=${pid%/stat}
     set -- ${line##*) }
-    [ $# -ge 20 ] && [ "$1" != Z ] && [ "$1" != X ] || continue
+    [ $# -ge 20 ] && alive "$pid" "$1" || continue
     table="$table $pid:$2:$4:${20}"
   done
   grown=1

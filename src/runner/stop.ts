@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
@@ -9,7 +9,8 @@ import { type AttemptName, identitiesOf, remainingOf } from "./attempt-status.ts
 import { killCgroup, removeCgroup } from "./cgroups.ts";
 import { type Evidence, readEvidence, startGraceMs } from "./evidence.ts";
 import { type ProcessIdentity, verdictOf } from "./identity.ts";
-import { type ProcessStat, readStat } from "./processes.ts";
+import { readStat } from "./processes.ts";
+import { ProcessTree, type Send, sendSignal } from "./process-tree.ts";
 import type { StopAnswer } from "./protocol.ts";
 
 export interface StopOrder {
@@ -29,14 +30,17 @@ export class Stopper {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onChange: (token: string) => void;
+  readonly #send: Send;
   readonly #tasks = new Map<string, Promise<void>>();
   /** What could not be killed by the last task. */
   readonly #left = new Map<string, readonly number[]>();
 
-  constructor(clock: Clock, log: Logger, onChange: (token: string) => void) {
+  /** `send` is the kernel's kill; something else only in tests of what cannot be killed. */
+  constructor(clock: Clock, log: Logger, onChange: (token: string) => void, send: Send = sendSignal) {
     this.#clock = clock;
     this.#log = log;
     this.#onChange = onChange;
+    this.#send = send;
   }
 
   get busy(): boolean {
@@ -53,10 +57,12 @@ export class Stopper {
     }
     const unseen = known.recorder !== undefined && verdictOf(known.recorder) === "uncertain";
     if (unseen) return { state: "unknown", why: "its processes cannot be seen from here" };
-    if (!witnessAlive(known.recorder)) {
+    const left = this.#left.get(name.token);
+    if (left || !witnessAlive(known.recorder)) {
       const { pids, tier } = remainingOf(name, evidence);
-      if (pids.length === 0 && !this.#left.has(name.token)) return { state: "gone", tier: provenTier(evidence, tier) };
-      if (this.#left.get(name.token)?.some((pid) => pids.includes(pid))) return { state: "remaining", pids: [...pids] };
+      // Its recorder, too, waits for what was killed and does not end.
+      if (left?.some((pid) => pids.includes(pid))) return remaining(pids);
+      if (pids.length === 0 && !left) return { state: "gone", tier: provenTier(evidence, tier) };
     }
     this.#left.delete(name.token);
     const task = this.#carryOut(name, order)
@@ -76,8 +82,8 @@ export class Stopper {
     await failpoint("runner.after-mark");
     const recorder = identitiesOf(name, evidence).recorder;
     const perl = typeof evidence.recorder === "object" && evidence.recorder.mode === "perl";
-    if (recorder) signal(recorder, "SIGCONT"); // a witness that the attempt has stopped could record nothing
-    if (recorder && perl && signal(recorder, "SIGUSR1")) {
+    if (recorder) this.#signal(recorder, "SIGCONT"); // a witness that the attempt has stopped could record nothing
+    if (recorder && perl && this.#signal(recorder, "SIGUSR1")) {
       const deadline = this.#clock.monotonic() + order.graceMs + recorderSlackMs;
       while (this.#clock.monotonic() < deadline && verdictOf(recorder) === "same") await this.#clock.sleep(50);
     }
@@ -87,21 +93,22 @@ export class Stopper {
     if (evidence.cgroup) removeCgroup(evidence.cgroup);
   }
 
+  /** To a process whose identity is confirmed right before; false when it is not there. */
+  #signal(identity: ProcessIdentity, name: NodeJS.Signals): boolean {
+    return verdictOf(identity) === "same" && this.#send(identity.pid, name);
+  }
+
   async #killTree(name: AttemptName, evidence: Evidence, graceMs: number): Promise<void> {
-    const alive = (): readonly ProcessStat[] => remainingOf(name, evidence).processes;
-    for (const found of alive()) {
-      signalNow(found, "SIGTERM");
-      signalNow(found, "SIGCONT");
-    }
+    const tree = new ProcessTree(name, evidence, this.#send);
+    tree.signal("SIGTERM", "SIGCONT");
     const grace = this.#clock.monotonic() + graceMs;
-    while (this.#clock.monotonic() < grace && alive().length > 0) await this.#clock.sleep(100);
+    while (this.#clock.monotonic() < grace && tree.look().length > 0) await this.#clock.sleep(100);
     const deadline = this.#clock.monotonic() + unkillableAfterMs;
     let empty = 0;
     while (empty < 2) {
       if (evidence.cgroup) killCgroup(evidence.cgroup);
-      freeze(alive);
-      const left = alive();
-      for (const found of left) signalNow(found, "SIGKILL");
+      tree.freeze();
+      const left = tree.kill();
       empty = left.length === 0 ? empty + 1 : 0;
       if (this.#clock.monotonic() > deadline) {
         const pids = left.map((found) => found.pid);
@@ -114,19 +121,6 @@ export class Stopper {
   }
 }
 
-/** Stops what forks faster than we look, before any of it is killed. */
-function freeze(alive: () => readonly ProcessStat[]): void {
-  const stopped = new Set<number>();
-  for (let round = 0; round < 20; round++) {
-    const fresh = alive().filter((found) => !stopped.has(found.pid));
-    if (fresh.length === 0) return;
-    for (const found of fresh) {
-      signalNow(found, "SIGSTOP");
-      stopped.add(found.pid);
-    }
-  }
-}
-
 /** Nothing has run: makes sure by taking the start guard ourselves. */
 async function neverStarted(
   name: AttemptName,
@@ -135,7 +129,7 @@ async function neverStarted(
   nowMs: number,
 ): Promise<StopAnswer> {
   const { pids } = remainingOf(name, evidence);
-  if (pids.length > 0) return { state: "remaining", pids: [...pids] };
+  if (pids.length > 0) return remaining(pids);
   if (evidence.directory === "missing") return { state: "gone", tier: "group" };
   try {
     await failpoint("runner.before-guard");
@@ -165,6 +159,24 @@ async function mark(directory: string, order: StopOrder): Promise<void> {
   }
 }
 
+/** With what a person needs to find the cause: what they wait for. */
+function remaining(pids: readonly number[]): StopAnswer {
+  const why = pids.slice(0, 10).flatMap((pid) => {
+    const state = readStat(pid)?.state;
+    return state === undefined ? [] : [`${pid} (state ${state}${waitChannel(pid)})`];
+  });
+  return { state: "remaining", pids: [...pids], ...(why.length > 0 ? { why: why.join(", ") } : {}) };
+}
+
+function waitChannel(pid: number): string {
+  try {
+    const channel = readFileSync(`/proc/${pid}/wchan`, "latin1");
+    return channel === "0" || channel === "" ? "" : `, waits in ${channel}`;
+  } catch {
+    return "";
+  }
+}
+
 function witnessAlive(recorder: ProcessIdentity | undefined): boolean {
   return recorder !== undefined && verdictOf(recorder) === "same";
 }
@@ -173,24 +185,4 @@ function provenTier(evidence: Evidence, tier: string): "cgroup" | "subreaper" | 
   if (tier === "cgroup") return "cgroup";
   const proven = evidence.gone || (typeof evidence.rc === "object" && evidence.rc.alone);
   return proven ? "subreaper" : "group";
-}
-
-/** To a process whose identity is confirmed right before; false when it is not there. */
-function signal(identity: ProcessIdentity, name: NodeJS.Signals): boolean {
-  if (verdictOf(identity) !== "same") return false;
-  return send(identity.pid, name);
-}
-
-/** To a process that was just found to be the attempt's, if it is the same process still. */
-function signalNow(found: ProcessStat, name: NodeJS.Signals): void {
-  if (found.pid > 1 && readStat(found.pid)?.startTicks === found.startTicks) send(found.pid, name);
-}
-
-function send(pid: number, name: NodeJS.Signals): boolean {
-  try {
-    process.kill(pid, name);
-    return true;
-  } catch {
-    return false; // it ended, or it became another user's
-  }
 }

@@ -27,7 +27,9 @@ export function readProcess(pid: number): ProcessEntry | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const [state, parent, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (state === undefined || "ZX".includes(state)) return undefined;
+    // With other threads it runs on, whatever became of the first.
+    const over = state === undefined || "ZX".includes(state);
+    if (over && readdirSync(`/proc/${pid}/task`).length <= 1) return undefined;
     const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
     return { pid, parent: Number(parent), startTicks: Number(rest[17]), command, cwd: readCwd(pid) };
   } catch {

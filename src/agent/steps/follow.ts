@@ -1,7 +1,7 @@
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
 import type { AttemptEnd } from "../../jobs/states.ts";
-import type { AttemptRef, AttemptStatus, Launcher, LaunchResult } from "../../launchers/types.ts";
+import type { AttemptRef, AttemptStatus, Launcher, LaunchResult, StopResult } from "../../launchers/types.ts";
 import type { JobWork } from "../driver.ts";
 import { currentAttempt, type HeldAttempt, type HeldJob } from "../held-job.ts";
 import { amend, transition } from "../transition.ts";
@@ -162,6 +162,23 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
   }
 }
 
+/** Shows what lives although it was killed (a process that waits for a dead file system), until it is gone. Its slot stays taken. */
+export function noteUnkillable(work: JobWork, result: StopResult | undefined): void {
+  const { core, id } = work;
+  if (result?.state !== "remaining") {
+    core.unkillable.delete(id);
+    core.problems.clear(`unkillable:${id}`);
+    return;
+  }
+  const who = result.why ?? result.pids.join(", ");
+  core.unkillable.set(id, who);
+  core.problems.set(
+    `unkillable:${id}`,
+    `processes of job '${id}' cannot be killed: ${who}`,
+    "look at the file systems and devices that they wait for; the job's slot is free when they are gone",
+  );
+}
+
 /** Ends what outlived the attempt; false when the step was interrupted before nothing was left. */
 export async function provenDead(
   work: JobWork,
@@ -174,11 +191,13 @@ export async function provenDead(
     work.context.log.warn({ pids: left }, "processes outlived their attempt; ending them");
     const context = work.core.context(work.context.log);
     const [result] = await launcher.stop([ref], { graceMs: 1_000, reason: "left over by an ended attempt" }, context);
+    noteUnkillable(work, result);
     if (result?.state === "gone") return true;
     await work.core.clock.sleep(remainingWaitMs, work.signal);
     if (work.signal.aborted) return false;
     const [status] = await launcher.statuses([ref], context);
     if (status?.state === "ended") left = status.remaining;
   }
+  noteUnkillable(work, undefined);
   return true;
 }

@@ -2,6 +2,7 @@ import { chromium } from "./chromium.ts";
 import { container } from "./container.ts";
 import type { Engine, EngineProbe } from "./engine.ts";
 import { mount } from "./mount.ts";
+import { perlThreads } from "./perl-threads.ts";
 import { postgres } from "./postgres-cluster.ts";
 import { pty } from "./pty.ts";
 import { sshd } from "./sshd.ts";
@@ -16,6 +17,7 @@ export const engines = {
   chromium,
   container,
   mount,
+  "perl-threads": perlThreads,
 } as const satisfies Record<string, Engine>;
 
 export type EngineName = keyof typeof engines;

@@ -77,3 +77,17 @@ export async function launchOne(launcher: Launcher, plan: AttemptPlan): Promise<
 export function readOut(plan: { readonly directory: string }, name = "out"): Promise<string> {
   return readFile(join(plan.directory, name), "utf8");
 }
+
+/** The first numbers that it printed, one a line. */
+export async function pidsPrinted(
+  plan: { readonly directory: string },
+  count: number,
+): Promise<readonly [number, ...number[]]> {
+  return await waitFor(
+    async () => {
+      const [first, ...more] = (await readOut(plan)).split("\n").filter(Boolean).map(Number);
+      return first !== undefined && more.length >= count - 1 ? ([first, ...more] as const) : undefined;
+    },
+    { what: `${count} pids` },
+  );
+}

@@ -5,23 +5,16 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import type { AttemptPlan, AttemptRef } from "../../../src/launchers/types.ts";
 import { identityOf, nodeIdentity, parseIdentity, type ProcessIdentity } from "../../../src/runner/identity.ts";
-import { context, launchOne, makePlan, readOut, statusNow, stopped, untilState } from "./attempts.ts";
+import { context, launchOne, makePlan, pidsPrinted, readOut, statusNow, stopped, untilState } from "./attempts.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { isAlive } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { localHarness } from "./local-harness.ts";
+import { localHarness, tiersHere } from "./local-harness.ts";
 
 failOnLeakedProcesses();
 
-const tiers = ["cgroup", "subreaper", "group"] as const;
 /** A machine without a writable control group tree has one tier less; the suite says so by its names. */
 const here = await tiersHere();
-
-async function tiersHere(): Promise<readonly (typeof tiers)[number][]> {
-  await using harness = await localHarness();
-  const best = harness.launcher.capabilities.tier;
-  return tiers.slice(tiers.findIndex((tier) => tier === best));
-}
 
 async function identityIn(plan: AttemptPlan, name: "recorder" | "job"): Promise<ProcessIdentity> {
   const identity = parseIdentity(await readFile(join(plan.directory, name), "utf8"));
@@ -32,16 +25,6 @@ async function identityIn(plan: AttemptPlan, name: "recorder" | "job"): Promise<
 function line(identity: ProcessIdentity, mode = ""): string {
   const { pid, startTicks, bootId, pidNamespace, machineId, atMs } = identity;
   return `1 ${pid} ${startTicks} ${bootId} ${pidNamespace} ${machineId} ${atMs} ${mode}\n`;
-}
-
-async function pidsPrinted(plan: AttemptPlan, count: number): Promise<readonly number[]> {
-  return await waitFor(
-    async () => {
-      const pids = (await readOut(plan)).split("\n").filter(Boolean).map(Number);
-      return pids.length >= count ? pids : undefined;
-    },
-    { what: `${count} pids` },
-  );
 }
 
 describe.each(here)("tier %s", (containment) => {

@@ -77,3 +77,12 @@ export function runnersOf(stateDirectory: string): readonly number[] {
     .map((line) => (JSON.parse(line) as { pid: number }).pid);
   return pids.filter((pid) => isAlive(pid) && readProcess(pid)?.command.includes(stateDirectory));
 }
+
+const tiers = ["cgroup", "subreaper", "group"] as const;
+
+/** The tiers that this machine offers, best first. */
+export async function tiersHere(): Promise<readonly (typeof tiers)[number][]> {
+  await using harness = await localHarness();
+  const best = harness.launcher.capabilities.tier;
+  return tiers.slice(tiers.findIndex((tier) => tier === best));
+}

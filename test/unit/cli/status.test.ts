@@ -32,6 +32,7 @@ const job: LocalJob = {
   ended_at: null,
   failure: null,
   end: null,
+  suspended: false,
   waiting: null,
   unsent: 2,
   fenced: null,
