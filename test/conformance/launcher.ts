@@ -88,7 +88,7 @@ function startTests(harness: () => LauncherHarness, plan: Plan): void {
     }
   });
 
-  test("is found by a restarted agent that has no handle", async () => {
+  test("BAL-15: is found by a restarted agent that has no handle", async () => {
     const it = await plan("sleep 60");
     await launchOne(harness().launcher, it);
     const restarted = harness().reopen();
@@ -104,7 +104,7 @@ function startTests(harness: () => LauncherHarness, plan: Plan): void {
     }
   });
 
-  test("refuses arguments that are too large, with sizes, and starts nothing", async () => {
+  test("D11: refuses arguments that are too large, with sizes, and starts nothing", async () => {
     const large = await plan("", { argv: ["echo", "x".repeat(200_000)] });
     const [result] = await harness().launcher.launch([large], context);
     expect(result).toMatchObject({ state: "refused", end: { cause: "launch" } });
@@ -122,7 +122,7 @@ function startTests(harness: () => LauncherHarness, plan: Plan): void {
 }
 
 function endTests(harness: () => LauncherHarness, plan: Plan): void {
-  test.each([0, 7, 125, 126, 127, 255])("reports exit code %i as it is", async (code) => {
+  test.each([0, 7, 125, 126, 127, 255])("D9, BAL-24: reports exit code %i as it is", async (code) => {
     const it = await plan(`exit ${code}`);
     await launchOne(harness().launcher, it);
     const status = await untilState(harness().launcher, it, "ended");
@@ -140,12 +140,12 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     return end;
   }
 
-  test("a missing command never ran, and the word says so", async () => {
+  test("D10: a missing command never ran, and the word says so", async () => {
     const end = await failsToStart(await plan("", { argv: ["nonesuch-program"] }), 127);
     if (end.cause === "launch") expect(end.message).toContain("nonesuch-program");
   });
 
-  test("a file that is not executable never ran, and the word says so", async () => {
+  test("D10: a file that is not executable never ran, and the word says so", async () => {
     const it = await plan("");
     const path = join(it.workDirectory, "program");
     await writeFile(path, "#!/bin/sh\nexit 0\n", { mode: 0o600 });
@@ -153,7 +153,7 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     if (end.cause === "launch") expect(end.message).toContain(path);
   });
 
-  test("death by a signal is no success and no exit code 0", async () => {
+  test("BAL-24, TAP-6: death by a signal is no success and no exit code 0", async () => {
     const it = await plan("kill -KILL $$");
     await launchOne(harness().launcher, it);
     const { end } = await untilState(harness().launcher, it, "ended");
@@ -161,7 +161,7 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     else expect(end).toMatchObject({ cause: "exit", exit_code: 137 });
   });
 
-  test("`exit 137` is not called a signal", async () => {
+  test("D9: `exit 137` is not called a signal", async () => {
     const it = await plan("exit 137");
     await launchOne(harness().launcher, it);
     const { end } = await untilState(harness().launcher, it, "ended");
@@ -169,7 +169,7 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     expect(end.signal).toBeUndefined();
   });
 
-  test("the time limit ends it, also when it ignores TERM, and the cause is kept", async () => {
+  test("D1: the time limit ends it, also when it ignores TERM, and the cause is kept", async () => {
     const it = await plan("trap '' TERM; sleep 60 & wait; sleep 60", { limitMs: 1_000, graceMs: 300 });
     await launchOne(harness().launcher, it);
     const status = await untilState(harness().launcher, it, "ended");
@@ -183,14 +183,14 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     expect((await untilState(harness().launcher, it, "ended")).end.cause).toBe("exit");
   });
 
-  test("an exit with 0 after the limit is a timeout", async () => {
+  test("D8: an exit with 0 after the limit is a timeout", async () => {
     const it = await plan("trap 'exit 0' TERM; sleep 60 & wait", { limitMs: 1_000 });
     await launchOne(harness().launcher, it);
     expect((await untilState(harness().launcher, it, "ended")).end).toMatchObject({ cause: "timeout", exit_code: 0 });
     await stopped(harness().launcher, it);
   });
 
-  test("the end is seen at the exit although a grandchild holds the output open", async () => {
+  test("D4: the end is seen at the exit although a grandchild holds the output open", async () => {
     const it = await plan("sleep 60 & echo done");
     await launchOne(harness().launcher, it);
     const status = await untilState(harness().launcher, it, "ended");
@@ -200,7 +200,7 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     expect((await untilState(harness().launcher, it, "ended")).remaining).toEqual([]);
   });
 
-  test("a job that closes its descriptors or leaves its directory ends like any other", async () => {
+  test("D13: a job that closes its descriptors or leaves its directory ends like any other", async () => {
     const it = await plan('exec 0<&- 1>&- 2>&-; cd /; rmdir "$OLDPWD"; exit 5');
     await launchOne(harness().launcher, it);
     expect((await untilState(harness().launcher, it, "ended")).end).toMatchObject({ cause: "exit", exit_code: 5 });
@@ -233,7 +233,7 @@ function stopTests(harness: () => LauncherHarness, plan: Plan): void {
     expect(await readOut(it)).toContain("cleaned");
   });
 
-  test("ends one that ignores TERM, and all its children", async () => {
+  test("D1: ends one that ignores TERM, and all its children", async () => {
     const it = await plan("trap '' TERM; sleep 61 & sleep 62 & echo ready; wait; sleep 63");
     const ref = await launchOne(harness().launcher, it);
     await waitFor(async () => (await readOut(it)).includes("ready"), { what: "the trap" });
@@ -248,7 +248,7 @@ function stopTests(harness: () => LauncherHarness, plan: Plan): void {
     await expect(stat(join(it.workDirectory, "..", "ran"))).rejects.toThrow("ENOENT");
   });
 
-  test("stopping what has ended changes nothing", async () => {
+  test("D6: stopping what has ended changes nothing", async () => {
     const it = await plan("exit 4");
     const ref = await launchOne(harness().launcher, it);
     await untilState(harness().launcher, ref, "ended");
@@ -267,7 +267,7 @@ function environmentTests(harness: () => LauncherHarness, plan: Plan): void {
     expect(Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)))).toEqual(environment);
   });
 
-  test("arguments arrive as they are", async () => {
+  test("BAL-20: arguments arrive as they are", async () => {
     const odd = ["", " ", "a b", "'", '"', "$HOME", "`id`", "\\", "*", "-n", "line\nline", "ü€", "%s"];
     const it = await plan("", { argv: ["printf", "[%s]\\n", ...odd] });
     await launchOne(harness().launcher, it);

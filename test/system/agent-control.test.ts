@@ -151,7 +151,7 @@ describe("drain", () => {
 });
 
 describe("signals", () => {
-  it("TERM twice at once is one orderly stop; USR1 writes the state to the log and nothing else", async () => {
+  it("H7: TERM twice at once is one orderly stop; USR1 writes the state to the log and nothing else", async () => {
     const { site, id, control, go } = await running();
     await using _ = site;
     const agent = site.agent;

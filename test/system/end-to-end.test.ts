@@ -39,7 +39,7 @@ describe.each(ways)("jobs from claim to closed operation, $name", ({ how }) => {
     expect(operation.result).toMatchObject({ outputs: [{ output: "result", path: "result.txt", bytes: 6 }] });
   });
 
-  it("reports a failure with exit code and category, and a timeout with its cause", async () => {
+  it("BAL-24: reports a failure with exit code and category, and a timeout with its cause", async () => {
     await using site = await TestSite.start({
       ...how,
       apps: {
@@ -84,7 +84,7 @@ describe.each(ways)("jobs from claim to closed operation, $name", ({ how }) => {
 });
 
 describe("orders", () => {
-  it("cancels a running job: everything of it is gone before CANCELLED is told", async () => {
+  it("TAP-7: cancels a running job: everything of it is gone before CANCELLED is told", async () => {
     await using site = await TestSite.start({
       apps: { long: { command: ["/bin/sh", "-c", "sleep 300 & sleep 300"], outputs: {} } },
     });

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { AgentCore } from "../../../src/agent/core.ts";
 import type { SiteParts } from "../../../src/agent/deps.ts";
 import { HubOutputs } from "../../../src/agent/hub-outputs.ts";
+import { thisMachine } from "../../../src/agent/machine.ts";
 import { Problems } from "../../../src/agent/problems.ts";
 import { record } from "../../../src/agent/records.ts";
 import { usageOf } from "../../../src/agent/slots.ts";
@@ -54,6 +55,7 @@ it("D5, TAP-7: a job that is cancelled but cannot be killed says so, keeps its s
     ledger,
     clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) },
     log: silentLogger,
+    machine: thisMachine,
     central: {} as Central,
     problems: new Problems(systemClock),
     stopping: stopping.signal,

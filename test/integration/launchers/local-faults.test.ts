@@ -56,7 +56,7 @@ describe.each(here)("tier %s", (containment) => {
     expect(harness.runners()).toEqual([]);
   });
 
-  test("a recorder that was killed: running, then lost, never success", async () => {
+  test("B16, TAP-6: a recorder that was killed: running, then lost, never success", async () => {
     await using harness = await localHarness({ containment });
     const plan = await makePlan(harness.root, "sleep 1.5; exit 0");
     const ref = await launchOne(harness.launcher, plan);
@@ -68,7 +68,7 @@ describe.each(here)("tier %s", (containment) => {
     expect(end.exit_code).toBeUndefined();
   });
 
-  test("runner and recorder killed, the job lives: adopted by its identity and stopped", async () => {
+  test("B17: runner and recorder killed, the job lives: adopted by its identity and stopped", async () => {
     await using harness = await localHarness({ containment });
     const plan = await makePlan(harness.root, "sleep 60 & echo $!; echo $$; wait");
     const ref = await launchOne(harness.launcher, plan);
@@ -87,7 +87,7 @@ describe.each(here)("tier %s", (containment) => {
     });
   });
 
-  test("processes that leave session, group and parent die with the attempt", async () => {
+  test("D2: processes that leave session, group and parent die with the attempt", async () => {
     await using harness = await localHarness({ containment });
     const escape =
       "setsid sh -c '(sleep 61 & echo $!) &'; (setsid sleep 62 & echo $!); sleep 63 & echo $!; wait; sleep 64";
@@ -99,7 +99,7 @@ describe.each(here)("tier %s", (containment) => {
     expect(await statusNow(harness.launcher, ref)).toMatchObject({ state: "ended", remaining: [] });
   });
 
-  test("processes that outlive the command are reported, and die on request", async () => {
+  test("D2: processes that outlive the command are reported, and die on request", async () => {
     await using harness = await localHarness({ containment });
     const plan = await makePlan(harness.root, "setsid sleep 61 & echo $!; exit 0");
     const ref = await launchOne(harness.launcher, plan);
@@ -110,7 +110,7 @@ describe.each(here)("tier %s", (containment) => {
     expect(pids.filter(isAlive)).toEqual([]);
   });
 
-  test("a job that forks without end is outrun", async () => {
+  test("D3: a job that forks without end is outrun", async () => {
     await using harness = await localHarness({ containment });
     const forker = "trap '' TERM; n=0; while [ $n -lt 5000 ]; do sleep 60 & n=$((n + 1)); sleep 0.002; done; wait";
     const plan = await makePlan(harness.root, `(${forker}) & echo ready; ${forker}`);
@@ -120,7 +120,7 @@ describe.each(here)("tier %s", (containment) => {
     expect(await statusNow(harness.launcher, ref)).toMatchObject({ state: "ended", remaining: [] });
   });
 
-  test("a job that was stopped by SIGSTOP is shown so, its limit runs, and it can be ended", async () => {
+  test("D14: a job that was stopped by SIGSTOP is shown so, its limit runs, and it can be ended", async () => {
     await using harness = await localHarness({ containment });
     const plan = await makePlan(harness.root, "kill -STOP $$; exit 0", { limitMs: 2_000, graceMs: 200 });
     const ref = await launchOne(harness.launcher, plan);
@@ -154,9 +154,9 @@ describe.each(here)("tier %s", (containment) => {
     expect(await readOut(plan, "err")).toBe("problem\n");
   });
 
-  test("the exit record waits until it can be written", async () => {
+  test("C2: a job whose disk is full fails by its own error, and its exit record waits until it can be written", async () => {
     await using harness = await localHarness({ containment });
-    const plan = await makePlan(harness.root, "exit 6");
+    const plan = await makePlan(harness.root, "echo result >/dev/full || exit 6");
     await mkdir(join(plan.directory, "rc.tmp")); // as good as a full disk, for everybody
     const ref = await launchOne(harness.launcher, plan);
     const job = await identityIn(plan, "job");
@@ -166,7 +166,7 @@ describe.each(here)("tier %s", (containment) => {
     expect((await untilState(harness.launcher, ref, "ended")).end).toMatchObject({ cause: "exit", exit_code: 6 });
   });
 
-  test("a job that deletes its attempt directory is followed by its identity and never a success", async () => {
+  test("C13: a job that deletes its attempt directory is followed by its identity and never a success", async () => {
     await using harness = await localHarness({ containment });
     const plan = await makePlan(harness.root, "sleep 0.5; rm -rf ../attempt; echo gone > ../mark; sleep 1; exit 0");
     const ref = await launchOne(harness.launcher, plan);
@@ -242,7 +242,7 @@ describe("identity", () => {
     return { ref, plan, pid, [Symbol.asyncDispose]: end };
   }
 
-  test("a process that has our number by chance is never signalled, and ours counts as lost", async () => {
+  test("B18: a process that has our number by chance is never signalled, and ours counts as lost", async () => {
     await using harness = await localHarness();
     await using other = await stranger(harness, { startTicks: 1 });
     expect(await statusNow(harness.launcher, other.ref)).toMatchObject({
@@ -253,7 +253,7 @@ describe("identity", () => {
     expect(isAlive(other.pid)).toBe(true);
   });
 
-  test("a machine that was restarted: cause node, and no signal", async () => {
+  test("B15: a machine that was restarted: cause node, and no signal", async () => {
     await using harness = await localHarness();
     await using other = await stranger(harness, { bootId: "11111111-2222-3333-4444-555555555555" });
     expect(await statusNow(harness.launcher, other.ref)).toMatchObject({
@@ -277,7 +277,7 @@ describe("identity", () => {
     },
   );
 
-  test("an exit record that was written before the restart counts", async () => {
+  test("B15: an exit record that was written before the restart counts", async () => {
     await using harness = await localHarness();
     await using other = await stranger(harness, { bootId: "11111111-2222-3333-4444-555555555555" });
     await writeFile(join(other.plan.directory, "rc"), `0\n1 exit 0 ${Date.now()} - 0 0 0\n`);
