@@ -1,8 +1,7 @@
 import { writeFile } from "node:fs/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { record } from "../../../src/agent/records.ts";
+import { heldBytes } from "../../helpers/heap.ts";
 import { handleOf, type SimulatedLauncher } from "../../helpers/simulated-launcher.ts";
 import type { TemporaryDirectory } from "../../helpers/temporary.ts";
 import { heldJobOf, liveAttempt } from "../../unit/agent/builders.ts";
@@ -26,14 +25,6 @@ async function fill(directory: TemporaryDirectory, launcher: SimulatedLauncher):
   await ledger.commit(entries, "report");
 }
 
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
-
-function heapBytes(): number {
-  collect();
-  return process.memoryUsage().heapUsed;
-}
-
 it("A2, BAL-21: a day without central and 1,000 running jobs: all ends are kept in flat memory and told in order within a minute", async () => {
   await using scene = await play({ prepare: fill, slots: count });
   const { clock, hub, proxy, rig, pass } = scene;
@@ -44,10 +35,10 @@ it("A2, BAL-21: a day without central and 1,000 running jobs: all ends are kept 
   await scene.until("all are followed", () => hub.called.length > 0);
   proxy.fault = { kind: "refuse" };
   await pass(1 * hours);
-  const quiet = { heap: heapBytes(), journal: (await rig.status()).journal.bytes };
+  const quiet = { heap: heldBytes(), journal: (await rig.status()).journal.bytes };
   await pass(11 * hours);
   // Nothing happens here: tries alone leave nothing behind.
-  expect(heapBytes() - quiet.heap).toBeLessThan(8 * 1024 * 1024);
+  expect(heldBytes() - quiet.heap).toBeLessThan(8 * 1024 * 1024);
   expect((await rig.status()).journal.bytes - quiet.journal).toBeLessThan(10_000);
   for (let hour = 0; hour < 11; hour++) {
     for (const token of rig.launcher.running.slice(0, Math.ceil(count / 11))) rig.launcher.end(token, hour % 3);
@@ -55,7 +46,7 @@ it("A2, BAL-21: a day without central and 1,000 running jobs: all ends are kept 
   }
   const status = await rig.until("all have ended", ({ jobs }) => jobs.every((job) => job.ended_at !== null));
   expect(status.jobs).toHaveLength(count);
-  expect(heapBytes() - quiet.heap).toBeLessThan(32 * 1024 * 1024);
+  expect(heldBytes() - quiet.heap).toBeLessThan(32 * 1024 * 1024);
   // The pace has sunk: the sync loop tries twice a minute on average, the outbox once in five minutes.
   const tries = proxy.connections;
   await pass(1 * hours);

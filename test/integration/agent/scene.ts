@@ -42,7 +42,7 @@ export async function play(options: Partial<AgentRigOptions> = {}): Promise<Scen
     proxy,
     rig,
     pass,
-    async until(what, condition, mostMs = 20 * minutes) {
+    async until(what, condition, mostMs = 40 * minutes) {
       const end = clock.monotonic() + mostMs;
       for (let stepMs = 250; !(await condition()); stepMs = Math.min(stepMs * 1.2, longestStepMs)) {
         if (clock.monotonic() >= end) {
