@@ -48,7 +48,7 @@ const tasks = {
   demo: [join(root, "src/main.ts"), "demo"],
   cli: [join(root, "src/main.ts")],
   test: [script("test.ts")],
-  coverage: [script("coverage.ts")],
+  coverage: ["--disable-warning=ExperimentalWarning", script("coverage.ts")],
   check: [script("check.ts")],
   generate: [script("generate.ts")],
   prove: [script("prove/random-kills.ts")],
