@@ -10,6 +10,8 @@ export function createLogger(options: { readonly level?: LogLevel; readonly fd?:
       level: options.level ?? "info",
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      // JSON leaves these as they are, and some terminals obey them.
+      hooks: { streamWrite: (line) => line.replaceAll(/[\u007f-\u009f\u2028\u2029]/g, escapeOf) },
       formatters: { level: (label) => ({ level: label }) },
       redact: {
         paths: [
@@ -28,4 +30,8 @@ export function createLogger(options: { readonly level?: LogLevel; readonly fd?:
     },
     pino.destination({ fd: options.fd ?? 1, sync: true }),
   );
+}
+
+function escapeOf(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

@@ -153,6 +153,21 @@ function endTests(harness: () => LauncherHarness, plan: Plan): void {
     if (end.cause === "launch") expect(end.message).toContain(path);
   });
 
+  test.each([
+    ["#!/nowhere/interpreter\n", 127, "/nowhere/interpreter"],
+    // The first 20 bytes of a program for a processor of IBM's mainframes.
+    [Buffer.from("7f454c4602020100000000000000000000020016", "hex"), 126, "program"],
+  ])(
+    "D10: a script without its interpreter, or another processor's program, never ran",
+    async (content, code, word) => {
+      const it = await plan("");
+      const path = join(it.workDirectory, "program");
+      await writeFile(path, content, { mode: 0o700 });
+      const end = await failsToStart({ ...it, argv: [path] }, code);
+      if (end.cause === "launch") expect(end.message).toContain(word);
+    },
+  );
+
   test("BAL-24, TAP-6: death by a signal is no success and no exit code 0", async () => {
     const it = await plan("kill -KILL $$");
     await launchOne(harness().launcher, it);
@@ -246,6 +261,24 @@ function stopTests(harness: () => LauncherHarness, plan: Plan): void {
     await stopped(harness().launcher, it);
     await harness().launcher.launch([it], context);
     await expect(stat(join(it.workDirectory, "..", "ran"))).rejects.toThrow("ENOENT");
+  });
+
+  test("D6: an exit in the very moment of the stop has one end, and its code is kept", async () => {
+    const plans = await Promise.all(Array.from({ length: 8 }, (_, index) => plan(`sleep 0.${index}; exit 4`)));
+    const refs = await Promise.all(plans.map((it) => launchOne(harness().launcher, it)));
+    for (const ref of refs.slice(0, 4)) await untilState(harness().launcher, ref, "ended");
+    await Promise.all(refs.map((ref) => stopped(harness().launcher, ref, 5_000)));
+    const ends = await Promise.all(refs.map(async (ref) => await untilState(harness().launcher, ref, "ended")));
+    expect(ends[3]?.end).toMatchObject({ cause: "exit", exit_code: 4 });
+    for (const { end, remaining } of ends) {
+      expect(remaining).toEqual([]);
+      expect(["exit", "cancelled"]).toContain(end.cause);
+      if (end.cause === "exit") expect(end.exit_code).toBe(4);
+    }
+    const later = harness().reopen();
+    const again = await Promise.all(refs.map(async (ref) => await untilState(later, ref, "ended")));
+    expect(again.map(({ end }) => end)).toEqual(ends.map(({ end }) => end));
+    await later[Symbol.asyncDispose]();
   });
 
   test("D6: stopping what has ended changes nothing", async () => {

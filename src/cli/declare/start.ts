@@ -94,7 +94,7 @@ export const startCommands: readonly CommandSpec[] = [
     group,
     summary: "run the agent",
     details:
-      "Claims jobs, runs them and reports until it is told to stop. INT and TERM stop it at once and leave running jobs alone: the next start adopts them. HUP reloads the site file, QUIT drains.",
+      "Claims jobs, runs them and reports until it is told to stop. INT and TERM stop it at once and leave running jobs alone: the next start adopts them; a second one, more than a second later, does not wait for what hangs. HUP reloads the site file, QUIT drains.",
     options: [
       siteFileOption,
       { flags: "--dry-run", description: "check the site file and the machine, claim nothing, end" },

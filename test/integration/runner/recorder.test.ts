@@ -16,14 +16,32 @@ import { waitFor } from "../../helpers/wait.ts";
 
 failOnLeakedProcesses();
 
+interface Form {
+  readonly form: string;
+  readonly argv: readonly string[];
+  /** The plan's file and how it is written. */
+  readonly file: string;
+  readonly write: (plan: RecorderPlan) => string;
+}
+
 const scripts = join(repository, "src", "runner");
-const forms = [
+/** Other POSIX shells that this machine has, by their programs; /bin/sh is one of them or yet another. */
+const shells = [["/bin/dash"], ["/bin/busybox", "sh"], ["/bin/bash", "--posix"]].filter(([file = ""]) =>
+  existsSync(file),
+);
+const forms: readonly Form[] = [
   { form: "perl", argv: ["perl", join(scripts, "recorder.pl")], file: "plan", write: perlPlan },
   { form: "sh", argv: ["sh", join(scripts, "recorder.sh")], file: "plan.sh", write: shellPlan },
-] as const;
+  ...shells.map((shell) => ({
+    form: shell.join(" "),
+    argv: [...shell, join(scripts, "recorder.sh")] as const,
+    file: "plan.sh",
+    write: shellPlan,
+  })),
+];
 
 async function prepare(
-  form: (typeof forms)[number],
+  form: Form,
   directory: TemporaryDirectory,
   argv: RecorderPlan["argv"],
   extra: Partial<RecorderPlan> = {},
@@ -55,7 +73,7 @@ function commandLine(pid: number): string {
 }
 
 describe.each(forms)("recorder in $form", (form) => {
-  const [program] = form.argv;
+  const [program = ""] = form.argv;
   const record = (directory: TemporaryDirectory) => parseExitRecord(readFileSync(directory.join("rc"), "utf8"));
 
   test("records the exit code and says what happens", async () => {
@@ -94,6 +112,18 @@ describe.each(forms)("recorder in $form", (form) => {
     const left = (): readonly number[] =>
       listProcesses().flatMap(({ pid }) => (commandLine(pid).includes(directory.path) ? [pid] : []));
     await waitFor(() => left().length === 0, { what: () => `the end of ${left().join(", ")}` });
+  });
+
+  test("H3: a limit of 31 days does not strike at once", async () => {
+    await using directory = await temporaryDirectory();
+    const script = "i=0; while [ $i -lt 20 ]; do i=$((i + 1)); sleep 0.05; done; exit 5";
+    const args = await prepare(form, directory, ["sh", "-c", script], {
+      limitMs: 31 * 86_400_000,
+      maxOutputBytes: 1_000_000,
+    });
+    spawnSync(program, args);
+    expect(existsSync(directory.join("timeout"))).toBe(false);
+    expect(record(directory)).toMatchObject({ value: 5, marker: undefined });
   });
 
   test.each(["job", "rc", "recorder"])("evidence without a guard (%s) counts as a start", async (name) => {

@@ -45,7 +45,7 @@ describe("one runner", () => {
     expect(job.filter(isAlive)).toEqual([]);
   });
 
-  test("only its owner can open its socket, and rubbish on it harms nobody", async () => {
+  test("D12: only its owner can open its socket, and rubbish on it harms nobody", async () => {
     await using harness = await localHarness();
     const path = join(harness.stateDirectory, "runner.sock");
     expect((await stat(path)).mode & 0o777).toBe(0o600);
@@ -61,6 +61,43 @@ describe("one runner", () => {
     const plan = await makePlan(harness.root, "exit 2");
     await launchOne(harness.launcher, plan);
     expect((await untilState(harness.launcher, plan, "ended")).end.exit_code).toBe(2);
+  });
+
+  test("D12: a job that kills the runner and its own recorder harms its own result alone", async () => {
+    await using harness = await localHarness();
+    const [pid = 0] = harness.runners();
+    const plan = await makePlan(harness.root, `until [ -e go ]; do sleep 0.02; done; kill -KILL ${pid} $PPID; exit 0`);
+    const ref = await launchOne(harness.launcher, plan);
+    await writeFile(join(plan.workDirectory, "go"), "");
+    expect((await untilState(harness.launcher, ref, "ended")).end.cause).toBe("status-lost");
+    await waitFor(() => !isAlive(pid), { what: "the death of the runner" });
+    const other = await makePlan(harness.root, "exit 3");
+    await launchOne(harness.launcher, other);
+    expect((await untilState(harness.launcher, other, "ended")).end.exit_code).toBe(3);
+  });
+
+  test("BAL-7: bad attempts among 1,000 hinder none of the others", { timeout: 180_000 }, async () => {
+    await using harness = await localHarness();
+    const bad = new Map([
+      [100, { argv: ["nonesuch-program"] }],
+      [200, { directory: join(harness.root, "missing") }],
+      [300, { argv: ["sh", "-c", "kill -KILL $PPID $$"] }],
+      [400, { argv: ["sh", "-c", "kill -STOP $$"] }],
+    ] as const);
+    const plans = await Promise.all(
+      Array.from({ length: 1000 }, (_, index) =>
+        makePlan(harness.root, "", { argv: ["true"], ...(bad.get(index as 100) as object | undefined) }),
+      ),
+    );
+    await harness.launcher.launch(plans, context);
+    const good = plans.filter((_, index) => !bad.has(index as 100));
+    await waitFor(
+      async () => (await harness.launcher.statuses(good, context)).every(({ state }) => state === "ended"),
+      { what: "the end of all others", timeoutMs: 150_000, intervalMs: 250 },
+    );
+    const ends = await harness.launcher.statuses(good, context);
+    expect(ends.filter((status) => status.state !== "ended" || status.end.exit_code !== 0)).toEqual([]);
+    await Promise.all(plans.filter((plan) => !good.includes(plan)).map((plan) => stopped(harness.launcher, plan)));
   });
 
   test("300 starts leave no descriptor, no process and no memory behind", async () => {
