@@ -4,18 +4,16 @@ import { isoTime } from "../common/clock.ts";
 import { asFault, type Fault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { readBootId } from "../journal/journal.ts";
-import { syncBackoff, waitAfterMs } from "../common/retry.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { controlSocketName, type StatusView } from "../wire/control-api.ts";
 import type { ControlActions } from "./control-server.ts";
-import { hasUnsent } from "./book.ts";
 import { Contact } from "./contact.ts";
 import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
 import { firstParts } from "./first-parts.ts";
 import { JobDriver } from "./driver.ts";
-import { fence, showUnknown } from "./fence.ts";
-import { isJournalDead, Ledger } from "./ledger.ts";
+import { fence } from "./fence.ts";
+import { isJournalDead, Ledger, type LedgerLimits } from "./ledger.ts";
 import { runLogShipper } from "./log-shipper.ts";
 import { ModeSwitch } from "./mode.ts";
 import { runOutbox } from "./outbox.ts";
@@ -39,6 +37,8 @@ export interface AgentOptions {
   readonly noClaim?: boolean;
   /** Default true: the site file is watched and a changed one taken. */
   readonly watchConfig?: boolean;
+  /** When the journal is compacted; default: the ledger's. */
+  readonly compaction?: LedgerLimits;
 }
 
 /** Why the agent ended; the caller maps it to an exit code. */
@@ -107,7 +107,7 @@ export class Agent implements AsyncDisposable {
       log,
       meta: { agentId },
     });
-    const ledger = Ledger.open(journal, opening);
+    const ledger = Ledger.open(journal, opening, this.#options.compaction);
     this.#resources.defer(() => ledger.close());
     if (broken && [...ledger.book.jobs.values()].every((job) => isFinal(job.state))) throw broken;
     const problems = new Problems(clock);
@@ -135,6 +135,8 @@ export class Agent implements AsyncDisposable {
     this.#deps.hubOutputs.connect(central, (token) => core.jobs.find((job) => job.token === token));
     this.#resources.defer(() => core.close());
     this.#mode = new ModeSwitch(core);
+    const onDead = (): void => this.#fail(asFault(journal.failed.reason, "JOURNAL"));
+    journal.failed.addEventListener("abort", onDead, { once: true });
     const onLost = (): void => this.#fail(asFault(lock.lost.reason, "ALREADY_RUNNING"));
     lock.lost.addEventListener("abort", onLost, { once: true });
     await failpoint("agent.before-start");
@@ -226,12 +228,10 @@ export class Agent implements AsyncDisposable {
           central: core.central,
           work: core.outboxWork,
           changed: core.changed,
-          back: core.centralBack,
           onFenced: async (job, reason) => {
             await fence(core, job, reason);
             this.#drivers.get(job)?.interrupt();
           },
-          onUnknown: (job) => showUnknown(core, job),
           onContact: (fault) => this.#contact.note(fault, core.problems),
         },
         core.context(core.log.child({ component: "outbox" })),
@@ -266,7 +266,6 @@ export class Agent implements AsyncDisposable {
     this.#drivers.set(id, driver);
     void driver.done.then(() => {
       this.#drivers.delete(id);
-      core.deadlines.forget(id);
       // A slot is free: ask for the next job now, not at the next interval.
       core.syncWork.notify();
       core.changed.notify();
@@ -275,7 +274,7 @@ export class Agent implements AsyncDisposable {
 
   /** Claims that were about to be sent when the last process ended: find out what became of them before anything new is claimed. */
   async #resolveClaims(core: AgentCore): Promise<void> {
-    for (let failures = 1; core.ledger.book.claiming.size > 0 && !core.stopping.aborted; failures++) {
+    while (core.ledger.book.claiming.size > 0 && !core.stopping.aborted) {
       try {
         await resolveClaims(core, { onTaken: (id) => this.#drive(core, id) });
       } catch (error) {
@@ -283,7 +282,7 @@ export class Agent implements AsyncDisposable {
         if (core.stopping.aborted) return;
         if (isJournalDead(fault)) throw fault;
         this.#contact.note(fault, core.problems);
-        await core.clock.sleep(waitAfterMs(fault, syncBackoff, failures), core.stopping);
+        await core.clock.sleep(5_000, core.stopping);
       }
     }
   }
@@ -301,7 +300,7 @@ export class Agent implements AsyncDisposable {
       const changed = core.changed.next(core.stopping);
       const mode = this.#mode?.current;
       if (mode === "draining") await this.#handBackAll(core);
-      const unsent = [...core.ledger.book.outbox.values()].some(hasUnsent);
+      const unsent = [...core.ledger.book.outbox.values()].some((entries) => entries[0]?.parked === undefined);
       if (this.#exitWhenDrained && mode === "drained" && !unsent) {
         void this.stop({ kind: "drained" });
         return;

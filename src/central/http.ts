@@ -43,7 +43,7 @@ export interface TransportRequest<Value> {
   readonly repeatable: boolean;
   /** Instead of the client's own. */
   readonly timeoutMs?: number;
-  /** Leave members named `__proto__` and deep nesting inside of items to the caller, who checks them one by one. */
+  /** Leave members named `__proto__` and deep nesting to the caller, who checks item by item. */
   readonly checksItems?: boolean;
 }
 
@@ -137,12 +137,10 @@ export class Transport implements AsyncDisposable {
     const ending = new AbortController();
     const stop = (): void => ending.abort();
     let late = false;
-    const answered = new AbortController();
-    void context.clock.sleep(limitMs, answered.signal).then(() => {
-      if (answered.signal.aborted) return;
+    const timer = setTimeout(() => {
       late = true;
       stop();
-    });
+    }, limitMs);
     context.signal.addEventListener("abort", stop, { once: true });
     if (context.signal.aborted) stop();
     try {
@@ -163,7 +161,7 @@ export class Transport implements AsyncDisposable {
       }
       throw this.#lost(error);
     } finally {
-      answered.abort();
+      clearTimeout(timer);
       context.signal.removeEventListener("abort", stop);
     }
   }
@@ -209,7 +207,7 @@ export class Transport implements AsyncDisposable {
       // Without the parser's message: it quotes the answer, which may be half a token.
       throw unreachable("no-json", `the answer to ${request.method} '${request.path}' is no JSON`);
     }
-    const bad = hostility(parsed, request.checksItems === true ? "itself" : "whole");
+    const bad = request.checksItems === true ? undefined : hostility(parsed);
     if (bad !== undefined) throw unreachable("hostile", `the answer to '${request.path}' was refused: ${bad}`);
     const result = request.schema.safeParse(parsed);
     if (!result.success) {

@@ -52,7 +52,6 @@ export class NmdcCentral implements Central {
       assign: [],
       orders: [],
       fenced,
-      unknown: [],
       missing: [],
       log_interval_ms: logIntervalMs,
       candidates,

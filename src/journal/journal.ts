@@ -119,8 +119,10 @@ interface Waiting {
 
 class ThreadJournal implements Journal {
   readonly opened: Promise<JournalOpening>;
+  readonly failed: AbortSignal;
   readonly #writer: ReturnType<StartWriter>;
   readonly #options: JournalOptions;
+  readonly #failed = new AbortController();
   readonly #waiting = new Map<number, Waiting>();
   readonly #opening = Promise.withResolvers<JournalOpening>();
   readonly #ended = Promise.withResolvers<void>();
@@ -133,6 +135,7 @@ class ThreadJournal implements Journal {
 
   constructor(data: WorkerData, startWriter: StartWriter, options: JournalOptions) {
     this.#options = options;
+    this.failed = this.#failed.signal;
     this.opened = this.#opening.promise;
     this.#writer = startWriter(data, {
       message: (message) => this.#receive(message),
@@ -311,6 +314,7 @@ class ThreadJournal implements Journal {
     if (!this.#closing) this.#options.log.error({ err: this.#failure }, "journal has failed, side effects stop");
     this.#opening.reject(this.#failure);
     for (const id of [...this.#waiting.keys()]) this.#settle(id)?.reject(this.#failure);
+    if (!this.#closing) this.#failed.abort(this.#failure);
   }
 }
 

@@ -9,6 +9,7 @@ import type { JournalOpening, StoredRecord } from "./types.ts";
 
 /** How many cut tails are kept aside. */
 const tornKept = 10;
+const rewriteBytes = 1024 * 1024;
 
 /** A journal file that is ready to be written to. */
 export interface Opened {
@@ -31,10 +32,13 @@ export type HeaderSource = Pick<WorkerData, "directory" | "agentId" | "host" | "
  * @throws Fault JOURNAL_VERSION
  */
 export async function openFiles(disk: Disk, source: HeaderSource, at: string): Promise<Opened> {
-  makeDurableDirectory(disk, source.directory);
+  disk.makeDirectory(source.directory);
   const generations = listGenerations(disk, source.directory);
   const newest = generations.at(-1);
-  if (newest === undefined) return createGeneration(disk, source, 1, at, { lines: [], snapshot: undefined });
+  if (newest === undefined) {
+    syncAncestors(disk, source.directory);
+    return createGeneration(disk, source, 1, at, { lines: [], snapshot: undefined });
+  }
   const scan = scanGeneration(disk, source.directory, newest);
   let opened: Opened;
   if (scan.state === "damaged" || scan.header?.data["agentId"] !== source.agentId) {
@@ -48,11 +52,20 @@ export async function openFiles(disk: Disk, source: HeaderSource, at: string): P
   return opened;
 }
 
-/** Its name, and those of directories made for it, survive a loss of power as its files do. */
-function makeDurableDirectory(disk: Disk, directory: string): void {
-  const first = disk.makeDirectory(directory);
-  if (first === undefined) return;
-  for (let made = directory; made.length >= first.length; made = dirname(made)) disk.syncDirectory(dirname(made));
+/**
+ * Makes the names of the journal's directory and of those above it durable, whoever made them and whether he lived to sync them. Not
+ * all above the state directory may be ours to open: those have been there before.
+ */
+function syncAncestors(disk: Disk, directory: string): void {
+  const parent = dirname(directory);
+  disk.syncDirectory(parent);
+  for (let path = parent; path !== dirname(path); path = dirname(path)) {
+    try {
+      disk.syncDirectory(dirname(path));
+    } catch {
+      return;
+    }
+  }
 }
 
 export function generationPath(directory: string, generation: number): string {
@@ -94,9 +107,11 @@ async function openIntact(
 ): Promise<Opened> {
   const path = generationPath(source.directory, generation);
   const repair = scan.state === "torn" ? await cutTail(disk, path, scan, at) : earlierSalvage(scan);
+  const file = disk.open(path, "r+");
+  rewrite(disk, file, scan);
   return {
     generation,
-    file: disk.open(path, "r+"),
+    file,
     end: scan.goodEnd,
     headerBytes: scan.headerBytes,
     lastSeq: scan.records.at(-1)?.seq ?? scan.header?.seq ?? 0,
@@ -105,6 +120,19 @@ async function openIntact(
     records: agentRecords(scan.records),
     repair,
   };
+}
+
+/**
+ * Writes the records in place as they were read. A sync that failed for the last process may have left them in memory alone, counted as
+ * written: the next sync, before anything is told, then takes them to the disk, or fails again. The header was synced before its name.
+ */
+function rewrite(disk: Disk, file: number, scan: Scan): void {
+  const chunk = Buffer.allocUnsafe(Math.min(rewriteBytes, scan.goodEnd - scan.headerBytes));
+  for (let at = scan.headerBytes; at < scan.goodEnd; at += chunk.length) {
+    const part = chunk.subarray(0, Math.min(chunk.length, scan.goodEnd - at));
+    const length = disk.read(file, part, at);
+    writeAll(disk, file, part.subarray(0, length), at);
+  }
 }
 
 /** A salvage is told again at each opening until the agent compacts: it may have died before it acted upon it. */

@@ -48,6 +48,8 @@ export interface Journal extends AsyncDisposable {
   readonly size: { readonly bytes: number; readonly records: number };
   /** "ok", "no-space" (ballast was given up: ends and acks only), "failed". */
   readonly health: "ok" | "no-space" | "failed";
+  /** Aborts with the Fault JOURNAL as its reason when the file is dead, whether or not a call waits for it: end the process. */
+  readonly failed: AbortSignal;
   /** Milliseconds of the latest and slowest sync. */
   readonly syncMs: { readonly last: number; readonly max: number };
 }

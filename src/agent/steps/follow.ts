@@ -155,7 +155,6 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
           ...(status.end.message === undefined ? {} : { message: status.end.message }),
         },
       );
-      core.logWork.notify();
       await failpoint("end.after-record");
       return;
     case "unknown":

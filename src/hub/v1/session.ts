@@ -30,6 +30,8 @@ export interface Session {
   readonly opened: boolean;
 }
 
+/** An instance that was not heard of for so long gives its session to the one that speaks; a held call lasts 55 s at most. */
+const silentMs = 180_000;
 const workflowsKept = 1000;
 const healthBytes = 4_096;
 /** Longest description of all apps that is kept, characters of JSON. */
@@ -45,7 +47,7 @@ export async function enterSession(
   const query = tx.db.selectFrom("sites").selectAll().where("id", "=", site.siteId);
   const row = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
   if (!row) return { epoch: 1, current: false, opened: false };
-  const session = judge(row, body);
+  const session = judge(row, body, ctx.clock.now());
   if (!session.current) return session;
   const info = infoOf(row, body, session.opened);
   await tx.db
@@ -63,10 +65,12 @@ export async function enterSession(
   return session;
 }
 
-function judge(row: SiteRow, body: SyncBody): Session {
+function judge(row: SiteRow, body: SyncBody, now: number): Session {
   const same = row.instance_id === body.instance_id;
   if (same) return { epoch: row.session_epoch, current: true, opened: false };
   if (body.session_epoch === undefined) return { epoch: row.session_epoch + 1, current: true, opened: true };
+  // A first call that was delayed on its way, of a process that has died since, must not keep out the one that lives.
+  if ((row.last_seen_at ?? 0) + silentMs < now) return { epoch: row.session_epoch + 1, current: true, opened: true };
   return { epoch: body.session_epoch, current: false, opened: false };
 }
 

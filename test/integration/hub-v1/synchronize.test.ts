@@ -147,6 +147,22 @@ onBothStores("synchronize", (kind) => {
     await other[Symbol.asyncDispose]();
   });
 
+  it("gives the session back to a living instance when the one that has it was silent for three minutes", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    await (await hub.client("submitter")).submit({ workflow: "w" });
+    const { session_epoch } = await site.sync({ instance_id: "living" });
+    // The first call of a process that is dead, late on its way.
+    await site.sync({ instance_id: "dead", session_epoch: undefined });
+    const ask = { instance_id: "living", session_epoch, free: [{ workflow: "w", slots: 1 }] };
+    expect(await site.sync(ask)).toMatchObject({ session_current: false, assign: [] });
+    const silentSince = Date.now() - 181_000;
+    await hub.ctx.store.db.updateTable("sites").set({ last_seen_at: silentSince }).where("id", "=", "lab-a").execute();
+    const again = await site.sync(ask);
+    expect(again).toMatchObject({ session_current: true, session_epoch: session_epoch + 2 });
+    expect(again.assign).toHaveLength(1);
+  });
+
   it("wakes held calls for a fence, a newer session and a child that became ready", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
