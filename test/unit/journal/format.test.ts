@@ -16,7 +16,7 @@ function line(seq: number, left = 0): Buffer {
   return encodeLine({ seq, at, kind: "start.ok", job: "nmdc:sys0x", data: `{"n":${seq},"text":"grün\\n"}`, left });
 }
 
-test("gives back what was written", () => {
+test("gives back what was written", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(
       fc.nat(),
