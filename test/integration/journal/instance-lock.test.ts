@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -224,7 +224,8 @@ test("a disk that takes no sign of life costs neither the lock nor an orderly en
     log: { ...silentLogger, warn: (_data: unknown, message?: string) => warnings.push(message ?? "") },
     renewMs: 10,
   });
-  await rm(directory.join("state"), { recursive: true });
+  // In one step: it is written to all the time.
+  await rename(directory.join("state"), directory.join("away"));
   await waitFor(() => warnings.includes("the owner file could not be renewed"), { what: "the failed renewal" });
   expect(lock.lost.aborted).toBe(false);
   await lock[Symbol.asyncDispose]();
