@@ -12,7 +12,7 @@ import type { JobClaim } from "../../src/hub/jobs/document.ts";
 import type { Store } from "../../src/hub/store/types.ts";
 import { oracle } from "./hub-store-oracle.ts";
 import { describeStores } from "./hub-stores.ts";
-import { fuzz } from "../helpers/fuzz.ts";
+import { fuzz, fuzzing } from "../helpers/fuzz.ts";
 
 type Doc = Parameters<typeof oracle>[0];
 
@@ -181,7 +181,7 @@ async function idsOf(store: Store, parsed: Query): Promise<string[]> {
 }
 
 describeStores("filters", (place) => {
-  test("compiled SQL finds what the rules say, for any documents and queries", async () => {
+  test("compiled SQL finds what the rules say, for any documents and queries", fuzzing, async () => {
     await using store = await place().open();
     const run = fc.asyncProperty(
       fc.array(jobDocument, { minLength: 4, maxLength: 10 }),
@@ -204,7 +204,7 @@ describeStores("filters", (place) => {
     await fc.assert(run, { ...fuzz(100), endOnFailure: true });
   });
 
-  test("a mangled filter is refused with BAD_FILTER, or finds what it says", async () => {
+  test("a mangled filter is refused with BAD_FILTER, or finds what it says", fuzzing, async () => {
     await using store = await place().open();
     const noise = fc.constantFrom(
       "{",

@@ -8,7 +8,7 @@ import { ConfigProblems } from "../../../src/config/problems.ts";
 import { builtInRegistries } from "../../../src/config/registries.ts";
 import { isFault } from "../../../src/common/fault.ts";
 import { writeFile } from "node:fs/promises";
-import { fuzz } from "../../helpers/fuzz.ts";
+import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 
 let directory: TemporaryDirectory;
 beforeEach(async () => {
@@ -122,7 +122,7 @@ apps:
     ]);
   });
 
-  it("throws nothing but problems, whatever is written", async () => {
+  it("throws nothing but problems, whatever is written", fuzzing, async () => {
     await writeSecret(directory);
     const good = `${head}remotes: {ar: {url: "https://a.example.org/"}}
 apps: {b: {workflow: w, command: [x, "{{p}}"], target: local, parameters: {p: {type: string}}, inputs: {i: {from: "ar:/{{p}}", to: i}}}}

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
 import { addressKind } from "../../../src/transfer/addresses.ts";
 import { compilePolicy, type PolicyInput, type TransferPolicy } from "../../../src/transfer/policy.ts";
-import { fuzz } from "../../helpers/fuzz.ts";
+import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 
 function policy(sources: readonly string[], more: Partial<PolicyInput> = {}): TransferPolicy {
   return compilePolicy({ sources, destinations: [], ...more });
@@ -250,7 +250,7 @@ const trick = fc.constantFrom(
   "é",
 );
 
-test("G1: whatever text passes means the allowed place to every reader", () => {
+test("G1: whatever text passes means the allowed place to every reader", fuzzing, () => {
   const rules = policy(["https://data.example.org/reads/", "http://*/open/"]);
   fc.assert(
     fc.property(
