@@ -1,10 +1,10 @@
 /** Rows of a new job and of its claims. */
-import type { JsonObject } from "../../common/json.ts";
+import { isJsonObject, type JsonObject } from "../../common/json.ts";
 import type { ParentPolicy } from "../../jobs/parent-policy.ts";
 import { newId } from "../ids.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries } from "../store/types.ts";
-import type { EmbeddedWorkflow, JobClaim, JobDocument } from "./document.ts";
+import { type EmbeddedWorkflow, type JobClaim, type JobDocument, parseJob } from "./document.ts";
 
 export interface NewJob {
   readonly workflow: EmbeddedWorkflow;
@@ -156,6 +156,29 @@ export function claimRow(jobId: string, claim: JobClaim, position: number) {
 export function tagRows(row: JobRow, tags: Readonly<Record<string, string>>) {
   const { id, status, created_at, n } = row;
   return Object.entries(tags).map(([key, value]) => ({ job_id: id, key, value, status, created_at, n }));
+}
+
+/** The parts of a row that are JSON. */
+export interface JobParts {
+  readonly doc: JobDocument;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly parents: readonly string[];
+  readonly spec: JsonObject;
+}
+
+/** Reads them; undefined when the row is damaged or was edited by hand: such a job fails, and no other with it. */
+export function partsOf(row: JobRow): JobParts | undefined {
+  try {
+    const doc = parseJob(row) as unknown as JsonObject;
+    const tags: unknown = JSON.parse(row.tags);
+    const parents: unknown = JSON.parse(row.parents);
+    const spec: unknown = row.spec === null ? {} : JSON.parse(row.spec);
+    if (!isJsonObject(doc["workflow"]) || !isJsonObject(doc["config"]) || !Array.isArray(parents)) return undefined;
+    if (!isJsonObject(tags as JsonObject) || !isJsonObject(spec as JsonObject)) return undefined;
+    return { doc: doc as unknown as JobDocument, tags: tags as JobParts["tags"], parents, spec: spec as JsonObject };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Who may claim jobs of these workflows; one that is not registered has no entry. */

@@ -1,10 +1,18 @@
 /** Which open jobs a site gets: by priority, fair among the workflows it offers, oldest first. */
+import type { Failure } from "../../jobs/states.ts";
 import type { JobRow } from "../store/tables.ts";
-import { jobColumns } from "../jobs/rows.ts";
-import type { LifecycleContext } from "../jobs/lifecycle.ts";
+import { jobColumns, partsOf } from "../jobs/rows.ts";
+import { changeJobs, type LifecycleContext } from "../jobs/lifecycle.ts";
 import { parseJob } from "../jobs/document.ts";
 import type { Tx } from "../store/types.ts";
 import { assignable, claimJobs } from "./claims.ts";
+
+const damaged: Failure = {
+  code: "UNREADABLE",
+  category: "service",
+  message: "what the hub's database holds of this job cannot be read",
+  hint: "submit it again; if there are more of them, check the database",
+};
 
 export interface Offer {
   readonly workflow: string;
@@ -74,7 +82,14 @@ function slotsByWorkflow(offers: readonly Offer[]): Map<string, number> {
   return slots;
 }
 
-function openJobs(ctx: LifecycleContext, tx: Tx, workflow: string, siteId: string, limit: number): Promise<JobRow[]> {
+/** Open jobs whose rows can be read; the others fail here, so that they are in nobody's way. */
+async function openJobs(
+  ctx: LifecycleContext,
+  tx: Tx,
+  workflow: string,
+  siteId: string,
+  limit: number,
+): Promise<JobRow[]> {
   const query = tx.db
     .selectFrom("jobs")
     .select(jobColumns)
@@ -83,7 +98,17 @@ function openJobs(ctx: LifecycleContext, tx: Tx, workflow: string, siteId: strin
     .orderBy("priority", "desc")
     .orderBy("n")
     .limit(limit);
-  return (ctx.store.kind === "postgres" ? query.forUpdate().skipLocked() : query).execute();
+  for (;;) {
+    const rows = await (ctx.store.kind === "postgres" ? query.forUpdate().skipLocked() : query).execute();
+    const unreadable = rows.filter((row) => partsOf(row) === undefined);
+    if (unreadable.length === 0) return rows;
+    const change = { state: "FAILED", actor: "hub", failure: damaged } as const;
+    await changeJobs(
+      ctx,
+      tx,
+      unreadable.map((job) => ({ job, change })),
+    );
+  }
 }
 
 /** Those whose capabilities the site has; most ask for none. */

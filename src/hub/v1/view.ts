@@ -4,7 +4,8 @@ import { isoTime } from "../../common/clock.ts";
 import { isFinal } from "../../jobs/transitions.ts";
 import type { JobState } from "../../jobs/states.ts";
 import { type eventSchema, jobViewSchema, type JobView } from "../../wire/user-api.ts";
-import { type JobDocument, parseJob } from "../jobs/document.ts";
+import type { JobDocument } from "../jobs/document.ts";
+import { type JobParts, partsOf } from "../jobs/rows.ts";
 import type { EventRow, JobRow } from "../store/tables.ts";
 import type { Queries } from "../store/types.ts";
 
@@ -31,16 +32,24 @@ export async function jobViews(db: Queries, rows: readonly JobRow[], now: number
   return rows.map((row) => jobView(row, row.site_id === null ? undefined : seen.get(row.site_id), now));
 }
 
+/** What is shown of a row that cannot be read. */
+const nothing: JobParts = {
+  doc: { workflow: { id: "" }, id: "", created_at: "", config: {} },
+  tags: {},
+  parents: [],
+  spec: {},
+};
+
 function jobView(row: JobRow, seenAt: number | null | undefined, now: number): JobView {
-  const doc = parseJob(row);
+  const { doc, tags, parents, spec } = partsOf(row) ?? nothing;
   return {
     id: row.id,
     workflow: { id: row.workflow_id },
     name: doc.name ?? null,
     description: doc.description ?? null,
     config: doc.config as JobView["config"],
-    parameters: parseSpec(row).parameters ?? {},
-    tags: JSON.parse(row.tags) as JobView["tags"],
+    parameters: (spec as StoredSpec).parameters ?? {},
+    tags,
     owner: row.owner,
     ...stateView(row),
     site: row.site_id,
@@ -48,7 +57,7 @@ function jobView(row: JobRow, seenAt: number | null | undefined, now: number): J
     epoch: row.epoch,
     attempt: row.attempt,
     priority: row.priority,
-    parents: JSON.parse(row.parents) as string[],
+    parents: [...parents],
     parent_policy: (row.parent_policy ?? "all_finished") as JobView["parent_policy"],
     retry_of: row.retry_of,
     object_id: objectOf(row, doc),

@@ -3,7 +3,7 @@ import { onBothStores, startTestHub } from "./hub.ts";
 import { testSite } from "./site.ts";
 
 onBothStores("jobs", (kind) => {
-  it("makes one job per idempotency key, also for twenty requests at once", async () => {
+  it("BAL-30: makes one job per idempotency key, also for twenty requests at once", async () => {
     await using hub = await startTestHub(kind);
     const client = await hub.client("submitter");
     const request = { workflow: "w", config: { b: 1, a: [2] }, idempotency_key: "k" };
@@ -70,7 +70,7 @@ onBothStores("jobs", (kind) => {
     expect(bad && "error" in bad ? bad.error.detail : "").toMatch(/'nmdc:none'.*'nowhere'/);
   });
 
-  it("releases children when their parents end, by policy, with the parents' outputs", async () => {
+  it("BAL-4: releases children when their parents end, by policy, with the parents' outputs", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");
@@ -103,7 +103,7 @@ onBothStores("jobs", (kind) => {
     expect(late.state).toBe("READY");
   });
 
-  it("loses no child that is made while its parent ends", async () => {
+  it("BAL-4: loses no child that is made while its parent ends", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");

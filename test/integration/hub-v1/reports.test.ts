@@ -119,7 +119,7 @@ onBothStores("reports", (kind) => {
     expect(results.map((result) => result.outcome)).toEqual(["unknown-job", "fenced", "fenced", "refused", "applied"]);
   });
 
-  it("delivers an order until it is acknowledged, and the end of the job settles it", async () => {
+  it("BAL-23: delivers an order until it is acknowledged, and the end of the job settles it", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");
@@ -145,7 +145,7 @@ onBothStores("reports", (kind) => {
     expect(await client.cancel(claim.job)).toMatchObject({ result: "already-ended" });
   });
 
-  it("ends an unconfirmed job at once when its site says that it does not hold it", async () => {
+  it("BAL-23: ends an unconfirmed job at once when its site says that it does not hold it", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");

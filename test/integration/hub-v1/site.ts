@@ -17,7 +17,7 @@ export interface Answer {
   readonly headers: Headers;
 }
 
-type Draft = Partial<Report> & { readonly state: Report["state"] };
+export type Draft = Partial<Report> & { readonly state: Report["state"] };
 
 export class TestSite implements AsyncDisposable {
   readonly id: string;

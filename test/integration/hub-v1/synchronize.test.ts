@@ -44,7 +44,7 @@ onBothStores("synchronize", (kind) => {
     expect(forgot.missing).toEqual([{ job: assignment.job, epoch: 1 }]);
   });
 
-  it("gives an unconfirmed claim to another site when its lease ran out, and fences the first", async () => {
+  it("BAL-12: gives an unconfirmed claim to another site when its lease ran out, and fences the first", async () => {
     await using hub = await startTestHub(kind);
     await using first = await testSite(hub, "lab-a");
     await using second = await testSite(hub, "lab-b");
