@@ -11,10 +11,10 @@ export async function files(): Promise<readonly GeneratedFile[]> {
   return [{ path: "docs/proof.md", content: page(await testFiles()) }];
 }
 
-/** Path to content of all test files. */
+/** Path to content of all test files, and of the contract suites that they run. */
 async function testFiles(): Promise<ReadonlyMap<string, string>> {
-  const names = (await readdir(join(repository, "test"), { recursive: true })).filter((name) =>
-    name.endsWith(".test.ts"),
+  const names = (await readdir(join(repository, "test"), { recursive: true })).filter(
+    (name) => name.endsWith(".test.ts") || /^conformance\/.*\.ts$/.test(name),
   );
   const paths = names.map((name) => `test/${name}`).toSorted();
   return new Map(
