@@ -51,7 +51,7 @@ const tasks = {
   coverage: ["--disable-warning=ExperimentalWarning", script("coverage.ts")],
   check: [script("check.ts")],
   generate: [script("generate.ts")],
-  prove: [script("prove/random-kills.ts")],
+  prove: [script("prove/prove.ts")],
   bench: [join(root, "bench/run.ts")],
   build: [script("build.ts")],
   typecheck: [tool("typescript/bin/tsc"), "-p", root],

@@ -2,18 +2,20 @@
  * A whole installation for a test: a real hub, a real agent process with its runner, apps that are small shell programs which
  * leave a trace of every start, and the oracle that balances the books at the end.
  */
-import { readFileSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
+import type { FailpointName } from "../../src/common/failpoints.ts";
 import { createHubClient, type HubClient } from "../../src/sdk/client.ts";
 import { Canaries, leaksInFiles, leaksInProcesses, leaksInText } from "./canary.ts";
 import { cleanEnvironment, repository, siteagentBin } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
-import { listProcesses } from "./processes.ts";
+import { type BookedEvent, imbalances, installationProcesses, isRunner } from "./oracle.ts";
 import { Program } from "./program.ts";
 import { temporaryDirectory } from "./temporary.ts";
 import { waitFor } from "./wait.ts";
+import { control } from "../integration/agent/control.ts";
 
 export interface HubAccess {
   readonly url: string;
@@ -22,13 +24,15 @@ export interface HubAccess {
 }
 
 export interface TestSiteOptions {
-  /** Added to (or over) the app's defaults, by name; `workflow` is the app's name. */
+  /** Added to (or over) the app's defaults, by name; `workflow` is the app's name, `$DELIVERED` the URL of `delivered`. */
   readonly apps: Readonly<Record<string, Record<string, unknown>>>;
   readonly dialect?: "auto" | "nmdc" | "hub";
   /** A hub without `/siteagent/v1/`: only what works through the NMDC contract can be asked of this site. */
   readonly plain?: boolean;
   readonly slots?: number;
   readonly agent?: Readonly<Record<string, unknown>>;
+  /** Failpoints can be armed while agent, runner and hub run, see `arm`. */
+  readonly armable?: boolean;
   /** More places that inputs may come from. */
   readonly sources?: readonly string[];
   /** Hub and agent are started as people start them: `bin/siteagent`, which runs the release build where there is one. */
@@ -61,8 +65,10 @@ export interface SeenJob {
 export class TestSite implements AsyncDisposable {
   readonly root: string;
   readonly siteFile: string;
-  /** Each start of an attempt adds its token to this file; what the oracle counts. */
-  readonly startsFile: string;
+  /** Each start and exit of an attempt adds a line to this file; what the oracle counts. */
+  readonly traceFile: string;
+  /** Failpoints are armed here while processes run, see `arm`. */
+  readonly #failpoints: string;
   readonly delivered: string;
   hub: Program;
   readonly access: HubAccess;
@@ -87,7 +93,8 @@ export class TestSite implements AsyncDisposable {
     this.canaries = canaries;
     this.#hubs.push(hub);
     this.siteFile = join(root, "site.yaml");
-    this.startsFile = join(root, "starts");
+    this.traceFile = join(root, "trace");
+    this.#failpoints = join(root, "failpoints");
     this.delivered = join(root, "delivered");
     this.hub = hub;
     this.access = access;
@@ -105,12 +112,12 @@ export class TestSite implements AsyncDisposable {
     const resources = new AsyncDisposableStack();
     try {
       const { path: root } = resources.use(await temporaryDirectory("sa-"));
-      for (const name of ["hub", "delivered", "state", "run", "work", "home"])
+      for (const name of ["hub", "delivered", "state", "run", "work", "home", "failpoints"])
         await mkdir(join(root, name), { mode: 0o700 });
       const canaries = new Canaries();
       await writeCredentials(root, canaries);
       const hub = await startHubProcess(root, 0, options);
-      const access = JSON.parse((await hub.output(credentialsLine)).at(0) ?? "") as HubAccess;
+      const access = JSON.parse((await hub.output(credentialsLine, { timeoutMs: 120_000 })).at(0) ?? "") as HubAccess;
       const site = new TestSite(root, hub, access, canaries, resources, options);
       await site.#writeSiteFile();
       if (options.plain !== true) {
@@ -131,6 +138,7 @@ export class TestSite implements AsyncDisposable {
   ): Promise<Program> {
     const env = {
       ...cleanEnvironment(join(this.root, "home")),
+      ...(this.#options.armable === true ? armable(this.root) : {}),
       ...(options.failpoints === undefined ? {} : { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: options.failpoints }),
     };
     const [program, ...first] = programOf(this.#options);
@@ -143,7 +151,10 @@ export class TestSite implements AsyncDisposable {
           readFile(join(this.root, "run", "agent.sock")).catch(
             (error: unknown) => (error as NodeJS.ErrnoException).code === "ENXIO",
           ),
-        { what: "the control socket", timeoutMs: 20_000 },
+        {
+          what: () => `the control socket\n${this.agent?.stdout.slice(-2000)}\n${this.agent?.stderr.slice(-2000)}`,
+          timeoutMs: 30_000,
+        },
       );
     return this.agent;
   }
@@ -163,12 +174,12 @@ export class TestSite implements AsyncDisposable {
   async restartHub(): Promise<void> {
     this.hub = await startHubProcess(this.root, Number(new URL(this.access.url).port), this.#options);
     this.#hubs.push(this.hub);
-    await this.hub.output(credentialsLine);
+    await this.hub.output(credentialsLine, { timeoutMs: 120_000 });
   }
 
   /** The pid of the runner; undefined when there is none just now. */
   get runnerPid(): number | undefined {
-    return installationProcesses(this.root).find((entry) => /runner[/\\]main\.[tj]s/.test(commandLine(entry.pid)))?.pid;
+    return installationProcesses(this.root).find(isRunner)?.pid;
   }
 
   /** SIGKILL to the runner process; attempts go on under their recorders. */
@@ -184,6 +195,22 @@ export class TestSite implements AsyncDisposable {
     return true;
   }
 
+  /** From now on the first process of this installation that passes the point does what is said there, once. */
+  async arm(point: FailpointName, action: "kill" | "hang" | "error"): Promise<void> {
+    await rm(join(this.#failpoints, `${point}.reached`), { force: true });
+    const path = join(this.#failpoints, point);
+    await writeFile(`${path}.new`, action);
+    await rename(`${path}.new`, path);
+  }
+
+  /** True when an armed point was passed. */
+  async reached(point: FailpointName): Promise<boolean> {
+    return stat(join(this.#failpoints, `${point}.reached`)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   async submit(
     workflow: string,
     config: Record<string, string | number | boolean> = {},
@@ -195,6 +222,34 @@ export class TestSite implements AsyncDisposable {
       body: JSON.stringify({ workflow: { id: workflow }, config, claims: [] }),
     });
     return (await answer.json()) as { id: string };
+  }
+
+  /** A data object of the site; returns its id. */
+  async newObject(): Promise<string> {
+    const checksum = randomBytes(16).toString("hex");
+    const answer = await fetch(`${this.access.url}/objects`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${await this.#siteToken()}`, "content-type": "application/json" },
+      body: JSON.stringify({
+        name: "reads.fq",
+        size: 4,
+        created_time: "2026-01-01T00:00:00Z",
+        checksums: [{ type: "sha256", checksum }],
+        access_methods: [{ type: "https", access_url: { url: "https://data.example/reads.fq" } }],
+      }),
+    });
+    return ((await answer.json()) as { id: string }).id;
+  }
+
+  /** Sets the types of an object, for which triggers may stand. */
+  async setTypes(object: string, types: readonly string[]): Promise<void> {
+    const answer = await fetch(`${this.access.url}/objects/${object}/types`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(types),
+    });
+    if (!answer.ok) throw new Error(`the types were not set: ${answer.status} ${await answer.text()}`);
+    await answer.text();
   }
 
   /** Where a job is: from the hub's own view, on a plain hub from the claim's operation as any NMDC client reads it. */
@@ -261,29 +316,25 @@ export class TestSite implements AsyncDisposable {
 
   /** How often each attempt token was started. */
   async starts(): Promise<ReadonlyMap<string, number>> {
-    const text = await readFile(this.startsFile, "utf8").catch(() => "");
+    const text = await readFile(this.traceFile, "utf8").catch(() => "");
     const counts = new Map<string, number>();
-    for (const line of text.split("\n").filter((one) => one !== "")) counts.set(line, (counts.get(line) ?? 0) + 1);
+    for (const [, token = ""] of text.matchAll(/^(\S+) \d+ start /gm)) counts.set(token, (counts.get(token) ?? 0) + 1);
     return counts;
   }
 
-  /**
-   * The books: every job ended, no attempt token started twice, as many starts as attempts, states reported in an order the table
-   * allows, each operation closed once, no process of a job alive, no partial file. Returns what is wrong; empty = balanced.
-   */
+  /** What the oracle says of these jobs and of the whole installation; empty = balanced. */
   async imbalances(ids: readonly string[]): Promise<readonly string[]> {
-    const wrong: string[] = [];
-    const starts = await this.starts();
-    for (const [token, count] of starts) if (count > 1) wrong.push(`attempt ${token} was started ${count} times`);
-    for (const id of ids) {
-      const job = await this.view(id);
-      if (job.ended_at === null) wrong.push(`job ${id} has not ended: ${job.state}`);
-      if (this.#options.plain !== true) wrong.push(...(await this.#wrongOrder(id)));
-    }
-    for (const file of await allFiles(this.root)) if (/\.part-/.test(file)) wrong.push(`partial file ${file}`);
-    for (const entry of jobProcesses(this.root))
-      wrong.push(`process ${entry.pid} (${entry.command}) of a job is alive`);
-    return wrong;
+    return imbalances(
+      {
+        root: this.root,
+        living: [this.hub.pid, ...(this.agent?.running === true ? [this.agent.pid] : [])],
+        traceFile: this.traceFile,
+        job: (id) => this.view(id),
+        events: (id) => this.#events(id),
+        knownDirectories: () => this.#knownDirectories(),
+      },
+      ids,
+    );
   }
 
   /** A file for an app's secret parameter, with a marked secret in it. */
@@ -307,12 +358,17 @@ export class TestSite implements AsyncDisposable {
     ];
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const running = leaksInProcesses(this.canaries, this.root);
+  /** Ends all processes; the files stay until the site is disposed of. */
+  async stopAll(): Promise<void> {
     await this.agent?.stop(counted ? { killAfterMs: 5_000 } : { signal: "SIGKILL" });
     this.hub.signal("SIGTERM");
     await this.hub.finished;
     await endInstallation(this.root);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const running = leaksInProcesses(this.canaries, this.root);
+    await this.stopAll();
     const leaks = [...running, ...(await this.leaks())];
     await this.#resources.disposeAsync();
     if (leaks.length > 0) throw new Error(`secrets are where they should not be:\n${[...new Set(leaks)].join("\n")}`);
@@ -325,22 +381,20 @@ export class TestSite implements AsyncDisposable {
     return ((await answer.json()) as { access_token: string }).access_token;
   }
 
-  async #wrongOrder(id: string): Promise<readonly string[]> {
-    const seen: string[] = [];
-    let finals = 0;
+  async #events(id: string): Promise<readonly BookedEvent[] | undefined> {
+    if (this.#options.plain === true) return undefined;
     const { token } = await this.client.login();
     const answer = await fetch(
       `${this.access.url}/siteagent/v1/events?after=0&limit=1000&job=${encodeURIComponent(id)}`,
       { headers: { authorization: `Bearer ${token}` } },
     );
-    const { events } = (await answer.json()) as { events: { type: string; data: Record<string, unknown> }[] };
-    for (const event of events) {
-      const state = event.data["state"];
-      if (event.type !== "job.state" || typeof state !== "string") continue;
-      seen.push(state);
-      if (["JOB_FINISHED", "FAILED", "CANCELLED"].includes(state)) finals++;
-    }
-    return finals === 1 ? [] : [`job ${id} has ${finals} ends: ${seen.join(" ")}`];
+    return ((await answer.json()) as { events: BookedEvent[] }).events;
+  }
+
+  async #knownDirectories(): Promise<readonly string[] | undefined> {
+    if (this.agent?.running !== true) return undefined;
+    const { body } = await control(join(this.root, "run"), "GET", "/v1/jobs").catch(() => ({ body: undefined }));
+    return (body as { jobs: { directory: string }[] } | undefined)?.jobs.map((job) => job.directory);
   }
 
   async #writeSiteFile(): Promise<void> {
@@ -369,13 +423,20 @@ export class TestSite implements AsyncDisposable {
       },
       apps: Object.fromEntries(apps),
     };
-    await writeFile(this.siteFile, stringify(site), { mode: 0o600 });
+    const text = stringify(site).replaceAll("$DELIVERED", `file://${this.delivered}`);
+    await writeFile(this.siteFile, text, { mode: 0o600 });
   }
 }
 
-/** Shell text for an app's command: records the attempt's start where the oracle counts it, then does the given work. */
+/**
+ * Shell text for an app's command: writes down the attempt's start, then does the given work, then writes down its exit (not where
+ * the script ends in `exec` or by a signal). No process is started for it.
+ */
 export function traced(script: string): string[] {
-  return ["/bin/sh", "-c", `echo "$SITEAGENT_ATTEMPT_TOKEN" >> "$SITEAGENT_JOB_DIR/../../starts"; ${script}`];
+  const note = (what: string): string =>
+    `echo "$SITEAGENT_ATTEMPT_TOKEN $SITEAGENT_ATTEMPT ${what} $job" >> "$SITEAGENT_JOB_DIR/../../trace"`;
+  const job = `while read -r key value; do case $key in '"job":') job=\${value#?} job=\${job%??};; esac; done < "$SITEAGENT_JOB_DIR/job.json"`;
+  return ["/bin/sh", "-c", `${job}; ${note("start")}; trap '${note("$?")}' EXIT; ${script}`];
 }
 
 /** What a development hub prints first with `-o json`. */
@@ -393,7 +454,7 @@ async function writeCredentials(root: string, canaries: Canaries): Promise<void>
 async function startHubProcess(
   root: string,
   port: number,
-  options: Pick<TestSiteOptions, "release" | "plain">,
+  options: Pick<TestSiteOptions, "release" | "plain" | "armable">,
 ): Promise<Program> {
   const [program, ...first] = programOf(options);
   const args = [
@@ -408,7 +469,8 @@ async function startHubProcess(
     "json",
     ...(options.plain === true ? ["--plain"] : []),
   ];
-  return Program.start(program, args, { env: cleanEnvironment(join(root, "home")), cwd: root, input: "" });
+  const env = cleanEnvironment(join(root, "home"), options.armable === true ? armable(root) : {});
+  return Program.start(program, args, { env, cwd: root, input: "" });
 }
 
 /** Kills what works in this directory or names it: what a failed test left running, recorders and runner included. */
@@ -427,28 +489,7 @@ export async function endInstallation(root: string): Promise<void> {
   await waitFor(() => installationProcesses(root).length === 0, { what: "the end of the installation's processes" });
 }
 
-async function allFiles(root: string): Promise<readonly string[]> {
-  const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-}
-
-/** Processes that work in a job's directory. */
-function jobProcesses(root: string) {
-  return listProcesses().filter((entry) => entry.cwd?.startsWith(join(root, "work")) === true);
-}
-
-/** Everything that works in the installation's directory or names it on its command line: hub, agent, runner, recorders, jobs. */
-function installationProcesses(root: string) {
-  return listProcesses().filter(
-    (entry) =>
-      entry.pid !== process.pid && (entry.cwd?.startsWith(root) === true || commandLine(entry.pid).includes(root)),
-  );
-}
-
-function commandLine(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-  } catch {
-    return "";
-  }
+/** Lets failpoints be armed while the process runs. */
+function armable(root: string): Record<string, string> {
+  return { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINT_DIRECTORY: join(root, "failpoints") };
 }

@@ -1,0 +1,117 @@
+import { TestSite } from "../../test/helpers/site.ts";
+import type { PhaseOptions, Phase, PhaseResult } from "./phases.ts";
+import { prepare, randomApps, type Shape, shapes } from "./shapes.ts";
+
+type Victim = "agent" | "runner" | "hub";
+
+/** Mulberry32: the same seed gives the same sequence of victims and pauses. */
+function randomFrom(start: number): () => number {
+  let state = start;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** Kills agent, runner and hub at random moments while jobs of many shapes run and some are cancelled, then balances the books. */
+export const random: Phase = {
+  name: "random",
+  async run(options): Promise<PhaseResult> {
+    const site = await TestSite.start({ apps: randomApps, slots: 8 });
+    let failures: readonly string[] = ["the run was not finished"];
+    try {
+      await prepare(site);
+      const result = await play(site, options);
+      failures = result.failures;
+      return result;
+    } finally {
+      if (failures.length === 0) await site[Symbol.asyncDispose]();
+      else {
+        await site.stopAll();
+        options.say(`seed ${options.seed}; everything is kept in ${site.root}`);
+      }
+    }
+  },
+};
+
+interface Made {
+  readonly id: string;
+  readonly shape: Shape;
+}
+
+async function play(site: TestSite, { jobs, kills, seed, say }: PhaseOptions): Promise<PhaseResult> {
+  const draw = randomFrom(seed);
+  await site.startAgent();
+  const made = await makeJobs(site, jobs);
+  const killed: Record<Victim, number> = { agent: 0, runner: 0, hub: 0 };
+  const total = (): number => killed.agent + killed.runner + killed.hub;
+  const toCancel = made.filter(({ shape }) => shape.cancelled === true);
+  while (total() < kills) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50 + draw() * 900);
+    });
+    const victim = await killSomeone(site, draw());
+    if (victim) killed[victim]++;
+    if (draw() < 0.5) await cancelOne(site, toCancel);
+    if (total() % 100 === 0) say(`${total()} of ${kills} killed`);
+  }
+  while (toCancel.length > 0) await cancelOne(site, toCancel);
+  if (site.agent?.running !== true) await site.startAgent({ wait: false });
+  for (const { id } of made) await site.ended(id, 600_000);
+  const failures = [...(await site.imbalances(made.map(({ id }) => id)))];
+  for (const { id, shape } of made) {
+    const job = await site.client.job(id);
+    if (!shape.ends.includes(job.status))
+      failures.push(`job ${id} (${shape.app}) ended as ${job.status}: ${JSON.stringify(job.failure)}`);
+  }
+  const starts = await site.starts();
+  return {
+    counts: [
+      ["jobs accepted", made.length],
+      ["attempts started", starts.size],
+      ["attempts started twice", [...starts.values()].filter((count) => count > 1).length],
+      ...Object.entries(killed).map(([victim, count]) => [`killed: ${victim}`, count] as const),
+    ],
+    failures,
+  };
+}
+
+async function makeJobs(site: TestSite, count: number): Promise<readonly Made[]> {
+  const wanted = Array.from({ length: count }, (_, n) => shapes[n % shapes.length] as Shape);
+  const url = `file://${site.root}/inputs/a.txt`;
+  const made: Made[] = [];
+  for (let from = 0; from < count; from += 500) {
+    const some = wanted.slice(from, from + 500);
+    const results = await site.client.bulk(
+      some.map(({ app }) => ({ workflow: app, config: app === "staged" ? { url } : {} })),
+    );
+    for (const [index, result] of results.entries()) {
+      const shape = some[index];
+      if (!("job" in result) || !shape) throw new Error(`a job was not accepted: ${JSON.stringify(result)}`);
+      made.push({ id: result.job.id, shape });
+    }
+  }
+  return made;
+}
+
+async function killSomeone(site: TestSite, draw: number): Promise<Victim | undefined> {
+  if (draw < 0.6) {
+    await site.killAgent();
+    await site.startAgent({ wait: false });
+    return "agent";
+  }
+  if (draw < 0.8) {
+    await site.killHub();
+    await site.restartHub();
+    return "hub";
+  }
+  return site.tryKillRunner() ? "runner" : undefined;
+}
+
+/** An order that is lost with the hub is given again: the client says so. */
+async function cancelOne(site: TestSite, left: Made[]): Promise<void> {
+  const next = left.shift();
+  if (next) await site.client.cancel(next.id, "changed my mind");
+}
