@@ -5,7 +5,7 @@ import { createLocalLauncher } from "../../../src/launchers/local/index.ts";
 import { context, launchOne, makePlan, stopped, untilState } from "../launchers/attempts.ts";
 
 const root = process.argv[2] ?? "";
-const launcher = createLocalLauncher({ stateDirectory: join(root, "state"), idleMs: 100 });
+const launcher = createLocalLauncher({ stateDirectory: join(root, "state"), idleMs: 1_000 });
 const plan = await makePlan(join(root, "jobs"), "id -u; exit 7");
 await launchOne(launcher, plan);
 const ended = await untilState(launcher, plan, "ended");
