@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cgroupPids } from "../../src/runner/attempt-status.ts";
 import { ownGroup } from "../../src/runner/cgroups.ts";
@@ -15,6 +15,7 @@ export function enterOwnCgroup(): boolean {
   if (parent === undefined) return false;
   const directory = join(parent, `siteagent-test-${process.pid}`);
   try {
+    sweep(parent);
     mkdirSync(directory);
     writeFileSync(join(directory, "cgroup.procs"), `${process.pid}`);
   } catch {
@@ -36,6 +37,14 @@ export function leaveOwnCgroup(): void {
 /** The processes in the group that `enterOwnCgroup` made, ourselves included; none without it. */
 export function pidsOfOwnCgroup(): readonly number[] {
   return entered === undefined ? [] : cgroupPids(entered.directory);
+}
+
+/** Groups of test processes that were killed. */
+function sweep(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const pid = /^siteagent-test-(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`))) remove(join(parent, name));
+  }
 }
 
 /** With the empty groups below, which runners that were killed leave. */
