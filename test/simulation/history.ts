@@ -19,6 +19,8 @@ export interface HistoryOptions {
   readonly traced?: boolean;
   /** Changes the world before it begins: for tests of the oracle. */
   readonly prepare?: (world: World) => void;
+  /** Nothing goes wrong by itself: only what `prepare` does. */
+  readonly calm?: boolean;
 }
 
 /** Everything must be over so long after the last fault, virtual time. */
@@ -45,6 +47,7 @@ class History {
   readonly #faultsMs: number;
   readonly #jobs: number;
   readonly #compaction: { readonly compactAfterBytes: number; readonly compactAfterRecords: number };
+  readonly #calm: boolean;
   #current: SimulatedAgent | undefined;
   #processes = 0;
 
@@ -55,6 +58,8 @@ class History {
     this.#faultsMs = world.random.whole(5_000, 120_000);
     this.#jobs = world.random.whole(1, 3);
     this.#compaction = { compactAfterBytes: 1e9, compactAfterRecords: world.random.pick([5, 20, 1_000_000]) };
+    this.#calm = options.calm === true;
+    if (this.#calm) world.calm();
     options.prepare?.(world);
   }
 
@@ -80,10 +85,12 @@ class History {
     for (let n = 1; n <= this.#jobs; n++) {
       const id = `job-${n}`;
       time.after(random.whole(0, this.#faultsMs / 2), () => hub.submit(id, random.pick(workflows)));
+      if (this.#calm) continue;
       if (random.chance(0.3)) at(() => hub.order("cancel", id));
       if (random.chance(0.1)) at(() => hub.order("pause", id));
       if (random.chance(0.05)) at(() => hub.takeAway(id));
     }
+    if (this.#calm) return;
     if (random.chance(0.3)) at(() => this.#outage(random.whole(1_000, 60_000)));
     for (let n = random.whole(0, 2); n > 0; n--) at(() => this.#world.kill("at a moment of its own"));
     if (random.chance(0.15)) at(() => this.#fault("the disk is full", () => (disk.full = true)));
@@ -115,7 +122,7 @@ class History {
     world.say("all faults are over");
     world.faulty = false;
     world.outage = false;
-    world.disk.full = false;
+    if (!this.#calm) world.disk.full = false;
     world.disk.failingSyncs = 0;
     if (!world.process || world.process.dead) this.#bootLater();
     this.#attend();

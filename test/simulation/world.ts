@@ -28,7 +28,7 @@ export class World {
   readonly attempts: Attempts;
   readonly oracle: Oracle;
   readonly dialect: "hub" | "nmdc";
-  readonly rates: Rates;
+  rates: Rates;
   readonly violations: string[] = [];
   readonly trace: string[] = [];
   /** True while things may go wrong. */
@@ -71,6 +71,11 @@ export class World {
   violation(what: string): void {
     this.violations.push(what);
     this.say(`VIOLATION: ${what}`);
+  }
+
+  /** Nothing goes wrong by chance. */
+  calm(): void {
+    this.rates = { kill: 0, power: 0, network: 0, launcher: 0, transfer: 0, stall: 0 };
   }
 
   /** Is this the place where the process dies? */

@@ -105,7 +105,7 @@ test("cuts a torn tail, keeps it aside and goes on", async () => {
   expect(numbers(opening.records)).toStrictEqual([1, 2]);
 });
 
-test("salvages around damage in the middle, says so until the next compaction, and keeps the file aside", async () => {
+test("C7: salvages around damage in the middle, says so until the next compaction, and keeps the file aside", async () => {
   await using directory = await temporaryDirectory();
   {
     const { journal } = await open(directory.path);
@@ -244,7 +244,7 @@ test.each([
   ["empty", Buffer.alloc(0)],
   ["zeros", Buffer.alloc(10_000)],
   ["binary rubbish", Buffer.from(Array.from({ length: 5_000 }, (_, index) => (index * 7919) % 256))],
-])("never refuses to start: %s", async (_name, content) => {
+])("C7: never refuses to start: %s", async (_name, content) => {
   await using directory = await temporaryDirectory();
   await writeFile(directory.join(first), content);
   {
@@ -259,7 +259,7 @@ test.each([
   expect(numbers(opening.records)).toStrictEqual([1]);
 });
 
-test("moves the journal of another agent aside and begins anew", async () => {
+test("C7: moves the journal of another agent aside and begins anew", async () => {
   await using directory = await temporaryDirectory();
   {
     const { journal } = await open(directory.path, {}, "agent-2");
