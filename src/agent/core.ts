@@ -39,6 +39,8 @@ export class AgentCore implements TransitionDeps {
   readonly fresh = new Set<Token>();
   /** What of a job's attempt lives although it was killed, in words; lost at restart, seen again by the next stop. */
   readonly unkillable = new Map<string, string>();
+  /** Jobs whose directories this process has just made: their first attempt need not make them again. */
+  readonly prepared = new Set<string>();
   /** Latest progress of a transfer, per job; lost at restart. */
   readonly progress = new Map<string, Progress>();
   /** Aborts when the agent stops; attempts go on. */

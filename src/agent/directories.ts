@@ -1,7 +1,7 @@
 import { chmod, lstat, mkdir, readdir, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { errnoOf, Fault } from "../common/fault.ts";
-import { durableReplace, syncDirectory } from "../common/files.ts";
+import { durableReplace, syncDirectoryTogether } from "../common/files.ts";
 import { isToken, type Token } from "../common/token.ts";
 import { directoriesOf, type JobDirectories } from "../launchers/command.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -11,13 +11,11 @@ export function jobDirectories(job: HeldJob, attempt: number = job.attempt): Job
   return directoriesOf(dirname(job.directory), job.token, attempt);
 }
 
-/** Makes the job's directories (0700) with a marker that says whose they are; repeatable. */
+/** Makes the job's directories (0700) with a marker that says whose they are; repeatable, and durable when it ends. */
 export async function makeDirectories(job: HeldJob): Promise<void> {
   const { in: inputs, work, tmp, secrets, attempt } = jobDirectories(job);
-  await mkdir(dirname(job.directory), { recursive: true, mode: 0o700 });
-  for (const path of [job.directory, inputs, work, tmp, secrets, dirname(attempt)]) {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-  }
+  await mkdir(job.directory, { recursive: true, mode: 0o700 });
+  await Promise.all([inputs, work, tmp, secrets, dirname(attempt)].map((path) => makeDirectory(path)));
   const marker = {
     job: job.id,
     op_id: job.op_id,
@@ -26,7 +24,16 @@ export async function makeDirectories(job: HeldJob): Promise<void> {
     claimed_at: job.claimed_at,
   };
   await durableReplace(join(job.directory, "job.json"), `${JSON.stringify(marker, null, 2)}\n`);
-  await syncDirectory(dirname(job.directory));
+  await syncDirectoryTogether(dirname(job.directory));
+}
+
+/** In a directory that is there. Cheaper than a recursive `mkdir`, which walks up the whole path. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  }
 }
 
 /** For apps with `restart: clean`: the next attempt finds an empty work/. */

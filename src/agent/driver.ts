@@ -75,6 +75,8 @@ export class JobDriver {
       }
     } catch (error) {
       core.onFatal(asFault(error));
+    } finally {
+      core.prepared.delete(this.id);
     }
   }
 

@@ -1,26 +1,16 @@
 import { isoTime } from "../common/clock.ts";
-import type { Step } from "../jobs/decide.ts";
 import type { AgentCore } from "./core.ts";
+import type { Step } from "../jobs/decide.ts";
 import type { HeldJob } from "./held-job.ts";
+import { isRisky } from "./risky.ts";
 import { amend, transition } from "./transition.ts";
 
-/** Steps in which the work of one job could end the process: they are journaled before they begin. */
-const risky: ReadonlySet<Step> = new Set<Step>([
-  "stage_in",
-  "preprocess",
-  "launch",
-  "handle_error",
-  "handle_timeout",
-  "postprocess",
-  "stage_out",
-  "archive",
-]);
 /** So many deaths of the process in the same step of a job, without progress of it, and the job is held back. */
 const mostDeaths = 2;
 
-/** Says durably that the job's risky step begins; cleared by the next change of state. */
+/** Says durably that the job's risky step begins, where the change that led to it did not say so; cleared by the next change of state. */
 export async function enterStep(core: AgentCore, job: HeldJob, step: Step): Promise<void> {
-  if (!risky.has(step) || job.entered?.step === step || isTrivial(job, step)) return;
+  if (!isRisky(job, step) || job.entered?.step === step) return;
   await amend(core, job.id, { entered: { step, deaths: 0 } }, "effect");
 }
 
@@ -53,18 +43,5 @@ export async function quarantineSuspects(core: AgentCore): Promise<void> {
       { type: "hold", hold },
       { patch: { quarantined: reason }, message: reason, durability: "effect" },
     );
-  }
-}
-
-/** Nothing of the job's own is touched: not worth a record. */
-function isTrivial(job: HeldJob, step: Step): boolean {
-  switch (step) {
-    case "preprocess":
-    case "postprocess":
-    case "handle_error":
-    case "handle_timeout":
-      return job.app.hooks[step] === undefined;
-    default:
-      return false;
   }
 }

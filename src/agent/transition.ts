@@ -11,6 +11,7 @@ import type { Ledger } from "./ledger.ts";
 import type { KeyedMutex } from "./mutex.ts";
 import type { Notifier } from "./notifier.ts";
 import { discreet, reportOf } from "./report.ts";
+import { isRisky } from "./risky.ts";
 import { type AgentRecord, record } from "./records.ts";
 
 export interface TransitionDeps {
@@ -116,7 +117,7 @@ async function commitChange(
     updated_at: at,
     seq: before.seq + reports.length,
     ...(core.state === before.state ? {} : { step_tries: 0 }),
-    ...(before.entered && nextStep(core) !== nextStep(before) ? { entered: null } : {}),
+    ...(nextStep(core) === nextStep(before) ? {} : enteredPatch(before, core)),
     ...(isFinal(core.state) ? { ended_at: at } : {}),
   };
   const entries: AgentRecord[] = [
@@ -142,6 +143,17 @@ async function commitChange(
     );
   }
   return heldJob(deps.ledger, id);
+}
+
+/**
+ * What the record says of the step that comes next: a risky one is marked with the change that leads to it, which saves a record and a
+ * sync of its own. Not for a job that waits (for its binding or a hold): its step does not begin now.
+ */
+function enteredPatch(before: HeldJob, after: JobCore): Record<string, unknown> {
+  const step = nextStep(after);
+  if (before.bound && before.fenced === undefined && after.hold === undefined && isRisky(before, step))
+    return { entered: { step, deaths: 0 } };
+  return before.entered === undefined ? {} : { entered: null };
 }
 
 /** Changes fields without a state change and without a report; nothing when `when` says no at its turn. */

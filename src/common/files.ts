@@ -14,6 +14,29 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+/** Directories with a sync that somebody waits for and that has not begun. */
+const syncsToCome = new Map<string, Promise<void>>();
+/** The last sync of a directory that has begun. */
+const syncsUnderWay = new Map<string, Promise<void>>();
+
+/** As `syncDirectory`, for a directory in which many make names at once: who comes during a sync shares the next one. */
+export function syncDirectoryTogether(directory: string): Promise<void> {
+  const known = syncsToCome.get(directory);
+  if (known) return known;
+  const before = syncsUnderWay.get(directory)?.catch(() => undefined) ?? Promise.resolve();
+  const mine = before.then(async () => {
+    syncsToCome.delete(directory);
+    syncsUnderWay.set(directory, mine);
+    try {
+      await syncDirectory(directory);
+    } finally {
+      if (syncsUnderWay.get(directory) === mine) syncsUnderWay.delete(directory);
+    }
+  });
+  syncsToCome.set(directory, mine);
+  return mine;
+}
+
 /**
  * Replaces a file so that after a crash there is the old or the new content, never a part: temporary name in the same
  * directory, sync, rename, sync of the directory. The only way in which siteagent writes a file that must survive.

@@ -6,11 +6,12 @@ import { errnoOf } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { Logger } from "../common/logger.ts";
 import { type CgroupBase, makeCgroup, removeCgroup } from "./cgroups.ts";
-import { identityOf, type ProcessIdentity } from "./identity.ts";
+import { identityOf, nodeIdentity, type ProcessIdentity } from "./identity.ts";
 import { writePlan } from "./plan-files.ts";
 import { lineReader, type StartAnswer, type StartRequest } from "./protocol.ts";
 import { ptyCommand } from "./pty-command.ts";
 import type { Recorder } from "./recorders.ts";
+import { Spawner } from "./spawner.ts";
 
 export interface AttemptsOptions {
   readonly recorder: Recorder;
@@ -35,9 +36,17 @@ export class Attempts {
   readonly #queue = new PQueue({ concurrency: 32 });
   readonly #starting = new Map<string, Promise<StartAnswer>>();
   readonly #live = new Map<string, string>();
+  readonly #spawner: Spawner | undefined;
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
+    const { serve } = options.recorder;
+    this.#spawner = serve && new Spawner(serve, environment, options.log);
+  }
+
+  /** Makes ready what the first start needs. */
+  warm(): void {
+    this.#spawner?.warm();
   }
 
   /** Tokens of the recorders that we start, or started and that live. */
@@ -91,7 +100,42 @@ export class Attempts {
     return answer;
   }
 
-  async #spawn({ token, directory }: StartRequest): Promise<StartAnswer> {
+  #spawn(request: StartRequest): Promise<StartAnswer> {
+    return this.#spawner ? this.#fork(this.#spawner, request) : this.#spawnAlone(request);
+  }
+
+  async #fork(spawner: Spawner, { token, directory }: StartRequest): Promise<StartAnswer> {
+    const { promise, resolve } = Promise.withResolvers<StartAnswer>();
+    const timer = setTimeout(() => resolve({ state: "unknown", message: "the recorder says nothing" }), startTimeoutMs);
+    this.#live.set(token, directory);
+    const over = (): void => {
+      this.#live.delete(token);
+      resolve({ state: "unknown", message: "the recorder ended without a word" });
+      this.#options.onChange(token);
+    };
+    try {
+      spawner.start(token, directory, {
+        line: (line) => {
+          if (line.startsWith("busy ")) this.#live.delete(token);
+          resolve(answerOf(line, undefined));
+          if (line === "ended") this.#options.onChange(token);
+        },
+        over,
+        refused: (error) => {
+          this.#live.delete(token);
+          resolve(spawnRefused(error));
+        },
+      });
+    } catch (error) {
+      this.#live.delete(token);
+      resolve(spawnRefused(error));
+    }
+    const answer = await promise;
+    clearTimeout(timer);
+    return answer;
+  }
+
+  async #spawnAlone({ token, directory }: StartRequest): Promise<StartAnswer> {
     const [program, ...args] = this.#options.recorder.command;
     let child: ChildProcess;
     try {
@@ -135,9 +179,11 @@ function answerOf(line: string, recorder: ProcessIdentity | undefined): StartAns
   const [word, ...rest] = line.split(" ");
   switch (word) {
     case "started": {
-      const job = identityOf(Number(rest[0]));
-      return { state: "started", ...(recorder ? { recorder } : {}), ...(job ? { job } : {}) };
+      const [job, itself] = [told(rest[0], rest[1]), told(rest[2], rest[3]) ?? recorder];
+      return { state: "started", ...(itself ? { recorder: itself } : {}), ...(job ? { job } : {}) };
     }
+    case "busy":
+      return { state: "busy", message: rest.join(" ") };
     case "guard":
       return { state: "existing" };
     case "refused":
@@ -147,6 +193,13 @@ function answerOf(line: string, recorder: ProcessIdentity | undefined): StartAns
     default:
       return { state: "unknown", message: `the recorder said '${line}'` };
   }
+}
+
+/** A process as its recorder names it: by pid and, where it can tell them, start ticks. It may have ended meanwhile. */
+function told(pid: string | undefined, ticks: string | undefined): ProcessIdentity | undefined {
+  if (pid === undefined) return undefined;
+  if (ticks === undefined) return identityOf(Number(pid));
+  return { pid: Number(pid), startTicks: Number(ticks), ...nodeIdentity(), atMs: Date.now() };
 }
 
 function spawnRefused(error: unknown): StartAnswer {

@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
 import { errnoOf } from "../common/fault.ts";
@@ -47,22 +47,23 @@ export interface Evidence {
 
 /** Reads an attempt's directory; without the token its control group is not looked for. Throws only what is no answer (an unreadable or hanging file system). */
 export async function readEvidence(directory: string, token?: string): Promise<Evidence> {
-  const rc = await readText(directory, "rc");
+  const names = await namesIn(directory);
+  const read = async (name: string): Promise<string | undefined> =>
+    names?.has(name) === true ? await readText(directory, name) : undefined;
+  const rc = await read("rc");
   const [guardAtMs, recorder, job, gone, out, err, timeout, stop, cgroup] = await Promise.all([
-    modifiedMs(join(directory, "started")),
-    readText(directory, "recorder"),
-    readText(directory, "job"),
-    rc === undefined ? undefined : readText(directory, "gone"),
-    rc === undefined ? undefined : readText(directory, "out.dropped"),
-    rc === undefined ? undefined : readText(directory, "err.dropped"),
-    readText(directory, "timeout"),
-    readText(directory, "stop"),
-    readText(directory, "cgroup"),
+    names?.has("started") === true ? modifiedMs(join(directory, "started")) : undefined,
+    read("recorder"),
+    read("job"),
+    rc === undefined ? undefined : read("gone"),
+    rc === undefined ? undefined : read("out.dropped"),
+    rc === undefined ? undefined : read("err.dropped"),
+    read("timeout"),
+    read("stop"),
+    read("cgroup"),
   ]);
-  const nothing = guardAtMs === undefined && rc === undefined && recorder === undefined;
-  const missing = nothing && (await modifiedMs(directory)) === undefined;
   return {
-    directory: missing ? "missing" : "present",
+    directory: names === undefined ? "missing" : "present",
     guardAtMs,
     recorder: recorder === undefined ? undefined : (parseIdentity(recorder) ?? "damaged"),
     job: job === undefined ? undefined : (parseIdentity(job) ?? "damaged"),
@@ -135,6 +136,17 @@ async function readText(directory: string, name: string): Promise<string | undef
   await using file = await openPlainFile(join(directory, name));
   if (!file || (await file.stat()).size > maxEvidenceBytes) return undefined;
   return await file.readFile("utf8");
+}
+
+/** What is in the directory: most of what may be there is not, and one look at all names costs less than a failed open for each. */
+async function namesIn(directory: string): Promise<ReadonlySet<string> | undefined> {
+  try {
+    return new Set(await readdir(directory));
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
 }
 
 async function modifiedMs(path: string): Promise<number | undefined> {

@@ -71,6 +71,7 @@ async function main(): Promise<void> {
   process.on("SIGINT", () => end("SIGINT"));
   process.on("SIGHUP", () => {});
   await failpoint("runner.before-listen");
+  attempts.warm();
   await listen(server.server, options.socket);
   await failpoint("runner.after-listen");
   log.info({ tier, socket: options.socket }, "runner listens");

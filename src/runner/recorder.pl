@@ -1,11 +1,13 @@
 #!/usr/bin/perl
 # siteagent recorder, strong form: first process and witness of one attempt. Usage: perl recorder.pl DIRECTORY
+# or perl recorder.pl --serve: forks a recorder for each "TOKEN DIRECTORY\0" on stdin, which is cheaper than a new perl for each.
 # Needs perl-base and no module. Same evidence as recorder.sh, which is the form for machines without perl; in addition:
 #   - it is the subreaper of the attempt: nothing that the job starts can leave its tree, and "no child left" is proven by the kernel;
 #   - an exit code is told from a signal; a command that cannot be executed is told from one that exits 127;
 #   - it carries out stop orders (file `stop`, woken by SIGUSR1) itself, so that a stop survives agent and runner.
 # Reads DIRECTORY/plan (fields separated by NUL, see plan-files.ts). Writes started/, recorder, job, out, err, timeout,
-# out.dropped, err.dropped, unkillable, rc, gone. Says on stdout, for a runner that may be gone: guard | started PID | refused … | error … | ended.
+# out.dropped, err.dropped, unkillable, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS |
+# refused … | error … | ended; with --serve each line begins with the token, and TOKEN busy … and TOKEN exited are said for it.
 use strict;
 
 # System calls by machine type of the ELF header: perl-base has no module for these that is cheap to load.
@@ -19,12 +21,15 @@ my $nr = $calls{ unpack("x18 v", $elf) } or fail('unknown processor');
 close $self;
 my ($CHLD, $USR1) = (17, 10);
 my $signals = pack('Q', (1 << ($CHLD - 1)) | (1 << ($USR1 - 1)));
+my $said = '';    # begins each line
+
+my $d = $ARGV[0];
+$d = serve() if $d eq '--serve';
 
 # PR_SET_CHILD_SUBREAPER
 syscall($nr->{prctl}, 36, 1, 0, 0, 0) == 0 or fail("cannot become subreaper: $!");
 if ($ARGV[0] eq '--probe') { syswrite(STDOUT, "ok 1\n"); exit 0 }
 
-my $d = $ARGV[0];
 umask 077;
 chdir '/';
 $SIG{$_} = 'IGNORE' for qw(HUP INT QUIT TERM PIPE USR2 TSTP TTIN TTOU ALRM);    # polite signals are for the job, not for its witness
@@ -40,7 +45,8 @@ my @argv = @rest;
 # At most one start per attempt, whoever tries and however often.
 if (!mkdir "$d/started") { my $why = "$!"; refuse_second() if -d "$d/started"; fail("cannot make the start guard: $why") }
 for (qw(recorder job rc)) { refuse_second() if -e "$d/$_" }
-put('recorder', identity($$) . " perl\n", 1, 0) or fail("cannot write evidence: $!");
+my $mine = identity($$);
+put('recorder', "$mine perl\n", 1, 0) or fail("cannot write evidence: $!");
 
 pipe(my $go_read, my $go_write) && pipe(my $told_read, my $told_write) or fail("no pipe: $!");
 my $begin = clock(1);
@@ -49,7 +55,8 @@ defined $job or fail("cannot fork: $!");
 if ($job == 0) { close $go_write; close $told_read; become_job() }
 close $go_read; close $told_write;
 # The job's identity is on disk before its first instruction; if we die before "go", it ends without having run.
-put('job', identity($job) . "\n", 0, 0) or do { my $why = "$!"; close $go_write; fail("cannot write evidence: $why") };
+my $its = identity($job);
+put('job', "$its\n", 0, 0) or do { my $why = "$!"; close $go_write; fail("cannot write evidence: $why") };
 syswrite($go_write, 'g');
 close $go_write;
 my $told = '';
@@ -63,7 +70,7 @@ if ($told ne '') {
   announce("refused $code $why");
   exit 0;
 }
-announce("started $job");
+announce(join ' ', 'started', (split ' ', $its)[1, 2], (split ' ', $mine)[1, 2]);
 
 my ($recorded, $marker, $stopping, $kill_at, $told_unkillable, $waits) = (0, '-', 0, undef, 0, 0);
 my %hole = (out => 0, err => 0);
@@ -111,6 +118,36 @@ while (1) {
     my $time = pack('qq', $whole, int(($left - $whole) * 1e9));
     my $got = syscall($nr->{wait}, $signals, 0, $time, 8);
     $waits = 0 if $got == $USR1;
+  }
+}
+
+# ---- one process that becomes many recorders; returns in a recorder, with its directory
+sub serve {
+  my %token;    # of each recorder that lives, by pid
+  my $wanted = '';
+  $SIG{CHLD} = sub { };    # only to end the wait; one that slips in before it is seen a second later
+  $SIG{PIPE} = 'IGNORE';
+  while (1) {
+    vec(my $in = '', 0, 1) = 1;
+    my $ready = select($in, undef, undef, %token ? 1 : undef);
+    while ((my $pid = waitpid -1, 1) > 0) { syswrite(STDOUT, delete($token{$pid}) . " exited\n") }
+    next unless $ready > 0;
+    my $got = sysread(STDIN, $wanted, 65536, length $wanted);
+    exit 0 if defined $got && $got == 0;    # the runner is gone; the recorders go on
+    while ($wanted =~ s/^([a-z0-9]+) ([^\0]*)\0//) {
+      my ($token, $directory) = ($1, $2);
+      my $pid = fork;
+      if (!defined $pid) { syswrite(STDOUT, "$token busy cannot fork: $!\n") }
+      elsif ($pid) { $token{$pid} = $token }
+      else {
+        $SIG{CHLD} = 'DEFAULT';
+        syscall($nr->{setsid});
+        open(STDIN, '<', '/dev/null');
+        $said = "$token ";
+        $0 = "$0 $directory";
+        return $directory;
+      }
+    }
   }
 }
 
@@ -305,6 +342,7 @@ sub identity {
 
 sub clock { my $t = pack('qq', 0, 0); syscall($nr->{clock}, $_[0], $t); my ($s, $n) = unpack 'qq', $t; return $s + $n / 1e9 }
 sub wall { return int(clock(0) * 1000) }
-sub announce { syswrite(STDOUT, "$_[0]\n") }
-sub fail { syswrite(STDOUT, "error $_[0]\n"); exit 70 }
-sub refuse_second { syswrite(STDOUT, "guard\n"); exit 125 }
+# Short enough to be written whole: several write to one pipe.
+sub announce { syswrite(STDOUT, $said . substr($_[0], 0, 4000) . "\n") }
+sub fail { announce("error $_[0]"); exit 70 }
+sub refuse_second { announce('guard'); exit 125 }

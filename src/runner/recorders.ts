@@ -9,6 +9,8 @@ export interface Recorder {
   readonly form: "perl" | "sh";
   /** What to spawn; the attempt directory is appended. */
   readonly command: readonly [string, ...string[]];
+  /** What to spawn once for all attempts, if there is such a form: it forks their recorders (spawner.ts). */
+  readonly serve?: readonly [string, ...string[]];
 }
 
 const scripts = ["recorder.sh", "recorder.pl"] as const;
@@ -39,7 +41,8 @@ export function chooseRecorder(directory: string, wish: "perl" | "sh" | "auto"):
     for (const program of ["/usr/bin/perl", "/usr/local/bin/perl", "/bin/perl"]) {
       if (!existsSync(program)) continue;
       const trial = spawnSync(program, [perl, "--probe"], { encoding: "utf8", timeout: 10_000, env: {} });
-      if (trial.status === 0 && trial.stdout.startsWith("ok 1")) return { form: "perl", command: [program, perl] };
+      if (trial.status === 0 && trial.stdout.startsWith("ok 1"))
+        return { form: "perl", command: [program, perl], serve: [program, perl, "--serve"] };
     }
   }
   return { form: "sh", command: ["/bin/sh", join(directory, "recorder.sh")] };

@@ -1,9 +1,10 @@
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
+import { decide, type JobEvent, nextStep } from "../../jobs/decide.ts";
 import type { AttemptEnd } from "../../jobs/states.ts";
 import type { AttemptRef, AttemptStatus, Launcher, LaunchResult, StopResult } from "../../launchers/types.ts";
 import type { JobWork } from "../driver.ts";
-import { currentAttempt, type HeldAttempt, type HeldJob } from "../held-job.ts";
+import { currentAttempt, type HeldAttempt, type HeldJob, rulesOf } from "../held-job.ts";
 import { amend, transition } from "../transition.ts";
 
 const busyWaitMs = 2_000;
@@ -65,7 +66,8 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
       const attempts = work
         .job()
         .attempts.map((other) => (other.token === attempt.token ? { ...other, handle: result.handle } : other));
-      await amend(core, id, { attempts }, "report");
+      // Nobody is told of it; the change that is reported next is synced, and this record before it with it.
+      await amend(core, id, { attempts }, "group");
       await failpoint("start.after-record");
       return true;
     }
@@ -146,15 +148,10 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
     case "ended":
       if (!(await provenDead(work, launcher, ref, status.remaining))) return;
       await failpoint("end.before-record");
-      await transition(
-        core,
-        id,
-        { type: "ended", end: status.end },
-        {
-          patch: { attempts: withEnd(work.job(), status.end) },
-          ...(status.end.message === undefined ? {} : { message: status.end.message }),
-        },
-      );
+      await transition(core, id, eventsOfEnd(work.job(), status.end), {
+        patch: { attempts: withEnd(work.job(), status.end) },
+        ...(status.end.message === undefined ? {} : { message: status.end.message }),
+      });
       await failpoint("end.after-record");
       return;
     case "unknown":
@@ -177,6 +174,15 @@ export function noteUnkillable(work: JobWork, result: StopResult | undefined): v
     `processes of job '${id}' cannot be killed: ${who}`,
     "look at the file systems and devices that they wait for; the job's slot is free when they are gone",
   );
+}
+
+/** The end, and with it the step of a handler that the app does not have: one record and one report less to wait for. */
+function eventsOfEnd(job: HeldJob, end: AttemptEnd): readonly JobEvent[] {
+  const ended: JobEvent = { type: "ended", end };
+  const step = nextStep(decide(job, ended, rulesOf(job.app)).job);
+  if (step !== "postprocess" && step !== "handle_error" && step !== "handle_timeout") return [ended];
+  if (job.app.hooks[step] !== undefined) return [ended];
+  return [ended, { type: "hook_done", hook: step, outcome: { kind: "continue" } }];
 }
 
 /** Ends what outlived the attempt; false when the step was interrupted before nothing was left. */

@@ -29,7 +29,7 @@ export async function launch(work: JobWork): Promise<void> {
     if (work.signal.aborted) return;
     const number = job.attempt + 1;
     await failpoint("start.before-directories");
-    await core.machine.makeDirectories(job);
+    if (!core.prepared.delete(id)) await core.machine.makeDirectories(job);
     if (number > 1 && job.app.restart === "clean") await core.machine.emptyDirectory(jobDirectories(job).work);
     const token = newToken();
     const plan = planAttempt(await planInput(core, job, { token, attempt: number }));

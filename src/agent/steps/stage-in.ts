@@ -12,6 +12,7 @@ export async function stageIn(work: JobWork): Promise<void> {
   const job = work.job();
   await failpoint("stage.before-directories");
   await core.machine.makeDirectories(job);
+  core.prepared.add(id);
   await failpoint("stage.after-directories");
   const items = inputItems(job);
   if (items.length > 0) {
