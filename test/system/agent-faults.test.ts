@@ -222,7 +222,7 @@ describe("poison", () => {
     return { site, id };
   }
 
-  it("a job in whose step the agent dies twice is quarantined; the others are served; a cancel ends it", async () => {
+  it("B12: a job in whose step the agent dies twice is quarantined; the others are served; a cancel ends it", async () => {
     const { site, id } = await quarantined();
     await using _ = site;
     const other = await site.submit("quick");

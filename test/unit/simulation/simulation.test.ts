@@ -5,7 +5,7 @@ import type { World } from "../../simulation/world.ts";
 
 test(
   "B14, TAP-4: in 300 histories of kills, lost power, a bad disk and network nothing is lost and nothing runs twice",
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const lines: string[] = [];
     const result = await simulate({ seed: 1, histories: 300, say: (line) => lines.push(line) });
