@@ -72,13 +72,21 @@ export const faultList: readonly FaultToProve[] = [
     "a transport error; nothing is cancelled or acknowledged",
   ),
   fault("A9", "404 with HTML for a running job, from a misrouted balancer", "tried again; the job goes on"),
-  fault("A10", "404 with central's own error body", "reported as disowned and parked; the job goes on"),
+  fault(
+    "A10",
+    "404 with central's own error body",
+    "shown as disowned; the job goes on; its reports are kept and offered again",
+  ),
   fault(
     "A11",
     "401 after the credential expired in mid-run",
     "one refresh; if that fails no claims, jobs go on, alarm; heals when the secret changes",
   ),
-  fault("A12", "409 stale epoch on a write", "fenced: no more writes or signals for it; the local record is kept"),
+  fault(
+    "A12",
+    "409 stale epoch on a write",
+    "fenced: no more writes or signals for it; its directory with the evidence is kept",
+  ),
   fault(
     "A13",
     "A half-open connection (a firewall drops silently)",
@@ -104,7 +112,11 @@ export const faultList: readonly FaultToProve[] = [
   ),
   fault("A20", "Central forgets a job that runs here", "the job goes on; reports are kept; shown to the administrator"),
   fault("A21", "Renewals fail for less than the lease", "tried again; no change of state"),
-  fault("A22", "Renewals starved by jobs that use all of the CPU", "renewals late by less than half a lease"),
+  fault(
+    "A22",
+    "Renewals starved by jobs that use all of the CPU",
+    "a confirmed claim has no lease to renew; claims are confirmed and orders carried out within half a lease",
+  ),
   fault(
     "A23",
     "The agent hangs while its process lives",
@@ -114,7 +126,7 @@ export const faultList: readonly FaultToProve[] = [
   fault(
     "A33",
     "An assignment for another site, out of date or replayed",
-    "refused before any side effect, with a line in the log",
+    "central does not confirm it, and before that nothing of it begins; a line in the log",
   ),
   fault("B1", "Killed between the intent of a claim and the call", "on start read back; what is not ours is dropped"),
   fault("B2", "Killed after the answer to a claim, before its record", "on start read back; what is ours goes on"),
@@ -231,7 +243,11 @@ export const faultList: readonly FaultToProve[] = [
     "an error that names the place; no side effect",
   ),
   fault("H1", "The wall clock jumps an hour, or to 1970", "no lease, limit or order changes"),
-  fault("H2", "The process is frozen for ten minutes", "on return synchronizes first, then acts"),
+  fault(
+    "H2",
+    "The process is frozen for ten minutes",
+    "a claim that fell back meanwhile is never begun; a confirmed one has no lease to lose and is followed on",
+  ),
   fault("H3", "A time limit of more than 30 days", "exact; does not fire at once"),
   fault("H7", "TERM twice in 10 ms", "one orderly stop"),
   fault("H8", "A stop during start or salvage", "clean; the next start goes on"),

@@ -121,7 +121,7 @@ describe("a central API that lies", () => {
 });
 
 describe("a central API whose answer gets lost", () => {
-  it("after a claim or a report: it is found out without a restart, and the job runs once", async () => {
+  it("A3, A5: after a claim or a report: it is found out without a restart, and the job runs once", async () => {
     await using site = await TestSite.start({ dialect: "nmdc", apps: { quick } });
     await using middleman = await Middleman.start(site.access.url);
     await site.replaceInSiteFile(`url: ${site.access.url}`, `url: ${middleman.server.url}`);
@@ -140,7 +140,7 @@ describe("a central API whose answer gets lost", () => {
 });
 
 describe("a central API that is away", () => {
-  it("at the start: the socket answers, what runs is adopted and ends; work is taken when it is back", async () => {
+  it("A1: at the start: the socket answers, what runs is adopted and ends; work is taken when it is back", async () => {
     await using site = await TestSite.start({ apps: { untilGo, quick } });
     await site.startAgent();
     const { id } = await site.submit("untilGo");

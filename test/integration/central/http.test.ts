@@ -101,7 +101,7 @@ test.each([
   [413, { detail: "too much" }, "TOO_LARGE"],
   [416, { detail: "log", code: "BAD_OFFSET", details: { offset: 7 } }, "BAD_OFFSET"],
   [422, { detail: [{ type: "missing", loc: ["body"], msg: "Field required" }] }, "INVALID"],
-])("takes a %i in the API's own shape at its word", async (status, body, code) => {
+])("BAL-14: takes a %i in the API's own shape at its word, at once", async (status, body, code) => {
   await expect(ask(json(status, body))).rejects.toMatchObject({ code, details: { status } });
 });
 
@@ -161,7 +161,7 @@ test("says why there is no connection", async () => {
   });
 });
 
-test("a dead bulk connection does not keep a control call waiting", async () => {
+test("A13: a dead bulk connection does not keep a control call waiting", async () => {
   await using server = await ScriptedServer.start();
   server.on("GET /thing", json(200, { id: "a" })).on("GET /bulk", silent);
   await using api = apiOf(server.url);

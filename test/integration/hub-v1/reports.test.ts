@@ -16,7 +16,7 @@ const end = { cause: "exit", exit_code: 3, evidence: "rc", ended_at: "2026-01-01
 const failure = { code: "EXIT_CODE", category: "user", message: "the command exited with 3", exit_code: 3 } as const;
 
 onBothStores("reports", (kind) => {
-  it("applies each once in order: duplicates are acknowledged, gaps name the number that is missing", async () => {
+  it("A5: applies each once in order: duplicates are acknowledged, gaps name the number that is missing", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");

@@ -25,7 +25,7 @@ onBothStores("synchronize", (kind) => {
     expect(shown).toMatchObject({ status: "PROCESSING_INPUTS", site: "lab-a", epoch: 1, op_id: assignment?.op_id });
   });
 
-  it("heals a lost answer: the same claim again until it is listed, then no more", async () => {
+  it("A3: heals a lost answer: the same claim again until it is listed, then no more", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     const client = await hub.client("submitter");

@@ -15,7 +15,7 @@ const view = (
   api: { last_sync_at: round ? at(round.last) : null, next_sync_at: round ? at(round.next) : null },
 });
 
-describe("vitals", () => {
+describe("A23: vitals", () => {
   test("rounds that are made, successful or not, are life", () => {
     const vitals = new Vitals(0);
     for (let second = 0; second < 3600; second += 60) {
