@@ -4,15 +4,17 @@ import { isoTime } from "../common/clock.ts";
 import { asFault, type Fault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { readBootId } from "../journal/journal.ts";
+import { syncBackoff, waitAfterMs } from "../common/retry.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { controlSocketName, type StatusView } from "../wire/control-api.ts";
 import type { ControlActions } from "./control-server.ts";
+import { hasUnsent } from "./book.ts";
 import { Contact } from "./contact.ts";
 import { AgentCore } from "./core.ts";
 import type { AgentDeps } from "./deps.ts";
 import { firstParts } from "./first-parts.ts";
 import { JobDriver } from "./driver.ts";
-import { fence } from "./fence.ts";
+import { fence, showUnknown } from "./fence.ts";
 import { isJournalDead, Ledger, type LedgerLimits } from "./ledger.ts";
 import { runLogShipper } from "./log-shipper.ts";
 import { ModeSwitch } from "./mode.ts";
@@ -228,10 +230,12 @@ export class Agent implements AsyncDisposable {
           central: core.central,
           work: core.outboxWork,
           changed: core.changed,
+          back: core.centralBack,
           onFenced: async (job, reason) => {
             await fence(core, job, reason);
             this.#drivers.get(job)?.interrupt();
           },
+          onUnknown: (job) => showUnknown(core, job),
           onContact: (fault) => this.#contact.note(fault, core.problems),
         },
         core.context(core.log.child({ component: "outbox" })),
@@ -266,6 +270,7 @@ export class Agent implements AsyncDisposable {
     this.#drivers.set(id, driver);
     void driver.done.then(() => {
       this.#drivers.delete(id);
+      core.deadlines.forget(id);
       // A slot is free: ask for the next job now, not at the next interval.
       core.syncWork.notify();
       core.changed.notify();
@@ -274,7 +279,7 @@ export class Agent implements AsyncDisposable {
 
   /** Claims that were about to be sent when the last process ended: find out what became of them before anything new is claimed. */
   async #resolveClaims(core: AgentCore): Promise<void> {
-    while (core.ledger.book.claiming.size > 0 && !core.stopping.aborted) {
+    for (let failures = 1; core.ledger.book.claiming.size > 0 && !core.stopping.aborted; failures++) {
       try {
         await resolveClaims(core, { onTaken: (id) => this.#drive(core, id) });
       } catch (error) {
@@ -282,7 +287,7 @@ export class Agent implements AsyncDisposable {
         if (core.stopping.aborted) return;
         if (isJournalDead(fault)) throw fault;
         this.#contact.note(fault, core.problems);
-        await core.clock.sleep(5_000, core.stopping);
+        await core.clock.sleep(waitAfterMs(fault, syncBackoff, failures), core.stopping);
       }
     }
   }
@@ -300,7 +305,7 @@ export class Agent implements AsyncDisposable {
       const changed = core.changed.next(core.stopping);
       const mode = this.#mode?.current;
       if (mode === "draining") await this.#handBackAll(core);
-      const unsent = [...core.ledger.book.outbox.values()].some((entries) => entries[0]?.parked === undefined);
+      const unsent = [...core.ledger.book.outbox.values()].some(hasUnsent);
       if (this.#exitWhenDrained && mode === "drained" && !unsent) {
         void this.stop({ kind: "drained" });
         return;

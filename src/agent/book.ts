@@ -7,8 +7,14 @@ import type { AgentRecord, ModeChange, RecordKinds } from "./records.ts";
 
 export interface OutboxEntry {
   readonly report: Report;
-  /** Set when the API refused it for good: kept for a person to look at. */
+  /** Kept, but holds up nothing: `parked` = central refused it for good; `unknown` = central does not know the job, offered again later. */
   readonly parked?: string | undefined;
+}
+
+/** Something of the job is on its way to central: nothing keeps its first report back. */
+export function hasUnsent(entries: readonly OutboxEntry[] | undefined): boolean {
+  const first = entries?.[0];
+  return first !== undefined && first.parked === undefined;
 }
 
 export interface OrderEntry {
@@ -18,6 +24,8 @@ export interface OrderEntry {
 
 /** Changes of a job that are kept; the story of one that is blocked for weeks stays readable. */
 const historyLength = 200;
+/** Orders whose result central knows that are remembered: one that comes again is answered alike and not carried out again. */
+const ordersRemembered = 1_000;
 
 /**
  * What the agent knows: the fold of its journal, nothing else. `apply` is the only way in which it changes, in memory as
@@ -32,6 +40,8 @@ export class Book {
   /** Reports not acknowledged, per job in order. */
   readonly outbox = new Map<string, OutboxEntry[]>();
   readonly orders = new Map<string, OrderEntry>();
+  /** Results of the latest orders that are over, by id. */
+  readonly pastOrders = new Map<string, NonNullable<OrderEntry["result"]>>();
   mode: ModeChange | undefined;
   sessionEpoch: number | undefined;
   /** The last process said goodbye. */
@@ -92,7 +102,7 @@ export class Book {
         return;
       }
       case "order.closed":
-        this.orders.delete(entry.data.id);
+        this.#closeOrder(entry.data.id);
         return;
     }
   }
@@ -104,6 +114,7 @@ export class Book {
       claiming: [...this.claiming],
       outbox: [...this.outbox],
       orders: [...this.orders.values()],
+      past_orders: [...this.pastOrders],
       mode: this.mode ?? null,
       session_epoch: this.sessionEpoch ?? null,
       stopped: this.#stoppedInOrder,
@@ -118,6 +129,7 @@ export class Book {
       claiming: [string, JobSpec][];
       outbox: [string, OutboxEntry[]][];
       orders: OrderEntry[];
+      past_orders?: [string, NonNullable<OrderEntry["result"]>][];
       mode: ModeChange | null;
       session_epoch: number | null;
       stopped?: boolean;
@@ -126,6 +138,7 @@ export class Book {
     for (const [id, spec] of data.claiming) book.claiming.set(id, spec);
     for (const [id, entries] of data.outbox) book.outbox.set(id, entries);
     for (const entry of data.orders) book.orders.set(entry.order.id, entry);
+    for (const [id, result] of data.past_orders ?? []) book.pastOrders.set(id, result);
     book.mode = data.mode ?? undefined;
     book.sessionEpoch = data.session_epoch ?? undefined;
     book.#stoppedInOrder = data.stopped ?? false;
@@ -197,11 +210,21 @@ export class Book {
     this.#put({ ...job, entered: { ...job.entered, deaths: 0 } });
   }
 
+  #closeOrder(id: string): void {
+    const result = this.orders.get(id)?.result;
+    this.orders.delete(id);
+    if (result === undefined) return;
+    this.pastOrders.delete(id);
+    this.pastOrders.set(id, result);
+    const [oldest] = this.pastOrders.keys();
+    if (this.pastOrders.size > ordersRemembered && oldest !== undefined) this.pastOrders.delete(oldest);
+  }
+
   #acknowledge(id: string, ack: RecordKinds["out.ack"]): void {
     const entries = this.outbox.get(id);
     if (!entries) return;
     const rest =
-      ack.outcome === "parked"
+      ack.outcome === "parked" || ack.outcome === "unknown"
         ? entries.map((entry) =>
             entry.report.seq === ack.seq && entry.report.epoch === ack.epoch
               ? { ...entry, parked: ack.outcome }

@@ -7,6 +7,7 @@ import type { Host } from "../hosts/types.ts";
 import type { AttemptPlan, Launcher, LaunchResult } from "../launchers/types.ts";
 import type { Token } from "../common/token.ts";
 import type { Progress } from "../transfer/types.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { SiteParts } from "./deps.ts";
 import { Follower } from "./follower.ts";
 import type { HubOutputs } from "./hub-outputs.ts";
@@ -32,6 +33,13 @@ export class AgentCore implements TransitionDeps {
   readonly jobLock = new KeyedMutex();
   /** Wakes the sync loop before its time. */
   readonly syncWork = new Notifier();
+  /** Central answers again after an outage. */
+  readonly centralBack = new Notifier();
+  /** There are log bytes that should not wait for the next round. */
+  readonly logWork = new Notifier();
+  /** How often central wants log bytes, milliseconds. */
+  logIntervalMs = 5_000;
+  readonly deadlines: Deadlines;
   readonly problems: Problems;
   readonly gate: SlotGate;
   readonly hubOutputs: HubOutputs;
@@ -67,6 +75,7 @@ export class AgentCore implements TransitionDeps {
   }) {
     this.ledger = options.ledger;
     this.clock = options.clock;
+    this.deadlines = new Deadlines(options.clock);
     this.log = options.log;
     this.machine = options.machine;
     this.central = options.central;

@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, readdir, rm } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { errnoOf, Fault } from "../common/fault.ts";
 import { durableReplace, syncDirectoryTogether } from "../common/files.ts";
@@ -33,6 +33,31 @@ async function makeDirectory(path: string): Promise<void> {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
     if (errnoOf(error) !== "EEXIST") throw error;
+  }
+}
+
+/** Where the directories of these jobs lie, by the markers in them; jobs without one are not in the answer. */
+export async function tracesOf(
+  workdirs: readonly string[],
+  jobs: ReadonlySet<string>,
+): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (const workdir of workdirs) {
+    const names = await readdir(workdir).catch((): string[] => []);
+    for (const name of names.filter(isToken)) {
+      const job = await markedJob(join(workdir, name));
+      if (job !== undefined && jobs.has(job)) found.set(job, join(workdir, name));
+    }
+  }
+  return found;
+}
+
+async function markedJob(directory: string): Promise<string | undefined> {
+  try {
+    const { job } = JSON.parse(await readFile(join(directory, "job.json"), "utf8")) as { job?: unknown };
+    return typeof job === "string" ? job : undefined;
+  } catch {
+    return undefined; // no marker, or none that can be read
   }
 }
 

@@ -6,6 +6,7 @@ import { backoffMs } from "../common/retry.ts";
 import { nextStep, type Step } from "../jobs/decide.ts";
 import type { Failure } from "../jobs/states.ts";
 import type { AgentCore } from "./core.ts";
+import { fence } from "./fence.ts";
 import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
 import { followFenced, handBack } from "./steps/leave.ts";
 import { steps } from "./steps/table.ts";
@@ -132,6 +133,10 @@ export class JobDriver {
   async #stepFailed(work: JobWork, step: Step, fault: Fault): Promise<void> {
     const { core, id } = work;
     const job = work.job();
+    if (isStale(fault)) {
+      await fence(core, id, fault.message);
+      return;
+    }
     const tries = job.step_tries + 1;
     work.context.log.info({ err: fault, step, tries }, "a step failed");
     const limit = isOutage(fault) ? undefined : stepTries[step];
@@ -173,10 +178,18 @@ export class JobDriver {
 /** A blocked job waits for its next try; then the hold goes away with the step's first success or is replaced by its next failure. */
 async function waitOutHold(work: JobWork, job: HeldJob): Promise<void> {
   if (job.hold?.kind !== "blocked") return;
-  const due = job.hold.next_try_at === undefined ? 0 : Date.parse(job.hold.next_try_at) - work.core.clock.now();
-  if (due > 0) await work.core.clock.sleep(Math.min(due, blockedBackoff.capMs), work.signal);
+  const { next_try_at: at } = job.hold;
+  const { core, id } = work;
+  if (at !== undefined) {
+    await core.clock.sleep(core.deadlines.leftMs(id, "try", at, blockedBackoff.capMs), work.signal);
+  }
   if (work.signal.aborted) return;
-  await transition(work.core, work.id, { type: "unhold" }, { when: (now) => now.hold?.kind === "blocked" });
+  await transition(core, id, { type: "unhold" }, { when: (now) => now.hold?.kind === "blocked" });
+}
+
+/** Central refused a write (of an output) because the job is somebody else's now. */
+function isStale(fault: Fault): boolean {
+  return fault.code === "STALE_EPOCH" || fault.details?.["last"] === "STALE_EPOCH";
 }
 
 /** Central is away or does not let us in, or our own disk is full: that costs no job its results, however long it takes (outputs wait for it). */

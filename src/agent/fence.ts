@@ -25,3 +25,12 @@ export async function fence(core: AgentCore, id: string, reason: string): Promis
   });
   core.changed.notify();
 }
+
+/** Central does not know a job that it once confirmed to be ours. That is no word about whose it is: the job goes on, reports are kept. */
+export function showUnknown(core: AgentCore, id: string): void {
+  core.problems.set(
+    `unknown:${id}`,
+    `central does not know job '${id}', which this site holds`,
+    "it goes on and its reports are kept and offered again; look whether central has lost its store, or is another one",
+  );
+}

@@ -1,3 +1,4 @@
+import { sleepUnless } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { asFault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
@@ -74,19 +75,17 @@ export class Follower {
   async #run(context: CallContext): Promise<void> {
     let pauseMs = shortestMs;
     while (!context.signal.aborted) {
-      const woken = this.#wake.next(context.signal);
       if (this.#followed.size === 0) {
-        await woken;
+        await this.#wake.next(context.signal);
         continue;
       }
+      using woken = this.#wake.listen();
       const hinted = this.#hinted;
       this.#hinted = false;
       const changed = await this.#look(context);
       pauseMs = hinted || changed ? shortestMs : Math.min(pauseMs * 2, longestMs);
       if (this.#hinted) continue;
-      const cut = new AbortController();
-      await Promise.race([woken, context.clock.sleep(pauseMs, AbortSignal.any([cut.signal, context.signal]))]);
-      cut.abort();
+      await sleepUnless(context.clock, pauseMs, woken.heard, context.signal);
     }
   }
 
@@ -103,8 +102,10 @@ export class Follower {
         const status = statuses[index];
         if (status === undefined) continue;
         if (status.state === "running") running++;
-        if (status.state !== followed.status?.state) changed = true;
+        const isNews = status.state !== followed.status?.state;
         followed.status = status;
+        if (!isNews) continue;
+        changed = true;
         followed.news.notify();
       }
       // At the first look: what earlier processes started and this one goes on with.

@@ -1,42 +1,68 @@
 import { join } from "node:path";
+import { sleepUnless } from "../common/clock.ts";
 import { failpoint } from "../common/failpoint.ts";
-import { asFault } from "../common/fault.ts";
+import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { openPlainFile } from "../common/files.ts";
+import { logBackoff, waitAfterMs } from "../common/retry.ts";
 import { type LogStream, logStreams } from "../wire/agent-api.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldAttempt, HeldJob } from "./held-job.ts";
 
 const chunkBytes = 256 * 1024;
-const periodMs = 1_000;
 const chunksPerRound = 16;
+/** Rounds follow each other no faster, whatever central asks for and however many attempts end. */
+const shortestPauseMs = 250;
+const longestPauseMs = 60_000;
+/** The end of an attempt brings the next round forward to this. */
+const pauseAtEndMs = 1_000;
 
 /** Names of the captured streams in an attempt's directory. */
 export const streamFiles: Record<LogStream, string> = { stdout: "out", stderr: "err" };
 
 /**
  * Sends what attempts wrote to the hub, by byte offset, where the site allows it (`report: full`). The files are the queue: a slow
- * hub costs no memory and delays no state. Offsets live in memory only; after a restart the hub says what it has.
+ * hub costs no memory and delays no state. Offsets live in memory only; after a restart the hub says what it has. The hub says how often
+ * (more often while somebody reads); the last bytes of an attempt follow its end at once. While the hub is away the pace sinks.
  */
 export async function runLogShipper(core: AgentCore): Promise<void> {
   const offsets = new Map<string, number>();
   // Ended jobs whose bytes are all there: kept ones may be many.
   const finished = new Set<string>();
+  let failures = 0;
   while (!core.stopping.aborted) {
+    using due = core.logWork.listen();
+    let fault: Fault | undefined;
     if (core.central.capabilities.logs && core.parts.site.agent.report === "full") {
       for (const job of core.jobs) {
         if (core.stopping.aborted) return;
         if (finished.has(keyOf(job))) continue;
-        await ship(core, job, offsets);
+        fault = await ship(core, job, offsets);
+        if (fault !== undefined) break;
         if (job.ended_at !== undefined && isShipped(job, offsets)) finished.add(keyOf(job));
       }
+      forgetOthers(core, offsets, finished);
     }
-    const known = new Set(core.jobs.map((job) => keyOf(job)));
-    for (const key of finished) if (!known.has(key)) finished.delete(key);
-    for (const key of offsets.keys()) {
-      const holding = key.slice(0, key.lastIndexOf("/"));
-      if (finished.has(holding) || !known.has(holding)) offsets.delete(key);
-    }
-    await core.clock.sleep(periodMs, core.stopping);
+    failures = fault === undefined ? 0 : failures + 1;
+    if (fault === undefined) await pause(core, due.heard);
+    else await core.clock.sleep(waitAfterMs(fault, logBackoff, failures), core.stopping);
+  }
+}
+
+/** Until the next round: central's interval, cut short when an attempt ended or central asks for more. */
+async function pause(core: AgentCore, due: Promise<void>): Promise<void> {
+  const intervalMs = Math.min(Math.max(core.logIntervalMs, shortestPauseMs), longestPauseMs);
+  const firstMs = Math.min(intervalMs, pauseAtEndMs);
+  await core.clock.sleep(firstMs, core.stopping);
+  await sleepUnless(core.clock, intervalMs - firstMs, due, core.stopping);
+}
+
+/** What is finished needs no offsets, and what is not known any more needs nothing. */
+function forgetOthers(core: AgentCore, offsets: Map<string, number>, finished: Set<string>): void {
+  const known = new Set(core.jobs.map((job) => keyOf(job)));
+  for (const key of finished) if (!known.has(key)) finished.delete(key);
+  for (const key of offsets.keys()) {
+    const holding = key.slice(0, key.lastIndexOf("/"));
+    if (finished.has(holding) || !known.has(holding)) offsets.delete(key);
   }
 }
 
@@ -53,8 +79,9 @@ function isShipped(job: HeldJob, offsets: ReadonlyMap<string, number>): boolean 
   );
 }
 
-async function ship(core: AgentCore, job: HeldJob, offsets: Map<string, number>): Promise<void> {
-  if (job.fenced !== undefined || !job.bound || job.cleaned === true) return;
+/** What the job's attempts wrote since the last round. The fault when central could not be asked: then the others need not be tried. */
+async function ship(core: AgentCore, job: HeldJob, offsets: Map<string, number>): Promise<Fault | undefined> {
+  if (job.fenced !== undefined || !job.bound || job.cleaned === true) return undefined;
   for (const attempt of job.attempts) {
     for (const stream of logStreams) {
       const key = keyOf(job, `${attempt.attempt} ${stream}`);
@@ -67,11 +94,18 @@ async function ship(core: AgentCore, job: HeldJob, offsets: Map<string, number>)
       } catch (error) {
         const fault = asFault(error);
         core.log.debug({ err: fault, jobId: job.id, stream }, "log bytes could not be sent");
-        if (fault.row.retry === "never") offsets.set(key, Infinity);
-        return;
+        if (!isOfStream(fault)) return fault;
+        offsets.set(key, Infinity);
+        return undefined;
       }
     }
   }
+  return undefined;
+}
+
+/** It will be refused for ever; a fault of the connection or the credentials says nothing about this stream. */
+function isOfStream(fault: Fault): boolean {
+  return fault.row.retry === "never" && !isFault(fault, "UNAUTHENTICATED", "FORBIDDEN", "CANCELLED");
 }
 
 async function send(

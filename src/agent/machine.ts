@@ -7,7 +7,7 @@ import { acquireInstanceLock, type InstanceLock, type InstanceLockOptions } from
 import { type JournalOptions, openJournal } from "../journal/journal.ts";
 import type { Journal, JournalOpening } from "../journal/types.ts";
 import { type ControlActions, openControlSocket } from "./control-server.ts";
-import { emptyDirectory, makeDirectories, removeDirectory } from "./directories.ts";
+import { emptyDirectory, makeDirectories, removeDirectory, tracesOf } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 
 /** What the agent itself asks of the machine that it runs on; the simulation has one of its own. */
@@ -26,6 +26,8 @@ export interface Machine {
   emptyDirectory(path: string): Promise<void>;
   /** @throws Fault UNSAFE_PATH when the path does not end in a token. */
   removeDirectory(path: string): Promise<void>;
+  /** Where the directories of these jobs lie, by the markers in them; jobs without one are not in the answer. */
+  tracesOf(workdirs: readonly string[], jobs: ReadonlySet<string>): Promise<ReadonlyMap<string, string>>;
   /** Bytes that we could still write there; undefined when it is not made yet. */
   freeBytes(directory: string): Promise<number | undefined>;
 }
@@ -42,6 +44,7 @@ export const thisMachine: Machine = {
   },
   emptyDirectory,
   removeDirectory,
+  tracesOf,
   freeBytes,
 };
 

@@ -14,6 +14,12 @@ import { transition } from "./transition.ts";
 export async function carryOut(core: AgentCore, order: Order): Promise<boolean> {
   const known = core.ledger.book.orders.get(order.id);
   if (known?.result !== undefined) return false;
+  const before = core.ledger.book.pastOrders.get(order.id);
+  if (before !== undefined) {
+    const again = [record("order.received", { order }), record("order.answered", { id: order.id, result: before })];
+    await core.ledger.commit(again, "group");
+    return false;
+  }
   // Received, but the process ended before it was carried out: now.
   await failpoint("order.before-receive");
   if (!known) await core.ledger.commit([record("order.received", { order })], "effect");

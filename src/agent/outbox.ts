@@ -1,7 +1,8 @@
 import { asFault, type Fault } from "../common/fault.ts";
+import { sleepUnless } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
-import { backoffMs, reportBackoff } from "../common/retry.ts";
+import { type Backoff, backoffMs, reportBackoff, waitAfterMs } from "../common/retry.ts";
 import type { Central } from "../central/types.ts";
 import type { Report, ReportResult } from "../wire/agent-api.ts";
 import { isJournalDead, type Ledger } from "./ledger.ts";
@@ -10,14 +11,20 @@ import { record } from "./records.ts";
 
 const batchSize = 200;
 const longOutageMs = 600_000;
+/** Reports of a job that central does not know: it may be another store's day, or its store comes back from a backup. */
+const unknownBackoff: Backoff = { baseMs: 1_000, capMs: 600_000 };
 
 export interface OutboxDeps {
   readonly ledger: Ledger;
   readonly central: Central;
   readonly work: Notifier;
   readonly changed: Notifier;
+  /** Central answers other calls again after an outage: no need to wait for the end of a pause. */
+  readonly back: Notifier;
   /** Central says the job is not ours any more. */
   readonly onFenced: (job: string, reason: string) => Promise<void>;
+  /** Central does not know a job that it once confirmed to be ours; its reports are kept. */
+  readonly onUnknown: (job: string) => void;
   /** Central answered (`undefined`), or did not. */
   readonly onContact: (fault: Fault | undefined) => void;
 }
@@ -31,11 +38,12 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
   let failingSince = 0;
   const deferred: Deferred = new Map();
   while (!context.signal.aborted) {
-    const arrived = deps.work.next(context.signal);
+    using arrived = deps.work.listen();
+    using back = deps.back.listen();
     const now = context.clock.monotonic();
     const batch = nextBatch(deps.ledger, deferred, now);
     if (batch.length === 0) {
-      await arrivedOrDue(arrived, deferred, now, context);
+      await arrivedOrDue(arrived.heard, deferred, now, context);
       continue;
     }
     try {
@@ -53,17 +61,18 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
       failures++;
       deps.onContact(fault);
       context.log.warn({ err: fault, unsent: batch.length, failures }, "reports could not be sent");
-      await context.clock.sleep(waitMs(fault, failures, context.clock.monotonic() - failingSince), context.signal);
+      const pauseMs = waitMs(fault, failures, context.clock.monotonic() - failingSince);
+      if (fault.details?.["retry_after_ms"] === undefined)
+        await sleepUnless(context.clock, pauseMs, back.heard, context.signal);
+      else await context.clock.sleep(pauseMs, context.signal);
     }
   }
 }
 
 /** In a long outage the pace sinks to one try in 10 minutes at most. */
 function waitMs(fault: Fault, failures: number, failingMs: number): number {
-  const asked = fault.details?.["retry_after_ms"];
-  if (typeof asked === "number") return asked;
   const policy = failingMs > longOutageMs ? { ...reportBackoff, capMs: longOutageMs } : reportBackoff;
-  return backoffMs(policy, failures);
+  return waitAfterMs(fault, policy, failures);
 }
 
 /** Jobs whose reports central cannot take now (it misses an earlier one): not before that time, so that asking again hammers nobody. */
@@ -75,11 +84,8 @@ async function arrivedOrDue(
   now: number,
   context: CallContext,
 ): Promise<void> {
-  if (deferred.size === 0) return await arrived;
   const due = Math.min(...[...deferred.values()].map((entry) => entry.notBeforeMs));
-  const cut = new AbortController();
-  await Promise.race([arrived, context.clock.sleep(due - now, AbortSignal.any([cut.signal, context.signal]))]);
-  cut.abort();
+  await sleepUnless(context.clock, Math.min(due - now, longOutageMs), arrived, context.signal);
 }
 
 /** Jobs in turn, each with its reports in order up to the first parked one. */
@@ -89,7 +95,7 @@ function nextBatch(ledger: Ledger, deferred: Deferred, now: number): Report[] {
   for (const [id, entries] of ledger.book.outbox) {
     if ((deferred.get(id)?.notBeforeMs ?? 0) > now) continue;
     for (const entry of entries) {
-      if (entry.parked !== undefined) break;
+      if (entry.parked === "parked") break;
       if (batch.length >= batchSize) return batch;
       batch.push(entry.report);
     }
@@ -128,9 +134,14 @@ async function settle(
       case "unknown-job":
         skip.add(report.job);
         // A report of an earlier claim says nothing about the one that is held now.
-        if ((deps.ledger.book.jobs.get(report.job)?.epoch ?? report.epoch) === report.epoch)
-          await deps.onFenced(report.job, result.detail ?? result.outcome);
-        else acknowledgements.push(ack);
+        if (!isCurrent(deps.ledger, report)) acknowledgements.push(ack);
+        else if (result.outcome === "unknown-job" && deps.ledger.book.jobs.get(report.job)?.bound === true) {
+          defer(deferred, report.job, context, unknownBackoff);
+          deps.onUnknown(report.job);
+          acknowledgements.push(
+            record("out.ack", { epoch: report.epoch, seq: report.seq, outcome: "unknown" }, report.job),
+          );
+        } else await deps.onFenced(report.job, result.detail ?? result.outcome);
         break;
       case "refused":
         context.log.error(
@@ -155,7 +166,11 @@ async function settle(
   deps.changed.notify();
 }
 
-function defer(deferred: Deferred, job: string, context: CallContext): void {
+function isCurrent(ledger: Ledger, report: Report): boolean {
+  return (ledger.book.jobs.get(report.job)?.epoch ?? report.epoch) === report.epoch;
+}
+
+function defer(deferred: Deferred, job: string, context: CallContext, policy: Backoff = reportBackoff): void {
   const tries = (deferred.get(job)?.tries ?? 0) + 1;
-  deferred.set(job, { notBeforeMs: context.clock.monotonic() + backoffMs(reportBackoff, tries), tries });
+  deferred.set(job, { notBeforeMs: context.clock.monotonic() + backoffMs(policy, tries), tries });
 }

@@ -47,7 +47,7 @@ export interface RecordKinds {
   /** The job is over, reported, and its directories are gone (or were never made). */
   "job.forgotten": { readonly reason: string };
   "out.put": { readonly report: Report };
-  /** The API has it, or never will (`parked`: kept visible for a person). */
+  /** The API has it, or never will (`parked`: kept visible for a person), or does not know the job (`unknown`: offered again later). */
   "out.ack": { readonly epoch: number; readonly seq: number; readonly outcome: string };
   "order.received": { readonly order: Order };
   "order.answered": { readonly id: string; readonly result: "accepted" | "done" | "not-held" | "unsupported" };

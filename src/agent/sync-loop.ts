@@ -1,22 +1,23 @@
 import { isJournalDead } from "./ledger.ts";
-import { isoTime } from "../common/clock.ts";
+import { isoTime, sleepUnless } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
-import { backoffMs, syncBackoff } from "../common/retry.ts";
+import { syncBackoff, waitAfterMs } from "../common/retry.ts";
 import type { Candidate, SyncResult } from "../central/types.ts";
 import { appViews } from "../wire/apps.ts";
 import type { AgentMode } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
+import type { OrderEntry } from "./book.ts";
+import { takeUnknown, showMissing } from "./strangers.ts";
 import { fence } from "./fence.ts";
 import { takeJob } from "./intake.ts";
+import { LongPoll, nextWaitMs } from "./long-poll.ts";
 import { carryOut } from "./orders.ts";
 import { record } from "./records.ts";
 import { offerOf } from "./slots.ts";
 
-const longPollMs = 50_000;
 const shortestMs = 1_000;
-const longestMs = 900_000;
 /** What is told of our own health; it has to stay small. */
 const mostProblems = 20;
 
@@ -50,16 +51,22 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
   let told: string | undefined;
   // A call that was cut short is followed by one that is answered at once: wake-ups one after the other starve no claim.
   let mayHold = true;
+  const longPoll = new LongPoll();
   while (!core.stopping.aborted) {
-    const woken = core.syncWork.next(core.stopping);
+    using work = core.syncWork.listen();
+    const woken = work.heard;
     const startedAt = core.clock.monotonic();
+    const holdMs = mayHold && epoch !== undefined ? holdFor(core, state, longPoll.allowedMs(startedAt)) : 0;
     let waitMs: number;
     try {
       const { digest } = core.parts.site;
-      const { answer, held } = await round(core, state, { epoch, mayHold, woken, told });
+      const answer = await round(core, state, { epoch, holdMs, woken, told });
       mayHold = answer !== "interrupted";
       if (answer === "interrupted") continue;
+      if (failures > 0) core.centralBack.notify();
       failures = 0;
+      const now = core.clock.monotonic();
+      longPoll.answered(now);
       told = digest;
       epoch = answer.session_epoch;
       core.problems.clear("session");
@@ -69,16 +76,26 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
           "another agent with this identity has the session; nothing is claimed here",
           "stop one of the two",
         );
-      waitMs = nextWait(core, answer, held ? core.clock.monotonic() - startedAt : undefined);
+      waitMs = nextWaitMs(answer, {
+        heldMs: holdMs > 0 ? now - startedAt : undefined,
+        nextHoldMs: core.central.capabilities.longPoll ? longPoll.allowedMs(now) : 0,
+        pollMs: core.parts.site.api.pollMs,
+      });
     } catch (error) {
       if (core.stopping.aborted) return;
       const fault = asFault(error);
       if (isJournalDead(fault)) throw fault;
+      if (holdMs > 0 && isFault(fault, "UNREACHABLE")) {
+        core.log.info({ err: fault, holdMs }, "a long poll brought no answer; asking for one at once");
+        longPoll.heldInVain();
+        await core.clock.sleep(waitAfterMs(fault, syncBackoff, 1), core.stopping);
+        continue;
+      }
+      longPoll.away();
       failures++;
       state.onContact(fault);
       core.log.warn({ err: fault, failures }, "central could not be asked");
-      const asked = fault.details?.["retry_after_ms"];
-      waitMs = typeof asked === "number" ? asked : backoffMs(syncBackoff, failures);
+      waitMs = waitAfterMs(fault, syncBackoff, failures);
     }
     state.onRound({ at: isoTime(core.clock.now()), nextAt: isoTime(core.clock.now() + waitMs) });
     await pause(core, waitMs, failures > 0 ? undefined : woken);
@@ -87,28 +104,20 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
 
 /** Waits, but a wake-up (job done, slot free, order to sync) ends it: not before the shortest interval. After a failure only time counts. */
 async function pause(core: AgentCore, waitMs: number, woken: Promise<void> | undefined): Promise<void> {
-  const shortest = Math.min(waitMs, shortestMs);
-  const cut = new AbortController();
-  const long = core.clock.sleep(waitMs, AbortSignal.any([cut.signal, core.stopping]));
-  if (woken === undefined) await long;
-  else {
-    await core.clock.sleep(core.central.capabilities.longPoll ? 0 : shortest, core.stopping);
-    await Promise.race([woken, long]);
-  }
-  cut.abort();
+  if (woken === undefined) return await core.clock.sleep(waitMs, core.stopping);
+  const shortest = core.central.capabilities.longPoll ? 0 : Math.min(waitMs, shortestMs);
+  await core.clock.sleep(shortest, core.stopping);
+  await sleepUnless(core.clock, waitMs - shortest, woken, core.stopping);
 }
 
-/** `heldMs`: how long central held the call; undefined = it was not asked to. */
-function nextWait(core: AgentCore, answer: SyncResult, heldMs: number | undefined): number {
-  if (core.central.capabilities.longPoll && answer.session_current) {
-    // After a call that was not held one that is follows at once, or nobody would listen meanwhile. One that was to be held and came back
-    // at once with nothing to tell is not asked again as fast as it answers.
-    const news = answer.assign.length + answer.orders.length + answer.fenced.length > 0;
-    if (heldMs === undefined) return 0;
-    return Math.max(Math.min(answer.next_sync_ms, longestMs), news ? 0 : shortestMs - heldMs);
-  }
-  const interval = Math.min(Math.max(answer.next_sync_ms, core.parts.site.api.pollMs, shortestMs), longestMs);
-  return interval * (0.85 + Math.random() * 0.3);
+/** How long central may hold the next call: not while it has something to hear from us, nor beyond the end of a pause. */
+function holdFor(core: AgentCore, state: SyncState, allowedMs: number): number {
+  if (!core.central.capabilities.longPoll || answeredOrders(core).length > 0) return 0;
+  return Math.max(0, Math.floor(Math.min(allowedMs, state.modeLastsMs())));
+}
+
+function answeredOrders(core: AgentCore): OrderEntry[] {
+  return [...core.ledger.book.orders.values()].filter((entry) => entry.result !== undefined);
 }
 
 async function round(
@@ -116,23 +125,19 @@ async function round(
   state: SyncState,
   call: {
     readonly epoch: number | undefined;
-    readonly mayHold: boolean;
+    readonly holdMs: number;
     readonly woken: Promise<void>;
     readonly told: string | undefined;
   },
-): Promise<{ readonly answer: SyncResult | "interrupted"; readonly held: boolean }> {
+): Promise<SyncResult | "interrupted"> {
   await resolveClaims(core, state);
-  const { epoch, mayHold, woken, told } = call;
+  const { epoch, holdMs, woken, told } = call;
   const mode = state.mode();
   const refusal = mode === "running" ? state.refusal() : mode;
   const { book } = core.ledger;
   const offer =
     refusal === undefined ? offerOf(core.parts.site, [...core.open], book.claiming.size) : { free: [], maxAssign: 0 };
-  const answered = [...book.orders.values()].filter((entry) => entry.result !== undefined);
-  const holdMs =
-    core.central.capabilities.longPoll && mayHold && answered.length === 0 && epoch !== undefined
-      ? Math.max(0, Math.floor(Math.min(longPollMs, state.modeLastsMs())))
-      : 0;
+  const answered = answeredOrders(core);
   const request = {
     agent_id: state.agentId,
     instance_id: state.instanceId,
@@ -161,8 +166,7 @@ async function round(
     holdMs > 0
       ? await interruptible(core, woken, (context) => core.central.synchronize(request, context))
       : await core.central.synchronize(request, core.context());
-  const held = holdMs > 0;
-  if (answer === undefined) return { answer: "interrupted", held };
+  if (answer === undefined) return "interrupted";
   await failpoint("claim.after-sync");
   state.onContact(undefined);
   if (answered.length > 0) {
@@ -174,7 +178,7 @@ async function round(
     await failpoint("order.after-close");
   }
   await accept(core, state, answer);
-  return { answer, held };
+  return answer;
 }
 
 /** A wake-up ends a long poll early: the answer that may have been on its way is given again by the next call. */
@@ -184,12 +188,17 @@ async function interruptible<T>(
   call: (context: CallContext) => Promise<T>,
 ): Promise<T | undefined> {
   const cut = new AbortController();
-  void woken.then(() => cut.abort());
+  const stop = (): void => cut.abort();
+  void woken.then(stop);
+  core.stopping.addEventListener("abort", stop, { once: true });
+  if (core.stopping.aborted) stop();
   try {
-    return await call(core.context(core.log, AbortSignal.any([cut.signal, core.stopping])));
+    return await call(core.context(core.log, cut.signal));
   } catch (error) {
     if (cut.signal.aborted && !core.stopping.aborted) return undefined;
     throw error;
+  } finally {
+    core.stopping.removeEventListener("abort", stop);
   }
 }
 
@@ -197,6 +206,8 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
   if (core.ledger.book.sessionEpoch !== answer.session_epoch) {
     await core.ledger.commit([record("agent.session", { epoch: answer.session_epoch })], "lazy");
   }
+  if (answer.log_interval_ms < core.logIntervalMs) core.logWork.notify();
+  core.logIntervalMs = answer.log_interval_ms;
   for (const order of answer.orders) {
     const changed = await carryOut(core, order);
     if (changed) state.onChanged(order.job);
@@ -205,15 +216,8 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
     await fence(core, job, reason);
     state.onChanged(job);
   }
-  const unknown = new Set(answer.missing.map(({ job }) => job).filter((job) => !core.ledger.book.jobs.has(job)));
-  core.problems.keepOnly("missing:", unknown);
-  for (const job of unknown) {
-    core.problems.set(
-      `missing:${job}`,
-      `central says this site holds job '${job}', the journal does not know it`,
-      "look at the job on the hub; cancel or retry it there",
-    );
-  }
+  await takeUnknown(core, state, answer.unknown);
+  await showMissing(core, answer.missing);
   if (!answer.session_current) return;
   for (const { job, op_id: opId, epoch, spec } of answer.assign) {
     try {

@@ -43,7 +43,7 @@ export interface TransportRequest<Value> {
   readonly repeatable: boolean;
   /** Instead of the client's own. */
   readonly timeoutMs?: number;
-  /** Leave members named `__proto__` and deep nesting to the caller, who checks item by item. */
+  /** Leave members named `__proto__` and deep nesting inside of items to the caller, who checks them one by one. */
   readonly checksItems?: boolean;
 }
 
@@ -137,10 +137,12 @@ export class Transport implements AsyncDisposable {
     const ending = new AbortController();
     const stop = (): void => ending.abort();
     let late = false;
-    const timer = setTimeout(() => {
+    const answered = new AbortController();
+    void context.clock.sleep(limitMs, answered.signal).then(() => {
+      if (answered.signal.aborted) return;
       late = true;
       stop();
-    }, limitMs);
+    });
     context.signal.addEventListener("abort", stop, { once: true });
     if (context.signal.aborted) stop();
     try {
@@ -161,7 +163,7 @@ export class Transport implements AsyncDisposable {
       }
       throw this.#lost(error);
     } finally {
-      clearTimeout(timer);
+      answered.abort();
       context.signal.removeEventListener("abort", stop);
     }
   }
@@ -207,7 +209,7 @@ export class Transport implements AsyncDisposable {
       // Without the parser's message: it quotes the answer, which may be half a token.
       throw unreachable("no-json", `the answer to ${request.method} '${request.path}' is no JSON`);
     }
-    const bad = request.checksItems === true ? undefined : hostility(parsed);
+    const bad = hostility(parsed, request.checksItems === true ? "itself" : "whole");
     if (bad !== undefined) throw unreachable("hostile", `the answer to '${request.path}' was refused: ${bad}`);
     const result = request.schema.safeParse(parsed);
     if (!result.success) {

@@ -7,7 +7,7 @@ import {
   logChunkAnswerSchema,
   orderSchema,
   outputUploadAnswerSchema,
-  reportsAnswerSchema,
+  reportResultSchema,
   syncAnswerSchema,
   type SyncRequest,
 } from "../wire/agent-api.ts";
@@ -41,10 +41,16 @@ const looseAnswerSchema = syncAnswerSchema.extend({
   assign: z.array(z.unknown()),
   orders: z.array(z.unknown()),
   fenced: z.array(z.unknown()).default([]),
+  unknown: z.array(z.unknown()).default([]),
   missing: z.array(z.unknown()).default([]),
 });
 const fencedSchema = syncAnswerSchema.shape.fenced.unwrap().element;
+const unknownSchema = syncAnswerSchema.shape.unknown.unwrap().element;
 const missingSchema = syncAnswerSchema.shape.missing.unwrap().element;
+
+const looseResultsSchema = z.object({
+  results: z.array(reportResultSchema.extend({ outcome: z.string() })),
+});
 
 /** Our hub's own dialect: one repeatable call that assigns, orders and fences; reports in batches. */
 export class HubCentral implements Central {
@@ -78,6 +84,7 @@ export class HubCentral implements Central {
       assign: readItems(value.assign, assignmentSchema, "assign", context),
       orders: readItems(value.orders, orderSchema, "orders", context),
       fenced: readItems(value.fenced, fencedSchema, "fenced", context),
+      unknown: readItems(value.unknown, unknownSchema, "unknown", context),
       missing: readItems(value.missing, missingSchema, "missing", context),
       candidates: [],
     };
@@ -123,7 +130,7 @@ export class HubCentral implements Central {
           method: "POST",
           path: `${base}/reports`,
           lane: "bulk",
-          schema: reportsAnswerSchema,
+          schema: looseResultsSchema,
           repeatable: true,
         },
         context,
@@ -236,7 +243,10 @@ function jobPath(job: string): string {
 }
 
 /** An answer acknowledges a report only when it names it. */
-function matched(reports: readonly Report[], results: readonly ReportResult[]): readonly ReportResult[] {
+function matched(
+  reports: readonly Report[],
+  results: z.output<typeof looseResultsSchema>["results"],
+): readonly ReportResult[] {
   const fits =
     results.length === reports.length &&
     results.every(({ job, epoch, seq }, index) => {
@@ -244,7 +254,12 @@ function matched(reports: readonly Report[], results: readonly ReportResult[]): 
       return report?.job === job && report.epoch === epoch && report.seq === seq;
     });
   if (!fits) throw unreachable("schema", "the answer to the reports is not about these reports");
-  return results;
+  return results.map((result) => {
+    const outcome = reportResultSchema.shape.outcome.safeParse(result.outcome);
+    if (outcome.success) return { ...result, outcome: outcome.data };
+    // A word of a newer hub acknowledges nothing, and holds up no other job.
+    return { ...result, outcome: "gap", detail: `outcome '${result.outcome.slice(0, 100)}' is not known here` };
+  });
 }
 
 function readItems<Item>(

@@ -52,6 +52,7 @@ export class NmdcCentral implements Central {
       assign: [],
       orders: [],
       fenced,
+      unknown: [],
       missing: [],
       log_interval_ms: logIntervalMs,
       candidates,

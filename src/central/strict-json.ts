@@ -14,11 +14,15 @@ export function parseStrictJson(text: string, maxDepth = deepestAnswer): unknown
   return JSON.parse(text) as unknown;
 }
 
-/** Says what is wrong with a parsed value: a member that would reach into prototypes, or too deep nesting; undefined = nothing. */
-export function hostility(value: unknown, maxDepth = deepestItem): string | undefined {
+/**
+ * Says what is wrong with a parsed value (`itself`: only with its own members): a member that would reach into prototypes, or too deep
+ * nesting; undefined = nothing.
+ */
+export function hostility(value: unknown, part: "whole" | "itself" = "whole"): string | undefined {
   let level: object[] = isObject(value) ? [value] : [];
   for (let depth = 1; level.length > 0; depth++) {
-    if (depth > maxDepth) return `nested deeper than ${maxDepth}`;
+    if (part === "itself" && depth > 1) return undefined;
+    if (depth > deepestItem) return `nested deeper than ${deepestItem}`;
     const next: object[] = [];
     for (const holder of level) {
       if (Object.hasOwn(holder, "__proto__")) return "a member named '__proto__'";

@@ -37,6 +37,25 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return promise;
 }
 
+/**
+ * Sleeps `ms`, or until `news` or `signal` if that is sooner. Leaves nothing behind on a signal that lives as long as the process (a
+ * combined signal would); `news` should live no longer than the wait.
+ */
+export async function sleepUnless(
+  clock: Pick<Clock, "sleep">,
+  ms: number,
+  news: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const cut = new AbortController();
+  const stop = (): void => cut.abort();
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  void news.then(stop);
+  await clock.sleep(ms, cut.signal);
+  signal.removeEventListener("abort", stop);
+}
+
 /** ISO 8601 in UTC with milliseconds, as all records and machine output write time. */
 export function isoTime(epochMs: number): string {
   return new Date(epochMs).toISOString();

@@ -13,6 +13,9 @@ export interface SuccessRule {
   readonly on_timeout: boolean;
 }
 
+/** However often it doubles. */
+export const longestRetryDelayMs = 3_600_000;
+
 /**
  * When the next attempt is allowed. `on` holds causes (`timeout`, `node`, `exit`, `signal`, `oom`, `launch`, `status-lost`) or a
  * cause with its value (`exit:75`, `signal:SIGKILL`). `infrastructure` is always retried and is no try.
@@ -56,7 +59,7 @@ export function mayRetry(end: AttemptEnd, tries: number, policy: RetryPolicy): b
 
 /** Milliseconds to wait before try number `tries + 1`. */
 export function retryDelayMs(tries: number, policy: RetryPolicy): number {
-  return Math.min(policy.delay_ms * 2 ** Math.max(0, Math.min(tries - 1, 20)), 3_600_000);
+  return Math.min(policy.delay_ms * 2 ** Math.max(0, Math.min(tries - 1, 20)), longestRetryDelayMs);
 }
 
 function retryEntryMatches(entry: string, end: AttemptEnd): boolean {

@@ -114,8 +114,10 @@ export const syncAnswerSchema = z.object({
   server_time: timeSchema,
   assign: z.array(assignmentSchema),
   orders: z.array(orderSchema),
-  /** Held jobs that are no longer ours (stale epoch, unknown): stop writing, leave processes alone, raise an alarm. */
+  /** Held jobs that are no longer ours (stale epoch, another holder): stop writing, leave processes alone, raise an alarm. */
   fenced: z.array(z.object({ job: idSchema, reason: z.string() })).default([]),
+  /** Held jobs that the hub does not know at all: its store may have lost them. They go on, their reports are kept. */
+  unknown: z.array(z.object({ job: idSchema })).default([]),
   /** Jobs bound to this site that the request did not list. */
   missing: z.array(z.object({ job: idSchema, epoch: z.int() })).default([]),
   /** How often somebody wants logs: milliseconds between chunks. */

@@ -1,10 +1,19 @@
 /** Secrets that are recognised wherever they turn up, and the search for them. */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { formsOf } from "../../src/common/redact.ts";
 import { descendantsOf, listProcesses } from "./processes.ts";
+
+/** A development hub keeps the credentials that it finds in its data directory: here they are marked ones (0600). */
+export async function writeHubCredentials(dataDirectory: string, canaries: Canaries): Promise<void> {
+  const credentials = {
+    admin: { username: "admin", password: canaries.make("the administrator's password") },
+    site: { id: "local", client_id: "sys0test", client_secret: canaries.make("the client secret") },
+  };
+  await writeFile(join(dataDirectory, "dev-credentials.json"), JSON.stringify(credentials), { mode: 0o600 });
+}
 
 interface Needle {
   readonly name: string;

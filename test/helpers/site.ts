@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import type { FailpointName } from "../../src/common/failpoints.ts";
 import { createHubClient, type HubClient } from "../../src/sdk/client.ts";
-import { Canaries, leaksInFiles, leaksInProcesses, leaksInText } from "./canary.ts";
+import { Canaries, leaksInFiles, leaksInProcesses, leaksInText, writeHubCredentials } from "./canary.ts";
 import { cleanEnvironment, repository, siteagentBin } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
 import { type BookedEvent, imbalances, installationProcesses, isRunner } from "./oracle.ts";
@@ -115,7 +115,7 @@ export class TestSite implements AsyncDisposable {
       for (const name of ["hub", "delivered", "state", "run", "work", "home", "failpoints"])
         await mkdir(join(root, name), { mode: 0o700 });
       const canaries = new Canaries();
-      await writeCredentials(root, canaries);
+      await writeHubCredentials(join(root, "hub"), canaries);
       const hub = await startHubProcess(root, 0, options);
       const access = JSON.parse((await hub.output(credentialsLine, { timeoutMs: 120_000 })).at(0) ?? "") as HubAccess;
       const site = new TestSite(root, hub, access, canaries, resources, options);
@@ -441,15 +441,6 @@ export function traced(script: string): string[] {
 
 /** What a development hub prints first with `-o json`. */
 const credentialsLine = /^\{.*\}$/m;
-
-/** A development hub keeps the credentials that it finds: here they are marked ones. */
-async function writeCredentials(root: string, canaries: Canaries): Promise<void> {
-  const credentials = {
-    admin: { username: "admin", password: canaries.make("the administrator's password") },
-    site: { id: "local", client_id: "sys0test", client_secret: canaries.make("the client secret") },
-  };
-  await writeFile(join(root, "hub", "dev-credentials.json"), JSON.stringify(credentials), { mode: 0o600 });
-}
 
 async function startHubProcess(
   root: string,

@@ -133,6 +133,7 @@ export class SimulatedHub {
       })),
       orders: plain ? [] : [...this.orders.values()],
       fenced,
+      unknown: [],
       missing: plain ? [] : absent.filter((job) => job.bound).map((job) => ({ job: job.id, epoch: job.epoch })),
       log_interval_ms: 5_000,
       candidates: plain && request.free?.length ? this.#open().map((job) => ({ job: job.id, spec: job.spec })) : [],

@@ -179,6 +179,7 @@ function machineOf(process: SimulatedProcess, onControl: (actions: ControlAction
     makeDirectory: () => quick("making a directory"),
     emptyDirectory: () => quick("emptying a directory"),
     removeDirectory: () => quick("removing a directory"),
+    tracesOf: async () => new Map(),
     freeBytes: async (directory) => world.disk.free(directory),
   };
 }

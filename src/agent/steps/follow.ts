@@ -152,6 +152,7 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
         patch: { attempts: withEnd(work.job(), status.end) },
         ...(status.end.message === undefined ? {} : { message: status.end.message }),
       });
+      core.logWork.notify();
       await failpoint("end.after-record");
       return;
     case "unknown":

@@ -4,6 +4,7 @@ import { newToken } from "../../common/token.ts";
 import type { JobWork } from "../driver.ts";
 import { jobDirectories } from "../directories.ts";
 import type { HeldAttempt } from "../held-job.ts";
+import { longestRetryDelayMs } from "../../jobs/rules.ts";
 import { planAttempt } from "../../launchers/command.ts";
 import { planInput } from "../plan.ts";
 import { transition } from "../transition.ts";
@@ -16,7 +17,7 @@ export async function launch(work: JobWork): Promise<void> {
   const { core, id } = work;
   const job = work.job();
   if (job.not_before !== undefined) {
-    await core.clock.sleep(Date.parse(job.not_before) - core.clock.now(), work.signal);
+    await core.clock.sleep(core.deadlines.leftMs(id, "attempt", job.not_before, longestRetryDelayMs), work.signal);
   }
   if (core.launcher(job.target) === undefined) {
     throw new Fault("RUNNER", `target '${job.target}' is not in the site file any more`, {

@@ -1,7 +1,8 @@
+import { hasUnsent } from "../book.ts";
 import { isJournalDead } from "../ledger.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault } from "../../common/fault.ts";
-import { backoffMs, syncBackoff } from "../../common/retry.ts";
+import { syncBackoff, waitAfterMs } from "../../common/retry.ts";
 import type { JobWork } from "../driver.ts";
 import { hasLiveAttempt } from "../held-job.ts";
 import { record } from "../records.ts";
@@ -62,7 +63,7 @@ export async function handBack(work: JobWork): Promise<boolean> {
   for (let failures = 1; !work.signal.aborted; failures++) {
     // Central has to know the state that we leave it in: reports first.
     const changed = core.changed.next(work.signal);
-    if (core.ledger.book.outbox.get(id)?.some((entry) => entry.parked === undefined)) {
+    if (hasUnsent(core.ledger.book.outbox.get(id))) {
       failures = 0;
       await changed;
       continue;
@@ -88,7 +89,7 @@ export async function handBack(work: JobWork): Promise<boolean> {
       const fault = asFault(error);
       if (isJournalDead(fault)) throw fault;
       work.context.log.warn({ err: fault, failures }, "a job could not be handed back yet");
-      await core.clock.sleep(backoffMs(syncBackoff, failures), work.signal);
+      await core.clock.sleep(waitAfterMs(fault, syncBackoff, failures), work.signal);
     }
   }
   return true;

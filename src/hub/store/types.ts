@@ -12,7 +12,7 @@ export type Queries = Kysely<HubDatabase>;
 
 /**
  * Channels of wake-ups. Payloads are hints; the truth is in the tables, so a lost one costs only time. `jobs`: the workflow of a
- * job that can be claimed now; `orders`: the site for which there is an order, a fence or a newer session; `registry`: which one.
+ * job that can be claimed now; `orders`: the site for which there is an order, a fence, a newer session or a reader of its logs; `registry`: which one.
  */
 export type Channel = "jobs" | "events" | "orders" | "registry";
 

@@ -13,6 +13,8 @@ export interface Holdings {
   readonly own: readonly HeldRow[];
   /** What it lists and does not hold. */
   readonly fenced: SyncAnswer["fenced"];
+  /** What it lists and the hub has never heard of. */
+  readonly unknown: SyncAnswer["unknown"];
 }
 
 /** One query for a site whose list is right; those that it lists and the first answer lacks are looked up by their ids. */
@@ -35,14 +37,15 @@ export async function holdings(db: Queries, siteId: string, held: SyncBody["held
   // The last entry of a job counts.
   const epochs = new Map(held.map((entry) => [entry.job, entry.epoch]));
   const fenced = [...epochs].flatMap(([job, epoch]) => {
-    const reason = fenceReason(known.get(job), epoch, siteId);
+    const row = known.get(job);
+    const reason = row && fenceReason(row, epoch, siteId);
     return reason === undefined ? [] : [{ job, reason }];
   });
-  return { own, fenced };
+  const unknown = [...epochs.keys()].filter((job) => !known.has(job)).map((job) => ({ job }));
+  return { own, fenced, unknown };
 }
 
-function fenceReason(row: HeldRow | undefined, epoch: number, siteId: string): string | undefined {
-  if (!row) return "the hub does not know this job";
+function fenceReason(row: HeldRow, epoch: number, siteId: string): string | undefined {
   if (row.site_id !== siteId)
     return row.site_id === null ? "nobody holds it any more" : `site '${row.site_id}' holds it`;
   if (row.epoch !== epoch) return `epoch ${epoch} is over; now ${row.epoch}`;

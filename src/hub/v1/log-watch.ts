@@ -10,7 +10,7 @@ const noteEveryMs = 10_000;
 /** When this process last noted a site; only spares writes. */
 const noted = new WeakMap<Store, Map<string, number>>();
 
-/** Notes that somebody reads a log of this site. At most one write per site and ten seconds. */
+/** Notes that somebody reads a log of this site; its held call is woken by the first. At most one write per site and ten seconds. */
 export async function noteLogReader(store: Store, siteId: string, now: number): Promise<void> {
   const times = noted.get(store) ?? new Map<string, number>();
   noted.set(store, times);
@@ -23,6 +23,7 @@ export async function noteLogReader(store: Store, siteId: string, now: number): 
     .values({ name: nameOf(siteId), value })
     .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
     .execute();
+  if (last === undefined || now - last >= lastsMs) await store.notify("orders", siteId);
 }
 
 /** Milliseconds between two log chunks that a site should keep. */

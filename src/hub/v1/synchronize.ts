@@ -52,6 +52,7 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
       assign: await assignmentsOf(tx.db, [...resent, ...assigned]),
       orders,
       fenced: held.fenced,
+      unknown: held.unknown,
       missing: session.current ? held.missing.map((job) => ({ job: job.id, epoch: job.epoch })) : [],
       log_interval_ms: await logIntervalMs(tx.db, site.siteId, ctx.clock.now()),
     };
@@ -79,6 +80,7 @@ function accepts(body: SyncBody): boolean {
 
 interface Held {
   readonly fenced: SyncAnswer["fenced"];
+  readonly unknown: SyncAnswer["unknown"];
   /** Of this site and confirmed, but not listed. */
   readonly missing: readonly HeldRow[];
   /** Of this site, handed out but neither confirmed nor listed: the answer was lost. */
@@ -86,7 +88,7 @@ interface Held {
 }
 
 async function compareHeld(ctx: LifecycleContext, tx: Tx, site: Site, body: SyncBody): Promise<Held> {
-  const { own, fenced } = await holdings(tx.db, site.siteId, body.held);
+  const { own, fenced, unknown } = await holdings(tx.db, site.siteId, body.held);
   const fencedIds = new Set(fenced.map((entry) => entry.job));
   const listed = new Set(body.held.map((entry) => entry.job));
   const unbound = own.filter((row) => row.bound === 0 && listed.has(row.id) && !fencedIds.has(row.id));
@@ -94,6 +96,7 @@ async function compareHeld(ctx: LifecycleContext, tx: Tx, site: Site, body: Sync
   const absent = own.filter((row) => !listed.has(row.id));
   return {
     fenced,
+    unknown,
     missing: absent.filter((row) => row.bound === 1),
     lost: absent.filter((row) => row.bound === 0 && row.lease_expires_at !== null),
   };

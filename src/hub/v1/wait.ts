@@ -6,6 +6,7 @@ import { isoTime } from "../../common/clock.ts";
 import { listenFor } from "./bell.ts";
 import { assignable } from "./claims.ts";
 import { holdings } from "./holdings.ts";
+import { logIntervalMs } from "./log-watch.ts";
 import type { SyncBody } from "./session.ts";
 import { type Site, syncRound } from "./synchronize.ts";
 
@@ -28,6 +29,9 @@ export async function holdSynchronize(
   while (!signal.aborted) {
     const rang = await bell.wait(deadline - ctx.clock.monotonic(), signal);
     if (!rang) break;
+    // Somebody has begun to read a log: the agent should hear it now.
+    const wanted = await logIntervalMs(ctx.store.db, site.siteId, ctx.clock.now());
+    if (wanted < first.answer.log_interval_ms) break;
     if (!(await hasNews(ctx, site, body))) continue;
     const round = await syncRound(ctx, site, body, false);
     if (round.urgent) return round.answer;

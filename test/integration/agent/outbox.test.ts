@@ -42,6 +42,7 @@ interface Rig {
   readonly server: ScriptedServer;
   readonly ledger: Ledger;
   readonly fenced: string[];
+  readonly unknown: string[];
   readonly sent: () => string[];
   readonly notify: () => void;
 }
@@ -75,6 +76,7 @@ async function startRig(answer: Answer, held: Readonly<Record<string, number>>):
   const stop = new AbortController();
   const work = new Notifier();
   const fenced: string[] = [];
+  const unknown: string[] = [];
   const context = { signal: stop.signal, log: silentLogger, clock: systemClock };
   const done = runOutbox(
     {
@@ -82,10 +84,12 @@ async function startRig(answer: Answer, held: Readonly<Record<string, number>>):
       central,
       work,
       changed: new Notifier(),
+      back: new Notifier(),
       onFenced: async (job) => {
         fenced.push(job);
         await ledger.commit([record("job.forgotten", { reason: "fenced" }, job)], "report");
       },
+      onUnknown: (job) => unknown.push(job),
       onContact: () => {},
     },
     context,
@@ -100,7 +104,7 @@ async function startRig(answer: Answer, held: Readonly<Record<string, number>>):
     server
       .received("POST /siteagent/v1/reports")
       .flatMap(({ body }) => (JSON.parse(body) as { reports: Key[] }).reports.map(({ job, seq }) => `${job}${seq}`));
-  return { server, ledger, fenced, sent, notify: () => work.notify() };
+  return { server, ledger, fenced, unknown, sent, notify: () => work.notify() };
 }
 
 const applied = reports(() => ({ outcome: "applied" }));

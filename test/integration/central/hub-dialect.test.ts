@@ -164,12 +164,21 @@ test.each([
   ["about other reports", { results: [{ job: "other", epoch: 2, seq: 1, outcome: "applied" }] }],
   ["about another epoch", { results: [{ job: "nmdc:sys0j", epoch: 1, seq: 1, outcome: "applied" }] }],
   ["too short", { results: [] }],
-  ["with an outcome of the future", { results: [{ job: "nmdc:sys0j", epoch: 2, seq: 1, outcome: "postponed" }] }],
 ])("an answer %s acknowledges nothing", async (_name, body) => {
   await using server = await start();
   server.on(`POST ${base}/reports`, json(200, body));
   await using central = await centralOf(server);
   await expect(central.report([report(1)], testContext())).rejects.toMatchObject({ code: "UNREACHABLE" });
+});
+
+test("an outcome of the future acknowledges nothing and leaves the others their own", async () => {
+  await using server = await start();
+  const [first, second] = [report(1), report(1, "other")];
+  const { results } = applied([first, second]) as { results: object[] };
+  server.on(`POST ${base}/reports`, json(200, { results: [{ ...results[0], outcome: "postponed" }, results[1]] }));
+  await using central = await centralOf(server);
+  const outcomes = await central.report([first, second], testContext());
+  expect(outcomes.map(({ outcome }) => outcome)).toStrictEqual(["gap", "applied"]);
 });
 
 test("a batch that is too large goes in halves, down to the one that is refused", async () => {

@@ -1,7 +1,7 @@
 /** Hubs for the tests of /siteagent/v1/: listening sockets over a real store, with users of every role and sites. */
 import { describe } from "vitest";
 import type { FastifyInstance } from "fastify";
-import { systemClock } from "../../../src/common/clock.ts";
+import { type Clock, systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
 import { type HubConfigInput, parseHubConfig } from "../../../src/hub/config.ts";
 import type { HubContext } from "../../../src/hub/context.ts";
@@ -37,13 +37,13 @@ export interface TestHub extends AsyncDisposable {
 /** One hub on a store of its own, or on the database of another (SQLite: a file, when the other has closed). */
 export async function startTestHub(
   kind: StoreKind,
-  shared?: { readonly url: string },
+  options: { readonly url?: string; readonly clock?: Clock } = {},
 ): Promise<TestHub & { databaseUrl: string }> {
   await using stack = new AsyncDisposableStack();
-  const database = kind === "postgres" && !shared ? stack.use(await freshDatabase()) : undefined;
-  const databaseUrl = shared?.url ?? database?.url ?? "";
+  const database = kind === "postgres" && options.url === undefined ? stack.use(await freshDatabase()) : undefined;
+  const databaseUrl = options.url ?? database?.url ?? "";
   const store = stack.use(await openStore(kind, databaseUrl));
-  const hub = await serve(store);
+  const hub = await serve(store, options.clock ?? systemClock);
   stack.defer(() => hub.app.close());
   const clients = stack.use(new AsyncDisposableStack());
   const owned = stack.move();
@@ -63,7 +63,7 @@ function openStore(kind: StoreKind, url: string): Promise<Store> {
   return kind === "sqlite" ? openSqliteStore(url || ":memory:") : openPostgresStore({ url, log: silentLogger });
 }
 
-async function serve(store: Store): Promise<Omit<TestHub, "client" | typeof Symbol.asyncDispose>> {
+async function serve(store: Store, clock: Clock): Promise<Omit<TestHub, "client" | typeof Symbol.asyncDispose>> {
   const input: HubConfigInput = {
     store: { kind: "sqlite", path: ":memory:" },
     limits: { requests_per_minute: 0 },
@@ -75,7 +75,7 @@ async function serve(store: Store): Promise<Omit<TestHub, "client" | typeof Symb
   const app = await buildHub({
     store,
     config: parseHubConfig(input, () => ({})),
-    clock: systemClock,
+    clock,
     log: silentLogger,
     version: "0.0.0",
     extensions: [(_app, ctx) => void (context = ctx), ...standardExtensions],

@@ -3,6 +3,7 @@ import type { HubContext } from "../../../src/hub/context.ts";
 import { standardExtensions } from "../../../src/hub/extensions.ts";
 import { type HubOptions, type RunningHub, startHub } from "../../../src/hub/main.ts";
 import { type FreshDatabase, freshDatabase } from "../../helpers/engines/postgres.ts";
+import { Canaries, leaksInFiles, writeHubCredentials } from "../../helpers/canary.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 
 /** A listening hub of its own; ends with its scope. */
@@ -15,7 +16,14 @@ export interface TestHub extends RunningHub, AsyncDisposable {
 
 export async function devHub(options: Partial<HubOptions> = {}): Promise<TestHub> {
   const directory: TemporaryDirectory = await temporaryDirectory();
-  return open({ dataDir: directory.path, ...options }, async () => directory[Symbol.asyncDispose]());
+  const canaries = new Canaries();
+  await writeHubCredentials(directory.path, canaries);
+  return open({ dataDir: directory.path, ...options }, async () => {
+    // The database holds hashes; of the secrets of this hub nothing else is on the disk.
+    const leaks = await leaksInFiles(directory.path, canaries, [/^dev-credentials\.json$/]);
+    await directory[Symbol.asyncDispose]();
+    if (leaks.length > 0) throw new Error(`secrets are where they should not be:\n${leaks.join("\n")}`);
+  });
 }
 
 /** One hub on either store, for tests that both must pass. */

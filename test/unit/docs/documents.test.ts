@@ -184,7 +184,7 @@ describe("ARCHITECTURE.md is whole", () => {
   });
 });
 
-const timer = /[cC]lock\.sleep\(|\bsetInterval\(|\bsetTimeout\(|= every\(/;
+const timer = /[cC]lock\.sleep\(|\bsleepUnless\(|\bsetInterval\(|\bsetTimeout\(|= every\(/;
 
 function sources(): readonly string[] {
   return readdirSync(join(repository, "src"), { withFileTypes: true })

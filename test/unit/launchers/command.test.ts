@@ -11,6 +11,9 @@ import {
   planCommand,
   type PlanInput,
 } from "../../../src/launchers/command.ts";
+import type { JsonValue } from "../../../src/common/json.ts";
+import { resolveParameters } from "../../../src/jobs/parameters.ts";
+import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 import { appOf } from "../jobs/builders.ts";
 
 const jobToken = "jabcdefghijklmn" as Token;
@@ -140,6 +143,63 @@ describe("planAttempt", () => {
       new RegExp(`have '\\d+' bytes together; allowed: at most ${maxTotalBytes}`),
     );
   });
+
+  it(
+    "G3: no value of a job becomes an option, a second argument or a line end, in arguments and environment",
+    fuzzing,
+    () => {
+      const app = appOf({
+        parameters: {
+          text: { type: "string" },
+          free: { type: "string", allow_leading_dash: true },
+          n: { type: "number" },
+        },
+        command: ["tool", "{{text}}", "{{free}}", "{{n}}", "--text={{text}}"],
+        environment: { TEXT: "{{text}}" },
+      });
+      const odd = fc.oneof(
+        fc.constantFrom(
+          "-rf",
+          "--help",
+          "a\nb",
+          "a\0b",
+          "a b",
+          "'; rm -rf /",
+          "$(id)",
+          "`id`",
+          "\u2028",
+          "\u0085",
+          "a\r",
+          "",
+          "*",
+          "{{text}}",
+        ),
+        fc.string({ unit: "binary", maxLength: 8 }),
+        fc.jsonValue({ maxDepth: 1 }),
+      );
+      let passed = 0;
+      fc.assert(
+        fc.property(odd, odd, fc.oneof(odd, fc.integer(), fc.double()), (text, free, n) => {
+          const resolved = resolveParameters(app, { config: { text, free, n } as JsonValue });
+          if (!resolved.ok) return;
+          passed++;
+          const { argv, environment } = planAttempt(inputOf({ app, values: resolved.values }));
+          expect(argv).toEqual([
+            "tool",
+            text,
+            free,
+            String(resolved.values["n"]),
+            `--text=${String(resolved.values["text"])}`,
+          ]);
+          expect(argv[1]).not.toMatch(/^-/);
+          expect(argv[3]).not.toMatch(/^-/);
+          expect([...argv, environment["TEXT"]].join("")).not.toMatch(/\p{Cc}/u);
+        }),
+        fuzz(300),
+      );
+      expect(passed).toBeGreaterThan(0);
+    },
+  );
 
   it("G3, BAL-20: gives one element for each element, whatever the values", () => {
     const value = fc.string({ unit: "binary" });
