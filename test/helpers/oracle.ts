@@ -142,9 +142,12 @@ async function strayFiles(books: Books): Promise<readonly string[]> {
 
 /** Processes of jobs, also those that left their directory, their session and their environment behind; hooks too. */
 export async function leftProcesses(books: Pick<Books, "root" | "living">): Promise<readonly ProcessEntry[]> {
-  return installationProcesses(books.root).filter(
-    (entry) => !books.living.includes(entry.pid) && !isRunner(entry) && entry.pid !== process.pid,
-  );
+  const all = installationProcesses(books.root);
+  const runners = all.filter(isRunner).map((entry) => entry.pid);
+  // The recorder that forks the others is the runner's own, as long as the runner lives.
+  const isServing = (entry: ProcessEntry): boolean =>
+    / --serve\b/.test(entry.command) && runners.includes(entry.parent);
+  return all.filter((entry) => !books.living.includes(entry.pid) && !runners.includes(entry.pid) && !isServing(entry));
 }
 
 export function isRunner(entry: ProcessEntry): boolean {
