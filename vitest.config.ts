@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /**
@@ -15,6 +16,8 @@ const setupFiles = [...unitSetup, "test/helpers/leaks-setup.ts"];
 export default defineConfig({
   test: {
     silent: "passed-only",
+    // Most tests wait for processes of their own: on two cores one worker would leave half of them idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Once per run, in the process of vitest: engines, and the PostgreSQL of the run.
     globalSetup: ["test/helpers/engines/setup.ts"],
     projects: [

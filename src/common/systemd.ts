@@ -22,11 +22,16 @@ export function takeServiceManager(env: NodeJS.ProcessEnv, log: Logger): Service
   if (!socket) return undefined;
   const isWatched =
     usec !== undefined && Number(usec) > 0 && (watched === undefined || Number(watched) === process.pid);
+  let told = Promise.resolve();
   return {
     watchdogMs: isWatched ? Number(usec) / 1000 : undefined,
-    tell: async (...assignments) => {
-      const problem = await send({ PATH: path, NOTIFY_SOCKET: socket }, assignments.map(oneLine));
-      if (problem !== undefined) log.warn({ problem, assignments }, "systemd could not be told");
+    // One after the other: a sign of life that was on its way must not arrive after the word that we stop.
+    tell(...assignments) {
+      told = told.then(async () => {
+        const problem = await send({ PATH: path, NOTIFY_SOCKET: socket }, assignments.map(oneLine));
+        if (problem !== undefined) log.warn({ problem, assignments }, "systemd could not be told");
+      });
+      return told;
     },
   };
 }
