@@ -1,4 +1,5 @@
 import { isFault } from "../common/fault.ts";
+import { fullReasons } from "../journal/full.ts";
 import type { Durability, Journal, JournalOpening } from "../journal/types.ts";
 import { Book } from "./book.ts";
 import { type AgentRecord, toJournal } from "./records.ts";
@@ -11,8 +12,10 @@ export interface LedgerLimits {
 const usualLimits: LedgerLimits = { compactAfterBytes: 16 * 1024 * 1024, compactAfterRecords: 100_000 };
 
 /**
- * Journal and book as one: nothing is known in memory before it is on its way to the disk, nothing that the journal refused is
- * known at all, and the book takes changes in the order of the file, so that a replay gives the same. The only writer of both.
+ * Journal and book as one: nothing is known in memory before it is on its way to the disk, and the book takes changes in the order of
+ * the file, so that a replay gives the same. What the journal refuses is not known at all, but for records of the classes `group` and
+ * `lazy` that were on their way when the disk became full: they are known until the next start, which finds out anew what they
+ * said (acknowledgements, closed orders, void claims). The only writer of both.
  */
 export class Ledger {
   readonly book: Book;
@@ -110,5 +113,5 @@ export function isJournalDead(error: unknown): boolean {
 export function isDiskFull(error: unknown): boolean {
   if (!isFault(error, "JOURNAL")) return false;
   const reason = error.details?.["reason"];
-  return reason === "no-space" || reason === "ENOSPC" || reason === "EDQUOT";
+  return typeof reason === "string" && fullReasons.has(reason);
 }

@@ -10,6 +10,12 @@ import { type ControlActions, openControlSocket } from "./control-server.ts";
 import { emptyDirectory, makeDirectories, removeDirectory, tracesOf } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 
+export interface FreeRoom {
+  readonly bytes: number;
+  /** Inodes; undefined where the file system has no fixed number of them. */
+  readonly files: number | undefined;
+}
+
 /** What the agent itself asks of the machine that it runs on; the simulation has one of its own. */
 export interface Machine {
   /** @throws Fault ALREADY_RUNNING, UNSAFE_PATH */
@@ -28,8 +34,8 @@ export interface Machine {
   removeDirectory(path: string): Promise<void>;
   /** Where the directories of these jobs lie, by the markers in them; jobs without one are not in the answer. */
   tracesOf(workdirs: readonly string[], jobs: ReadonlySet<string>): Promise<ReadonlyMap<string, string>>;
-  /** Bytes that we could still write there; undefined when it is not made yet. */
-  freeBytes(directory: string): Promise<number | undefined>;
+  /** What we could still write there; undefined when it is not made yet. */
+  freeRoom(directory: string): Promise<FreeRoom | undefined>;
 }
 
 /** The machine of this process. */
@@ -45,7 +51,7 @@ export const thisMachine: Machine = {
   emptyDirectory,
   removeDirectory,
   tracesOf,
-  freeBytes,
+  freeRoom,
 };
 
 async function identity(stateDirectory: string): Promise<string> {
@@ -60,10 +66,10 @@ async function identity(stateDirectory: string): Promise<string> {
   return made;
 }
 
-async function freeBytes(directory: string): Promise<number | undefined> {
+async function freeRoom(directory: string): Promise<FreeRoom | undefined> {
   try {
-    const { bavail, bsize } = await statfs(directory);
-    return bavail * bsize;
+    const { bavail, bsize, files, ffree } = await statfs(directory);
+    return { bytes: bavail * bsize, files: files === 0 ? undefined : ffree };
   } catch {
     // Not made yet: the first job makes it.
     return undefined;

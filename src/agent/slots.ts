@@ -30,9 +30,13 @@ export function fitsNow(target: SiteTarget, usage: Usage, share: Share): boolean
   );
 }
 
-/** Jobs between claim and the end of their run: each will want a slot soon. */
-function wantsSlot(job: HeldJob): boolean {
+/** A retry delay that lasts longer keeps no slot from others. */
+const soonMs = 60_000;
+
+/** Jobs between claim and the end of their run: each will want a slot soon, but for those that wait out a long retry delay. */
+function wantsSlot(job: HeldJob, nowMs: number): boolean {
   if (job.fenced !== undefined && !hasLiveAttempt(job)) return false;
+  if (job.not_before !== undefined && Date.parse(job.not_before) > nowMs + soonMs) return false;
   switch (job.state) {
     case "READY":
     case "STAGED_IN":
@@ -57,19 +61,20 @@ export interface Offer {
 
 /**
  * What the site can start soon: each app's share of its target's free slots, never more in all than all targets have free, and
- * never above `agent.max_jobs` held. Claims that cannot run soon would only be hoarded.
+ * never above `agent.max_jobs` held. `nowMs`: wall time. Claims that cannot run soon would only be hoarded.
  */
-export function offerOf(site: Site, jobs: readonly HeldJob[], claiming: number): Offer {
+export function offerOf(site: Site, jobs: readonly HeldJob[], claiming: number, nowMs: number): Offer {
   const open = jobs.filter((job) => job.ended_at === undefined);
+  const wanting = open.filter((job) => wantsSlot(job, nowMs));
   const room = Math.max(0, site.agent.maxJobs - open.length - claiming);
   const freeOf = new Map<string, number>();
   for (const target of Object.values(site.targets)) {
-    const wanted = open.filter((job) => job.target === target.name && wantsSlot(job)).length;
+    const wanted = wanting.filter((job) => job.target === target.name).length;
     freeOf.set(target.name, Math.max(0, target.slots - wanted));
   }
   const free = [];
   for (const app of Object.values(site.apps)) {
-    const running = open.filter((job) => job.app.name === app.name && wantsSlot(job)).length;
+    const running = wanting.filter((job) => job.app.name === app.name).length;
     const slots = Math.min(
       mostSlots,
       freeOf.get(app.target) ?? 0,

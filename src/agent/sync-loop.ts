@@ -136,7 +136,9 @@ async function round(
   const refusal = mode === "running" ? state.refusal() : mode;
   const { book } = core.ledger;
   const offer =
-    refusal === undefined ? offerOf(core.parts.site, [...core.open], book.claiming.size) : { free: [], maxAssign: 0 };
+    refusal === undefined
+      ? offerOf(core.parts.site, [...core.open], book.claiming.size, core.clock.now())
+      : { free: [], maxAssign: 0 };
   const answered = answeredOrders(core);
   const request = {
     agent_id: state.agentId,
@@ -239,7 +241,7 @@ async function claimCandidates(core: AgentCore, state: SyncState, candidates: re
     if (core.stopping.aborted) return;
     const { book } = core.ledger;
     if (book.jobs.has(job) || book.claiming.has(job)) continue;
-    const offer = offerOf(core.parts.site, [...core.open], book.claiming.size);
+    const offer = offerOf(core.parts.site, [...core.open], book.claiming.size, core.clock.now());
     if (offer.maxAssign === 0 || !offer.free.some((free) => free.workflow === spec.workflow)) continue;
     await failpoint("claim.before-intent");
     await core.ledger.commit([record("claim.intent", { spec }, job)], "effect");

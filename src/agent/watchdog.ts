@@ -13,7 +13,7 @@ type Looked = Pick<StatusView, "mode" | "journal"> & {
 };
 
 /**
- * Does the work go on? An API that does not answer is no reason for a restart, and neither is a full disk: what counts is that tries are
+ * Does the work go on? An API that does not answer is no reason for a restart, and neither is a disk that is full or hangs: what counts is that tries are
  * made. (That the main loop turns is shown by the look itself.) Time is monotonic: a clock that is set changes nothing.
  */
 export class Vitals {
@@ -32,6 +32,11 @@ export class Vitals {
       this.#since = nowMs;
     }
     if (status.journal.health === "failed") return "the journal failed";
+    // A restart would hang at the same disk: wait for it, and count anew from its return.
+    if (status.journal.health === "stalled") {
+      this.#since = nowMs;
+      return undefined;
+    }
     // Until open claims are resolved there are no rounds.
     if (status.mode === "starting" || status.mode === "reconciling" || status.mode === "stopping") return undefined;
     const pauseMs = last === null || next === null ? 0 : Math.max(0, Date.parse(next) - Date.parse(last));

@@ -6,6 +6,7 @@ import { Fault } from "../common/fault.ts";
 import type { JsonObject } from "../common/json.ts";
 import type { Logger } from "../common/logger.ts";
 import type { FromWorker, ToWorker, WorkerData, WriterStatus } from "./messages.ts";
+import { fullReasons } from "./full.ts";
 import type { Durability, Journal, JournalOpening, JournalRecord, StoredRecord } from "./types.ts";
 
 export interface JournalLimits {
@@ -48,6 +49,8 @@ export type StartWriter = (
 
 /** How long closing waits for the disk before the thread is given up. */
 const closeMs = 5_000;
+/** A write that takes longer than this is no slow disk, but one that hangs. */
+const stalledMs = 10_000;
 /** Not yet written bytes above which commits are refused: the disk hangs and memory must stay flat. */
 const maxQueuedBytes = 64 * 1024 * 1024;
 
@@ -152,15 +155,21 @@ class ThreadJournal implements Journal {
   }
 
   get health(): Journal["health"] {
-    return this.#failure ? "failed" : this.#status.health;
+    if (this.#failure) return "failed";
+    return this.#status.health === "ok" && this.#pendingMs > stalledMs ? "stalled" : this.#status.health;
   }
 
   /** A sync that has not come back yet counts with the time it has taken so far. */
   get syncMs(): Journal["syncMs"] {
     const { last, max } = this.#status.syncMs;
-    const [oldest] = this.#waiting.values();
-    const pending = oldest ? this.#options.clock.monotonic() - oldest.since : 0;
+    const pending = this.#pendingMs;
     return { last: Math.max(last, pending), max: Math.max(max, pending) };
+  }
+
+  /** How long the oldest write has been waited for. */
+  get #pendingMs(): number {
+    const [oldest] = this.#waiting.values();
+    return oldest ? this.#options.clock.monotonic() - oldest.since : 0;
   }
 
   commit(records: readonly JournalRecord[], durability: Durability): Promise<void> {
@@ -238,16 +247,17 @@ class ThreadJournal implements Journal {
   }
 
   #spaceRefusal(records: readonly JournalRecord[], durability: Durability): Fault | undefined {
-    if (this.#status.health !== "no-space" || isEssential(records, durability)) return undefined;
-    return this.#fault("the disk of the journal is full; only ends and acknowledgements are recorded", "no-space");
+    const { health } = this.#status;
+    if (health === "ok" || isEssential(records, durability)) return undefined;
+    const what = health === "no-quota" ? "the quota of the journal is used up" : "the disk of the journal is full";
+    return this.#fault(`${what}; only ends and acknowledgements are recorded`, health);
   }
 
   #fault(message: string, reason: string): Fault {
     const { directory } = this.#options;
-    const hint =
-      reason === "no-space" || reason === "ENOSPC" || reason === "EDQUOT"
-        ? `free space or quota below '${directory}'`
-        : `look at the disk of '${directory}', then restart the agent: it reads the journal again`;
+    const hint = fullReasons.has(reason)
+      ? `free space, inodes or quota below '${directory}'`
+      : `look at the disk of '${directory}', then restart the agent: it reads the journal again`;
     return new Fault("JOURNAL", `cannot write '${directory}': ${message}`, { hint, details: { directory, reason } });
   }
 
@@ -295,7 +305,7 @@ class ThreadJournal implements Journal {
   }
 
   #reportHealth(next: WriterStatus): void {
-    if (this.#status.health === "no-space" && next.health === "ok") {
+    if (this.#status.health !== "ok" && next.health === "ok") {
       this.#options.log.info({ directory: this.#options.directory }, "journal has space again");
     }
   }

@@ -50,7 +50,7 @@ export type ToWorker = CommitMessage | CompactMessage | CloseMessage;
 export interface WriterStatus {
   readonly bytes: number;
   readonly records: number;
-  readonly health: Journal["health"];
+  readonly health: Exclude<Journal["health"], "stalled" | "failed">;
   readonly syncMs: Journal["syncMs"];
 }
 

@@ -46,8 +46,11 @@ export interface Journal extends AsyncDisposable {
   compact(state: JsonObject): Promise<void>;
   /** Bytes and records since the last snapshot; compact above 16 MB or 100,000 records. */
   readonly size: { readonly bytes: number; readonly records: number };
-  /** "ok", "no-space" (ballast was given up: ends and acks only), "failed". */
-  readonly health: "ok" | "no-space" | "failed";
+  /**
+   * "no-space" and "no-quota": the ballast was given up, only ends and acks are taken. "stalled": the disk has not answered for 10 s;
+   * what was asked of it still waits, and nothing is lost. "failed": the file is dead.
+   */
+  readonly health: "ok" | "no-space" | "no-quota" | "stalled" | "failed";
   /** Aborts with the Fault JOURNAL as its reason when the file is dead, whether or not a call waits for it: end the process. */
   readonly failed: AbortSignal;
   /** Milliseconds of the latest and slowest sync. */

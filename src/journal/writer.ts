@@ -1,6 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
+import { errnoOf } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { type Disk, writeAll } from "./disk.ts";
 import { encodeLine } from "./format.ts";
@@ -30,7 +31,7 @@ export class Writer {
   #headerBytes: number;
   #lastSeq: number;
   #records: number;
-  #health: "ok" | "no-space" = "ok";
+  #health: WriterStatus["health"] = "ok";
   #lastSyncMs = 0;
   #maxSyncMs = 0;
 
@@ -115,9 +116,9 @@ export class Writer {
     await failpoint("journal.after-remove");
   }
 
-  /** Gives up the ballast, so that ends and acks can still be written. */
-  dropBallast(): void {
-    this.#health = "no-space";
+  /** Gives up the ballast, so that ends and acks can still be written. `error` is what the disk said. */
+  dropBallast(error: unknown): void {
+    this.#health = shortageOf(error);
     this.#disk.remove(this.#ballastPath);
   }
 
@@ -140,7 +141,8 @@ export class Writer {
       } finally {
         this.#disk.close(file);
       }
-    } catch {
+    } catch (error) {
+      this.#health = shortageOf(error);
       this.#disk.remove(this.#ballastPath);
       return false;
     }
@@ -151,4 +153,8 @@ export class Writer {
   close(): void {
     this.#disk.close(this.#file);
   }
+}
+
+function shortageOf(error: unknown): "no-space" | "no-quota" {
+  return errnoOf(error) === "EDQUOT" ? "no-quota" : "no-space";
 }

@@ -4,12 +4,11 @@ import { errnoOf, isFault } from "../common/fault.ts";
 import type { Disk } from "./disk.ts";
 import { ownKinds } from "./format.ts";
 import type { CloseMessage, CommitMessage, CompactMessage, FromWorker, ToWorker, WorkerData } from "./messages.ts";
+import { fullErrnos } from "./full.ts";
 import { openFiles, type Opened } from "./opening.ts";
 import { ballastName, Writer } from "./writer.ts";
 
 const recordsPerMessage = 5_000;
-/** A disk or quota that is full; may pass. */
-const fullDisk = new Set(["ENOSPC", "EDQUOT"]);
 
 /** How the writing side is reached: a thread's port. */
 export interface WriterPort {
@@ -55,7 +54,7 @@ async function openWithSpace(disk: Disk, data: WorkerData): Promise<Opened> {
   try {
     return await openFiles(disk, data, data.at);
   } catch (error) {
-    if (!fullDisk.has(errnoOf(error) ?? "")) throw error;
+    if (!fullErrnos.has(errnoOf(error) ?? "")) throw error;
     disk.remove(join(data.directory, ballastName));
     return openFiles(disk, data, data.at);
   }
@@ -134,15 +133,15 @@ class WritingSide {
 
   async #commit(all: readonly CommitMessage[]): Promise<void> {
     let commits = all;
-    if (this.#writer.status.health === "no-space") commits = this.#onlyEssential(all);
+    if (this.#writer.status.health !== "ok") commits = this.#onlyEssential(all);
     if (commits.length === 0) return;
     try {
       await this.#writer.append(commits);
     } catch (error) {
-      if (!fullDisk.has(errnoOf(error) ?? "")) throw error;
-      this.#writer.dropBallast();
+      if (!fullErrnos.has(errnoOf(error) ?? "")) throw error;
+      this.#writer.dropBallast(error);
       this.#watchSpace();
-      this.#send({ type: "warning", message: "journal disk is full, ballast given up", data: this.#where(error) });
+      this.#send({ type: "warning", message: `${this.#shortage}, ballast given up`, data: this.#where(error) });
       commits = await this.#appendWithoutBallast(this.#onlyEssential(commits));
     }
     await this.#syncFor(commits);
@@ -153,7 +152,7 @@ class WritingSide {
       if (commits.length > 0) await this.#writer.append(commits);
       return commits;
     } catch (error) {
-      if (!fullDisk.has(errnoOf(error) ?? "")) throw error;
+      if (!fullErrnos.has(errnoOf(error) ?? "")) throw error;
       this.#refuse(commits, error);
       return [];
     }
@@ -169,10 +168,16 @@ class WritingSide {
     this.#send({
       type: "refused",
       ids: commits.map((commit) => commit.id),
-      message: "the disk of the journal is full",
-      reason: errnoOf(error) ?? "ENOSPC",
+      message: this.#shortage,
+      reason: errnoOf(error) ?? this.#writer.status.health,
       status: this.#writer.status,
     });
+  }
+
+  get #shortage(): string {
+    return this.#writer.status.health === "no-quota"
+      ? "the quota of the journal is used up"
+      : "the disk of the journal is full";
   }
 
   async #syncFor(commits: readonly CommitMessage[]): Promise<void> {
@@ -230,11 +235,11 @@ class WritingSide {
     try {
       await this.#writer.compact(message.state, message.at);
     } catch (error) {
-      if (!fullDisk.has(errnoOf(error) ?? "")) throw error;
+      if (!fullErrnos.has(errnoOf(error) ?? "")) throw error;
       this.#send({
         type: "refused",
         ids: [message.id],
-        message: "no space for a snapshot of the journal",
+        message: `no space for a snapshot of the journal: ${messageOf(error)}`,
         reason: errnoOf(error) ?? "ENOSPC",
         status: this.#writer.status,
       });

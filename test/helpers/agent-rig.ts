@@ -4,7 +4,7 @@ import { stringify } from "yaml";
 import { Agent, type AgentEnd } from "../../src/agent/agent.ts";
 import type { SiteParts } from "../../src/agent/deps.ts";
 import { HubOutputs } from "../../src/agent/hub-outputs.ts";
-import { thisMachine } from "../../src/agent/machine.ts";
+import { type Machine, thisMachine } from "../../src/agent/machine.ts";
 import { openCentral } from "../../src/central/discover.ts";
 import type { Clock } from "../../src/common/clock.ts";
 import { silentLogger } from "../../src/common/logger.ts";
@@ -35,6 +35,8 @@ export interface AgentRigOptions {
   readonly durationMs?: () => number | undefined;
   /** [0, 1) for the client's jitter. */
   readonly random?: () => number;
+  /** Default: this machine. */
+  readonly machine?: Machine;
   /** Before the agent starts, for instance to fill its journal. */
   readonly prepare?: (directory: TemporaryDirectory, launcher: SimulatedLauncher) => Promise<void>;
 }
@@ -133,7 +135,7 @@ function agentOf(
   return new Agent(
     {
       clock: options.clock,
-      machine: thisMachine,
+      machine: options.machine ?? thisMachine,
       log,
       version: "test",
       hubOutputs,

@@ -172,13 +172,7 @@ const spoilt = (spoil: (path: string) => Promise<void>): Scenario => ({
     const id = await submit(stage, "held");
     await untilState(stage, id, "RUNNING");
     await stage.site.killAgent();
-    const folder = join(stage.site.root, "state", "journal");
-    const newest =
-      (await readdir(folder))
-        .filter((name) => name.endsWith(".log"))
-        .toSorted()
-        .at(-1) ?? "";
-    await spoil(join(folder, newest));
+    await spoil(await newestJournal(stage.site));
     return [id];
   }),
   async finish({ control }, [id = ""]) {
@@ -187,7 +181,15 @@ const spoilt = (spoil: (path: string) => Promise<void>): Scenario => ({
   },
 });
 
-async function withNonsense(path: string): Promise<void> {
+/** The file that the agent of this site writes to. */
+export async function newestJournal(site: TestSite): Promise<string> {
+  const folder = join(site.root, "state", "journal");
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".log"));
+  return join(folder, names.toSorted().at(-1) ?? "");
+}
+
+/** Damages a journal in its middle. */
+export async function withNonsense(path: string): Promise<void> {
   const lines = (await readFile(path, "utf8")).split("\n");
   lines.splice(Math.floor(lines.length / 2), 0, "nonsense");
   await writeFile(`${path}.spoilt`, lines.join("\n"), { mode: 0o600 });

@@ -196,7 +196,7 @@ export class TestSite implements AsyncDisposable {
   }
 
   /** From now on the first process of this installation that passes the point does what is said there, once. */
-  async arm(point: FailpointName, action: "kill" | "hang" | "error"): Promise<void> {
+  async arm(point: FailpointName, action: "kill" | "hang" | "error" | `delay:${number}`): Promise<void> {
     await rm(join(this.#failpoints, `${point}.reached`), { force: true });
     const path = join(this.#failpoints, point);
     await writeFile(`${path}.new`, action);

@@ -180,7 +180,7 @@ function machineOf(process: SimulatedProcess, onControl: (actions: ControlAction
     emptyDirectory: () => quick("emptying a directory"),
     removeDirectory: () => quick("removing a directory"),
     tracesOf: async () => new Map(),
-    freeBytes: async (directory) => world.disk.free(directory),
+    freeRoom: async (directory) => ({ bytes: world.disk.free(directory), files: undefined }),
   };
 }
 

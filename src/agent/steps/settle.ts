@@ -17,4 +17,6 @@ export async function settle(work: JobWork): Promise<void> {
   await failpoint("retry.before-record");
   await transition(work.core, work.id, { type: "settled" }, { patch: { not_before } });
   await failpoint("retry.after-record");
+  // A job that waits long keeps no slot: another may come now.
+  if (not_before !== undefined) work.core.syncWork.notify();
 }

@@ -1,32 +1,13 @@
-import { writeFile } from "node:fs/promises";
 import { expect, it } from "vitest";
-import { record } from "../../../src/agent/records.ts";
 import { heldBytes } from "../../helpers/heap.ts";
-import { handleOf, type SimulatedLauncher } from "../../helpers/simulated-launcher.ts";
-import type { TemporaryDirectory } from "../../helpers/temporary.ts";
-import { heldJobOf, liveAttempt } from "../../unit/agent/builders.ts";
-import { openLedger } from "./ledger.ts";
+import { fillWithRunning } from "./followed-jobs.ts";
 import { hours, play, seconds } from "./scene.ts";
 
 const count = 1_000;
 const ids = Array.from({ length: count }, (_, index) => `j${index}`);
 
-/** A journal of an agent that follows a thousand attempts. */
-async function fill(directory: TemporaryDirectory, launcher: SimulatedLauncher): Promise<void> {
-  await writeFile(directory.join("state", "agent-id"), "agent-1\n");
-  await using ledger = await openLedger(directory.join("state"));
-  const entries = ids.map((id) => {
-    const attempt = liveAttempt();
-    launcher.adopt(attempt.token);
-    const attempts = [{ ...attempt, handle: handleOf(attempt.token) }];
-    const job = heldJobOf(id, { state: "RUNNING", phase: "started", attempt: 1, attempts, seq: 5 });
-    return record("job.held", { job }, id);
-  });
-  await ledger.commit(entries, "report");
-}
-
 it("A2, BAL-21: a day without central and 1,000 running jobs: all ends are kept in flat memory and told in order within a minute", async () => {
-  await using scene = await play({ prepare: fill, slots: count });
+  await using scene = await play({ prepare: (...into) => fillWithRunning(ids, ...into), slots: count });
   const { clock, hub, proxy, rig, pass } = scene;
   for (const id of ids) {
     hub.epochs.set(id, 1);

@@ -1,4 +1,5 @@
 import { AgentRig, type AgentRigOptions } from "../../helpers/agent-rig.ts";
+import type { BadDisk } from "../../helpers/bad-disk.ts";
 import { VirtualClock } from "../../helpers/clocks.ts";
 import { FaultProxy } from "../../helpers/fault-proxy.ts";
 import { ScriptedHub } from "./scripted-hub.ts";
@@ -21,12 +22,13 @@ export interface Scene extends AsyncDisposable {
   readonly until: (what: string, condition: () => unknown, mostMs?: number) => Promise<void>;
 }
 
-export async function play(options: Partial<AgentRigOptions> = {}): Promise<Scene> {
+export async function play(options: Partial<AgentRigOptions> & { readonly disk?: BadDisk } = {}): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const clock = new VirtualClock();
+  const machine = options.disk === undefined ? {} : { machine: options.disk.machine(clock) };
   const hub = stack.use(await ScriptedHub.start(() => clock.monotonic()));
   const proxy = stack.use(await FaultProxy.start(hub.server.port));
-  const rig = stack.use(await AgentRig.start({ url: proxy.url, clock, ...options }));
+  const rig = stack.use(await AgentRig.start({ url: proxy.url, clock, ...machine, ...options }));
   const owned = stack.move();
   const pass = async (ms: number): Promise<void> => {
     const end = clock.monotonic() + ms;

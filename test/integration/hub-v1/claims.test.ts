@@ -48,7 +48,7 @@ onBothStores("claims by hand", (kind) => {
     expect((await claim()).body["code"]).toBe("CLAIM_LOST");
   });
 
-  it("BAL-12: renews a lease, and takes a job back on release with the operation closed and the epoch raised", async () => {
+  it("BAL-12, BAL-29: renews a lease, and takes a job back on release with the operation closed and the epoch raised", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
     await using other = await testSite(hub, "lab-b");

@@ -1,15 +1,21 @@
 import { expect, it } from "vitest";
+import { systemClock } from "../../../src/common/clock.ts";
 import { createHubClient } from "../../../src/sdk/client.ts";
 import { freshDatabase } from "../../helpers/engines/postgres.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
-import { onBothStores, startTestHub } from "./hub.ts";
+import { onBothStores, startTestHub, type StoreKind } from "./hub.ts";
 import { TestSite, testSite } from "./site.ts";
+
+/** Where hubs that follow one another keep their data; lives as long as `stack`. */
+async function databaseFor(kind: StoreKind, stack: AsyncDisposableStack): Promise<string> {
+  if (kind === "postgres") return stack.use(await freshDatabase()).url;
+  return stack.use(await temporaryDirectory()).join("hub.db");
+}
 
 onBothStores("a restart of the hub", (kind) => {
   it("loses nothing that was acknowledged: keys, claims, report numbers, orders, logs, tokens", async () => {
     await using stack = new AsyncDisposableStack();
-    const url =
-      kind === "sqlite" ? stack.use(await temporaryDirectory()).join("hub.db") : stack.use(await freshDatabase()).url;
+    const url = await databaseFor(kind, stack);
     const before = await startTestHub(kind, { url });
     const site = await testSite(before, "lab-a");
     const client = await before.client("submitter");
@@ -43,5 +49,29 @@ onBothStores("a restart of the hub", (kind) => {
     expect((await again.send([first, second])).map((result) => result.outcome)).toEqual(["duplicate", "applied"]);
     const pieces = await Array.fromAsync(script.logs(job.id, { follow: true }));
     expect(Buffer.concat(pieces.map((piece) => piece.bytes)).toString()).toBe("half done");
+  });
+
+  it("TAP-5: does not lengthen the lease of a claim that its site has not confirmed", async () => {
+    await using stack = new AsyncDisposableStack();
+    const url = await databaseFor(kind, stack);
+    let laterMs = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + laterMs };
+    const before = await startTestHub(kind, { url, clock });
+    const silent = await testSite(before, "lab-a");
+    const token = await before.siteToken("lab-b");
+    const { id } = await (await before.client("submitter")).submit({ workflow: "w" });
+    const { lease_ms: leaseMs } = await silent.take("w");
+    await silent[Symbol.asyncDispose]();
+    await before[Symbol.asyncDispose]();
+    for (const [part, assigned] of [
+      [0.6, []],
+      [1.1, [id]],
+    ] as const) {
+      laterMs = part * leaseMs;
+      await using hub = await startTestHub(kind, { url, clock });
+      await using other = new TestSite("lab-b", hub.url, token);
+      const { assign } = await other.sync({ free: [{ workflow: "w", slots: 1 }] });
+      expect(assign.map(({ job }) => job)).toEqual(assigned);
+    }
   });
 });

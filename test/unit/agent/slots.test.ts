@@ -60,7 +60,7 @@ describe("an offer", () => {
         const apps = { a: { target: "one" }, b: { target: "one", max_running: maxRunning }, c: { target: "two" } };
         const site = siteOf({ targets: { one, two }, apps, maxJobs });
         const jobs = held.map(([app, state], n) => jobOn(site, app, n, { state }));
-        const offer = offerOf(site, jobs, claiming);
+        const offer = offerOf(site, jobs, claiming, 0);
         expect(offer.maxAssign).toBeGreaterThanOrEqual(0);
         expect(offer.maxAssign + jobs.length + claiming).toBeLessThanOrEqual(Math.max(maxJobs, jobs.length + claiming));
         for (const { workflow, slots } of offer.free) {
@@ -76,7 +76,7 @@ describe("an offer", () => {
 
   it("gives each app of a target the chance of all its free slots", () => {
     const site = siteOf({ targets: { one: 3 }, apps: { a: { target: "one" }, b: { target: "one" } }, maxJobs: 10 });
-    expect(offerOf(site, [jobOn(site, "a", 1)], 0)).toEqual({
+    expect(offerOf(site, [jobOn(site, "a", 1)], 0, 0)).toEqual({
       free: [
         { workflow: "a-1", slots: 2 },
         { workflow: "b-1", slots: 2 },
@@ -87,13 +87,20 @@ describe("an offer", () => {
 
   it("does not count jobs whose run is over: their outputs keep no slot from others", () => {
     const site = siteOf({ targets: { one: 1 }, apps: { a: { target: "one" } }, maxJobs: 10 });
-    expect(offerOf(site, [jobOn(site, "a", 1, { state: "POSTPROCESSED" })], 0).maxAssign).toBe(1);
-    expect(offerOf(site, [jobOn(site, "a", 1, { state: "POSTPROCESSED", ended_at: at })], 0).maxAssign).toBe(1);
+    expect(offerOf(site, [jobOn(site, "a", 1, { state: "POSTPROCESSED" })], 0, 0).maxAssign).toBe(1);
+    expect(offerOf(site, [jobOn(site, "a", 1, { state: "POSTPROCESSED", ended_at: at })], 0, 0).maxAssign).toBe(1);
+  });
+
+  it("counts a job that waits for its retry only in the last minute of its delay", () => {
+    const site = siteOf({ targets: { one: 1 }, apps: { a: { target: "one" } }, maxJobs: 10 });
+    const waiting = jobOn(site, "a", 1, { state: "RESTART_READY", not_before: "2026-01-01T01:00:00.000Z" });
+    const offered = (minutes: number) => offerOf(site, [waiting], 0, Date.parse(at) + minutes * 60_000).maxAssign;
+    expect([0, 58, 59, 61].map(offered)).toEqual([1, 1, 0, 0]);
   });
 
   it("stays within what one call of the wire takes", () => {
     const site = siteOf({ targets: { one: 50_000 }, apps: { a: { target: "one" } }, maxJobs: 1_000_000 });
-    expect(offerOf(site, [], 0).free).toEqual([{ workflow: "a-1", slots: 10_000 }]);
+    expect(offerOf(site, [], 0, 0).free).toEqual([{ workflow: "a-1", slots: 10_000 }]);
   });
 });
 

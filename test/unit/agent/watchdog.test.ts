@@ -39,6 +39,14 @@ describe("A23: vitals", () => {
     expect(new Vitals(0).look(view("reconciling", undefined), 86_400_000)).toBeUndefined();
   });
 
+  test("C6: a disk that hangs is no stall, however long: a restart would hang, too", () => {
+    const vitals = new Vitals(0);
+    const round = { last: 0, next: 60 };
+    expect(vitals.look(view("running", round, "stalled"), 7_200_000)).toBeUndefined();
+    expect(vitals.look(view("running", round), 7_260_000)).toBeUndefined();
+    expect(vitals.look(view("running", round), 7_600_000)).toMatch(/was not asked/);
+  });
+
   test("a full disk is life, a failed journal is none", () => {
     expect(new Vitals(0).look(view("running", undefined, "no-space"), 0)).toBeUndefined();
     expect(new Vitals(0).look(view("running", undefined, "failed"), 0)).toBe("the journal failed");
