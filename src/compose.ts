@@ -12,7 +12,7 @@ import { HubOutputs, hubScheme } from "./agent/hub-outputs.ts";
 import { runWatchdog } from "./agent/watchdog.ts";
 import { systemClock } from "./common/clock.ts";
 import { asFault, errnoOf, Fault } from "./common/fault.ts";
-import { durableReplace } from "./common/files.ts";
+import { durableReplace, removeUnfinished } from "./common/files.ts";
 import type { Logger } from "./common/logger.ts";
 import { RecentLog } from "./common/recent-log.ts";
 import { takeServiceManager } from "./common/systemd.ts";
@@ -162,6 +162,7 @@ function launcherOf(site: Site, kind: string, known: Map<string, Launcher>): Lau
 
 async function centralOf(site: Site, agentId: string): Promise<Central> {
   const remembered = join(site.agent.stateDir, "dialect");
+  await removeUnfinished(remembered);
   const { url, clientId, clientSecret, dialect, timeoutMs, pollMs, caFile } = site.api;
   return openCentral({
     url,

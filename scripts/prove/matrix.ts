@@ -21,8 +21,9 @@ export const matrix: Phase = {
         try {
           await stage.run(one);
         } catch (error) {
-          failures.push(error instanceof Error ? error.message : String(error));
-          say(`FAILED ${nameOf(one)}`);
+          const failure = error instanceof Error ? error.message : String(error);
+          failures.push(failure);
+          say(`FAILED ${failure.split("\n", 1)[0]}`);
         }
         done++;
         if (done % 20 === 0) say(`${done} of ${cases.length} cases, ${failures.length} failed`);

@@ -1,4 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { LocalJob } from "../../src/wire/control-api.ts";
 import { TestSite } from "../../test/helpers/site.ts";
+import { Control } from "../../test/integration/agent/control.ts";
 import type { PhaseOptions, Phase, PhaseResult } from "./phases.ts";
 import { prepare, randomApps, type Shape, shapes } from "./shapes.ts";
 
@@ -48,18 +51,19 @@ async function play(site: TestSite, { jobs, kills, seed, say }: PhaseOptions): P
   const killed: Record<Victim, number> = { agent: 0, runner: 0, hub: 0 };
   const total = (): number => killed.agent + killed.runner + killed.hub;
   const toCancel = made.filter(({ shape }) => shape.cancelled === true);
+  let resumed = 0;
   while (total() < kills) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 50 + draw() * 900);
-    });
+    await delay(50 + draw() * 900);
     const victim = await killSomeone(site, draw());
     if (victim) killed[victim]++;
     if (draw() < 0.5) await cancelOne(site, toCancel);
-    if (total() % 100 === 0) say(`${total()} of ${kills} killed`);
+    if (victim !== undefined) resumed += await resumeQuarantined(site);
+    if (victim !== undefined && total() % 100 === 0) say(`${total()} of ${kills} killed`);
   }
   while (toCancel.length > 0) await cancelOne(site, toCancel);
   if (site.agent?.running !== true) await site.startAgent({ wait: false });
-  for (const { id } of made) await site.ended(id, 600_000);
+  say("no more kills; the rest of the jobs is awaited");
+  resumed += await untilAllEnded(site, made);
   const failures = [...(await site.imbalances(made.map(({ id }) => id)))];
   for (const { id, shape } of made) {
     const job = await site.client.job(id);
@@ -72,6 +76,7 @@ async function play(site: TestSite, { jobs, kills, seed, say }: PhaseOptions): P
       ["jobs accepted", made.length],
       ["attempts started", starts.size],
       ["attempts started twice", [...starts.values()].filter((count) => count > 1).length],
+      ["quarantined jobs resumed", resumed],
       ...Object.entries(killed).map(([victim, count]) => [`killed: ${victim}`, count] as const),
     ],
     failures,
@@ -108,6 +113,41 @@ async function killSomeone(site: TestSite, draw: number): Promise<Victim | undef
     return "hub";
   }
   return site.tryKillRunner() ? "runner" : undefined;
+}
+
+/**
+ * As an operator does with `siteagent resume ID`: several kills of the agent in the same step of a job hold that job back until somebody has
+ * looked. Returns how many; none while the agent does not answer.
+ */
+async function resumeQuarantined(site: TestSite): Promise<number> {
+  const control = new Control(site);
+  let resumed = 0;
+  try {
+    const { jobs } = (await control.get("/v1/jobs")).body as { jobs: readonly LocalJob[] };
+    for (const { id } of jobs.filter(({ hold }) => hold?.reason.startsWith("quarantined:") === true)) {
+      const answer = await control.post(`/v1/jobs/${encodeURIComponent(id)}/resume`);
+      if (answer.status === 200) resumed++;
+    }
+  } catch {
+    // It was just killed or does not listen yet: the next call finds them.
+  }
+  return resumed;
+}
+
+/** Returns how many jobs had to be resumed meanwhile. Throws for those that have not ended after ten minutes without any end. */
+async function untilAllEnded(site: TestSite, made: readonly Made[]): Promise<number> {
+  let resumed = 0;
+  let open = made.map(({ id }) => id);
+  for (let quiet = 0; open.length > 0; quiet++) {
+    if (quiet > 600) throw new Error(`${open.length} jobs have not ended: ${open.slice(0, 20).join(", ")}`);
+    resumed += await resumeQuarantined(site);
+    const views = await Promise.all(open.slice(0, 50).map((id) => site.client.job(id)));
+    const ended = new Set(views.filter((job) => job.ended_at !== null).map((job) => job.id));
+    open = open.filter((id) => !ended.has(id));
+    if (ended.size > 0) quiet = 0;
+    else await delay(1_000);
+  }
+  return resumed;
 }
 
 /** An order that is lost with the hub is given again: the client says so. */

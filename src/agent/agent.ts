@@ -232,8 +232,7 @@ export class Agent implements AsyncDisposable {
           changed: core.changed,
           back: core.centralBack,
           onFenced: async (job, reason) => {
-            await fence(core, job, reason);
-            this.#drivers.get(job)?.interrupt();
+            if (await fence(core, job, reason)) this.#drivers.get(job)?.interrupt();
           },
           onUnknown: (job) => showUnknown(core, job),
           onContact: (fault) => this.#contact.note(fault, core.problems),

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readFile, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { errnoOf } from "../common/fault.ts";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, removeUnfinished } from "../common/files.ts";
 import { acquireInstanceLock, type InstanceLock, type InstanceLockOptions } from "../journal/instance-lock.ts";
 import { type JournalOptions, openJournal } from "../journal/journal.ts";
 import type { Journal, JournalOpening } from "../journal/types.ts";
@@ -56,6 +56,7 @@ export const thisMachine: Machine = {
 
 async function identity(stateDirectory: string): Promise<string> {
   const path = join(stateDirectory, "agent-id");
+  await removeUnfinished(path);
   try {
     return (await readFile(path, "utf8")).trim();
   } catch (error) {

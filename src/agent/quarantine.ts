@@ -15,8 +15,7 @@ export async function enterStep(core: AgentCore, job: HeldJob, step: Step): Prom
 }
 
 /**
- * At the start, before any job goes on: a job in whose step the process died twice is quarantined, the others are served.
- * several are suspect (the machine or an operator may have killed us) only the first of them waits: each further death finds one more.
+ * At the start, before any job goes on: each job in whose step the process died twice is quarantined, the others are served.
  */
 export async function quarantineSuspects(core: AgentCore): Promise<void> {
   const suspects = [...core.open].filter(

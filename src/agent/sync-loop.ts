@@ -215,8 +215,7 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
     if (changed) state.onChanged(order.job);
   }
   for (const { job, reason } of answer.fenced) {
-    await fence(core, job, reason);
-    state.onChanged(job);
+    if (await fence(core, job, reason)) state.onChanged(job);
   }
   await takeUnknown(core, state, answer.unknown);
   await showMissing(core, answer.missing);

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { errnoOf } from "./fault.ts";
 
 /** Makes a rename or a new name in `directory` durable. */
@@ -57,6 +57,21 @@ export async function durableReplace(path: string, content: string | Uint8Array,
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/** What `durableReplace` adds to a name while it writes. */
+const unfinished = /^\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp$/;
+
+/**
+ * Removes what `durableReplace` of this path left when its process was killed. Only for the one who may write the path now: the
+ * replacement of another process that is still going on would fail.
+ */
+export async function removeUnfinished(path: string): Promise<void> {
+  const [directory, name] = [dirname(path), basename(path)];
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.isFile() && entry.name.startsWith(name) && unfinished.test(entry.name.slice(name.length)))
+      await rm(join(directory, entry.name), { force: true });
+  }
 }
 
 /**

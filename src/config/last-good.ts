@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { errnoOf } from "../common/fault.ts";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, removeUnfinished } from "../common/files.ts";
 import { locate } from "../common/locations.ts";
 
 /**
@@ -18,6 +18,7 @@ function placeOf(siteFile: string): string {
 export async function keepLastGood(siteFile: string, text: string): Promise<void> {
   const place = placeOf(siteFile);
   await mkdir(dirname(place), { recursive: true, mode: 0o700 });
+  await removeUnfinished(place);
   if ((await readLastGood(siteFile)) !== text) await durableReplace(place, text);
 }
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { errnoOf, Fault } from "../common/fault.ts";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, removeUnfinished } from "../common/files.ts";
 import { userAdminSite } from "./auth/accounts.ts";
 import { hashPassword, newClientSecret, newPassword, passwordMatches } from "./auth/secrets.ts";
 import type { HubContext } from "./context.ts";
@@ -26,6 +26,7 @@ const devSite = "local";
  * the database knows them, so that a crash in between repairs itself. Throws `CONFIG` for a damaged file.
  */
 export async function devCredentials(ctx: Stored, file: string): Promise<DevCredentials> {
+  await removeUnfinished(file);
   const known = await readCredentials(file);
   const credentials = known ?? {
     admin: { username: "admin", password: newPassword() },

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import type { AddressInfo } from "node:net";
 import { type Clock, systemClock } from "../common/clock.ts";
 import { Fault } from "../common/fault.ts";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, removeUnfinished } from "../common/files.ts";
 import type { Logger } from "../common/logger.ts";
 import { packageVersion } from "../common/version.ts";
 import { newPassword } from "./auth/secrets.ts";
@@ -151,6 +151,7 @@ async function firstAdmin(store: Store, clock: Clock, config: HubConfig, base: s
   }
   const file = join(dirname(resolve(base, config.store.path)), "admin-password");
   const made = newPassword();
+  await removeUnfinished(file);
   await durableReplace(file, `${made}\n`, 0o600);
   await ensureAdmin({ store, clock }, username, made);
   log.warn({ file, username }, "an administrator was made; the password is in the file");

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { type Clock, isoTime } from "../common/clock.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { errnoOf, Fault } from "../common/fault.ts";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, removeUnfinished } from "../common/files.ts";
 import type { Logger } from "../common/logger.ts";
 import { readBootId } from "./journal.ts";
 
@@ -75,6 +75,7 @@ export async function acquireInstanceLock(options: InstanceLockOptions): Promise
     const previous = await readOwner(options.stateDirectory);
     if (previous) await refuseLiveOwner(options, previous);
     const owner = await describeSelf(options.clock, (previous?.generation ?? 0) + 1);
+    await removeUnfinished(join(options.stateDirectory, ownerFile));
     await failpoint("instance-lock.before-owner");
     await writeOwner(options.stateDirectory, owner);
     await failpoint("instance-lock.after-owner");

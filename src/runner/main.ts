@@ -14,7 +14,7 @@ import { Attempts } from "./attempts.ts";
 import { probeCgroups, removeCgroup } from "./cgroups.ts";
 import { protocolVersions } from "./protocol.ts";
 import { longestSocketPath } from "./pty-command.ts";
-import { chooseRecorder, installRecorders } from "./recorders.ts";
+import { chooseRecorder, installRecorders, sweepRecorders } from "./recorders.ts";
 import { RunnerServer } from "./server.ts";
 import { Stopper } from "./stop.ts";
 
@@ -75,6 +75,7 @@ async function main(): Promise<void> {
   await listen(server.server, options.socket);
   await failpoint("runner.after-listen");
   log.info({ tier, socket: options.socket }, "runner listens");
+  await sweepRecorders(scripts);
   idle.look();
 }
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { durableReplace } from "../common/files.ts";
+import { durableReplace, removeUnfinished } from "../common/files.ts";
 
 /** The recorder that this machine can run. */
 export interface Recorder {
@@ -32,6 +32,11 @@ export async function installRecorders(stateDirectory: string): Promise<string> 
     if (!existsSync(path) || !readFileSync(path).equals(content)) await durableReplace(path, content, 0o500);
   }
   return directory;
+}
+
+/** What a runner that was killed while it installed them left; only for the one that listens. */
+export async function sweepRecorders(directory: string): Promise<void> {
+  for (const name of scripts) await removeUnfinished(join(directory, name));
 }
 
 /** The strongest form that works here: perl's when a trial shows that it can become a subreaper. */

@@ -136,7 +136,11 @@ const drained: Scenario = {
     return [id];
   },
   async finish({ control }, [id]) {
-    await control.until("handed back", ({ mode, jobs }) => mode === "drained" && !jobs.some((job) => job.id === id));
+    await control.until(
+      "handed back",
+      ({ mode, jobs }) => mode === "drained" && !jobs.some((job) => job.id === id),
+      60_000,
+    );
     await persist("the end of the drain", () => control.post("/v1/resume"));
   },
 };
@@ -162,7 +166,11 @@ const cleaned: Scenario = {
     return [id];
   }),
   async finish({ control }, [id]) {
-    await control.until("forgotten", ({ mode, jobs }) => mode === "running" && !jobs.some((job) => job.id === id));
+    await control.until(
+      "forgotten",
+      ({ mode, jobs }) => mode === "running" && !jobs.some((job) => job.id === id),
+      60_000,
+    );
   },
 };
 
@@ -175,11 +183,13 @@ const spoilt = (spoil: (path: string) => Promise<void>): Scenario => ({
     await spoil(await newestJournal(stage.site));
     return [id];
   }),
-  async finish({ control }, [id = ""]) {
-    const { directory } = await persist("the job's directory", async () => control.job(id));
-    await writeFile(join(directory, "work", "go"), "");
-  },
+  finish: letGo,
 });
+
+async function letGo({ control }: Stage, [id = ""]: readonly string[]): Promise<void> {
+  const { directory } = await persist("the job's directory", async () => control.job(id));
+  await writeFile(join(directory, "work", "go"), "");
+}
 
 /** The file that the agent of this site writes to. */
 export async function newestJournal(site: TestSite): Promise<string> {
@@ -259,6 +269,8 @@ const unconfirmed: Scenario = {
 
 export const scenarios = {
   work: plain("work"),
+  // Its attempt cannot have ended before it is seen running.
+  held: { ...plain("held"), finish: letGo },
   flaky: plain("flaky", 2),
   timed: plain("timed"),
   cancelled,

@@ -1,11 +1,13 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Control } from "../integration/agent/control.ts";
 import type { KillCase } from "./kill-cases.ts";
-import { type Dialect, furnish, killApps, scenarios, type Stage } from "./kill-scenarios.ts";
+import { type Dialect, furnish, killApps, scenarios, type Stage, submit } from "./kill-scenarios.ts";
 import { TestSite } from "./site.ts";
 import { waitFor } from "./wait.ts";
 
-/** How long a case may take to pass its point. */
-const reachMs = 60_000;
+/** How long a case may take to pass its point; a slow one waits for the end of a lease of 90 s. */
+const reachMs = ({ slow }: KillCase): number => (slow === true ? 180_000 : 60_000);
 
 /**
  * A site on which kill cases run one after the other, each from and to rest. After a case that failed the next one gets a new
@@ -14,6 +16,8 @@ const reachMs = 60_000;
 export class KillStage implements AsyncDisposable {
   readonly #dialect: Dialect;
   #site: TestSite | undefined;
+  /** What no case may touch: see `bystanders`. */
+  #before = new Map<string, string>();
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect;
@@ -41,11 +45,24 @@ export class KillStage implements AsyncDisposable {
     await this.#site?.[Symbol.asyncDispose]();
   }
 
+  async #touched(): Promise<readonly string[]> {
+    const wrong: string[] = [];
+    for (const [path, content] of this.#before) {
+      const now = await readFile(path, "latin1").catch(() => undefined);
+      if (now !== content) wrong.push(`'${path}', which is not the job's, was changed or removed`);
+    }
+    return wrong;
+  }
+
   async #newSite(): Promise<TestSite> {
     const site = await TestSite.start({ apps: killApps, dialect: this.#dialect, armable: true, slots: 8 });
     try {
       await furnish(site);
       await site.startAgent();
+      const stage: Stage = { site, dialect: this.#dialect, control: new Control(site) };
+      const id = await submit(stage, "work");
+      await stage.control.untilJob("a bystander", id, (job) => job.ended_at !== null && job.unsent === 0, 60_000);
+      this.#before = await bystanders(site);
       return site;
     } catch (error) {
       await site[Symbol.asyncDispose]();
@@ -72,8 +89,8 @@ export class KillStage implements AsyncDisposable {
     }
     const isQuiet = ({ outbox, mode }: { outbox: { unsent: number }; mode: string }): boolean =>
       outbox.unsent === 0 && mode === "running";
-    await stage.control.until("everything reported", isQuiet);
-    const wrong = await site.imbalances(ids);
+    await stage.control.until("everything reported", isQuiet, 60_000);
+    const wrong = [...(await site.imbalances(ids)), ...(await this.#touched())];
     if (wrong.length > 0) throw new Error(wrong.join("\n"));
     const most = one.scenario === "drained" ? 2 : scenario.attempts;
     const started = (await site.starts()).size - before;
@@ -81,15 +98,29 @@ export class KillStage implements AsyncDisposable {
   }
 }
 
+/** The files that are there before the first case: inputs, and all of a job that has ended and is kept. */
+async function bystanders(site: TestSite): Promise<Map<string, string>> {
+  const files = new Map<string, string>();
+  for (const folder of ["inputs", "work", "delivered"]) {
+    const entries = await readdir(join(site.root, folder), { recursive: true, withFileTypes: true });
+    for (const entry of entries.filter((one) => one.isFile())) {
+      const path = join(entry.parentPath, entry.name);
+      files.set(path, await readFile(path, "latin1"));
+    }
+  }
+  return files;
+}
+
 export function nameOf({ victim, point, dialect, scenario }: KillCase): string {
   return `${victim} at ${point} (${dialect}, ${scenario})`;
 }
 
 /** Waits until the victim has died at the point, and starts it again. */
-async function dies(site: TestSite, { victim, point }: KillCase): Promise<void> {
+async function dies(site: TestSite, one: KillCase): Promise<void> {
+  const { victim, point } = one;
   await waitFor(() => site.reached(point), {
     what: `a passage of ${point}: the case does not reach it`,
-    timeoutMs: reachMs,
+    timeoutMs: reachMs(one),
   });
   switch (victim) {
     case "agent":

@@ -1,5 +1,5 @@
 /** The agent's own switches: pause, drain with hand-back, stop, reload, one instance. */
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { json, raw, ScriptedServer } from "../helpers/scripted-server.ts";
@@ -98,6 +98,24 @@ describe("drain", () => {
     await control.post("/v1/resume");
     expect(await site.ended(id)).toMatchObject({ status: "FINISHED", attempt: 1 });
     expect(await site.imbalances([id, runs.id])).toEqual([]);
+  });
+
+  it("a job that is just being handed back is not said to be taken from the site; its directories go", async () => {
+    const { site, server, id, control } = await waiting("release.after-send=hang");
+    await using _server = server;
+    await using _site = site;
+    const { directory } = await control.job(id);
+    await control.post("/v1/drain", { reason: "upgrade" });
+    await isFree(site, id);
+    for (let looks = 0; looks < 2; looks++) {
+      const last = (await control.status()).api.last_sync_at;
+      await control.until("another look at central", ({ api }) => api.last_sync_at !== last);
+    }
+    expect((await control.status()).problems.filter(({ what }) => what.includes("taken"))).toEqual([]);
+    await site.killAgent();
+    await site.startAgent();
+    await control.until("drained", (status) => status.mode === "drained" && status.jobs.length === 0);
+    await expect(stat(directory)).rejects.toThrow("ENOENT");
   });
 
   it("hands back in the plain dialect too: the claim is released and its operation closed", async () => {

@@ -1,6 +1,7 @@
 /**
- * SIGKILL of the agent and the runner at the failpoints around claim, start, end and report: nothing is lost, nothing runs twice, the
- * books balance. A point that is not reached fails. `npm run prove -- matrix` has all points, the hub, both dialects, and all three at once.
+ * SIGKILL of the agent and the runner at the failpoints around claim, start, end, report, cancel, clean-up and transfer, and of the hub at
+ * all of its own: nothing is lost, nothing runs twice, no file of others is touched, the books balance. A point that is not reached fails.
+ * `npm run prove -- matrix` has all points, both dialects, and all three at once.
  */
 import { afterAll, describe, it } from "vitest";
 import type { FailpointName } from "../../src/common/failpoints.ts";
@@ -35,6 +36,30 @@ const faults: readonly (readonly [title: string, isIn: (point: FailpointName) =>
   ["B8: between a snapshot and its rename", among("journal.before-snapshot-write", "journal.before-rename")],
   ["B9: after an end was recorded, before its report", among("end.after-record", "report.before-send")],
   ["B10: after a report, before its acknowledgement", among("report.after-send", "report.before-ack")],
+  [
+    "B11: in the middle of a cancel, a clean-up, a transfer",
+    among(
+      "cancel.after-intent",
+      "cancel.before-stop",
+      "cancel.after-stop",
+      "clean.before-remove",
+      "clean.after-remove",
+      "transfer.after-part",
+      "transfer.before-rename",
+      "transfer.before-put",
+    ),
+  ],
+  ["TAP-3: the hub, before and after each of its transactions", (point) => point.startsWith("hub.")],
+  [
+    "on the rest of a job's way",
+    among(
+      "stage.before-record",
+      "hook.after-preprocess",
+      "archive.before-record",
+      "report.after-ack",
+      "journal.after-sync",
+    ),
+  ],
 ];
 
 function among(...points: readonly FailpointName[]): (point: FailpointName) => boolean {

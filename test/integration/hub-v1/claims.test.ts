@@ -76,6 +76,25 @@ onBothStores("claims by hand", (kind) => {
     expect(running).toMatchObject({ status: 409, body: { code: "ILLEGAL_TRANSITION" } });
   });
 
+  it("counts the attempts of each holder from the start, after a hand-back between two attempts too", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    await using other = await testSite(hub, "lab-b");
+    const client = await hub.client("submitter");
+    const { id } = await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    await site.report(claim, { state: "RUNNING", phase: "started", attempt: 1 });
+    await site.report(claim, { seq: 2, state: "RUN_ERROR", attempt: 1 });
+    await site.report(claim, { seq: 3, state: "RESTART_READY", attempt: 1 });
+    await site.post(`/jobs/${id}:release`, { epoch: claim.epoch, reason: "draining" });
+    const next = await other.take("w");
+    expect(await client.job(id)).toMatchObject({ attempt: 0, end: null });
+    const [first] = await other.send([other.draft(next, { state: "READY", attempt: 0 })]);
+    expect(first?.outcome).toBe("applied");
+    await other.report(next, { seq: 2, state: "RUNNING", phase: "started", attempt: 1 });
+    expect(await client.job(id)).toMatchObject({ attempt: 1, state: "RUNNING" });
+  });
+
   it("ends a job that is handed back while it is being cancelled", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");
