@@ -1,5 +1,8 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { provenIn } from "../../../scripts/lib/proof.ts";
+import { repository } from "../../../scripts/lib/run.ts";
 import { areas, faultList } from "../../fault-list.ts";
 
 describe("the faults that tests prove", () => {
@@ -15,6 +18,13 @@ describe("the faults that tests prove", () => {
 
   it("must be in the list", () => {
     expect(() => provenIn("x.test.ts", ["it('C3", ": ')"].join(""), list)).toThrow("x.test.ts: no fault 'C3'");
+  });
+
+  it("are none of them open: each has a test, or a reason why it cannot occur", async () => {
+    const page = await readFile(join(repository, "docs", "proof.md"), "utf8");
+    const rows = page.split("\n").filter((line) => line.includes("**open**"));
+    expect(rows.map((row) => row.split("|")[1]?.trim())).toEqual([]);
+    for (const { id } of faultList) expect(page).toContain(`| ${id} `);
   });
 
   it("have each a number of its own in a known area", () => {
