@@ -62,9 +62,10 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
       deps.onContact(fault);
       context.log.warn({ err: fault, unsent: batch.length, failures }, "reports could not be sent");
       const pauseMs = waitMs(fault, failures, context.clock.monotonic() - failingSince);
-      if (fault.details?.["retry_after_ms"] === undefined)
-        await sleepUnless(context.clock, pauseMs, back.heard, context.signal);
-      else await context.clock.sleep(pauseMs, context.signal);
+      // Who asked us to slow down is not asked sooner because it answers again.
+      const asked = fault.code === "RATE_LIMITED" || fault.details?.["retry_after_ms"] !== undefined;
+      if (asked) await context.clock.sleep(pauseMs, context.signal);
+      else await sleepUnless(context.clock, pauseMs, back.heard, context.signal);
     }
   }
 }
