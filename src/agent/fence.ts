@@ -21,6 +21,8 @@ export async function fence(core: AgentCore, id: string, reason: string): Promis
     if (now.releasing === undefined) {
       show(core, id, reason);
       entries.push(record("job.change", { patch: { fenced: reason } }, id));
+    } else {
+      core.log.info({ jobId: id, reason }, "fenced: nothing is written for this job any more; its hand-back goes on");
     }
     if (unsent) entries.push(record("out.ack", { epoch: now.epoch, seq: unsent.report.seq, outcome: "fenced" }, id));
     if (entries.length > 0) await core.ledger.commit(entries, "effect");
