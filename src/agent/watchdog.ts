@@ -31,6 +31,8 @@ export class Vitals {
       this.#round = last;
       this.#since = nowMs;
     }
+    // A stop closes the journal, which is no failure; what fails meanwhile ends the process all the same.
+    if (status.mode === "stopping") return undefined;
     if (status.journal.health === "failed") return "the journal failed";
     // A restart would hang at the same disk: wait for it, and count anew from its return.
     if (status.journal.health === "stalled") {
@@ -38,7 +40,7 @@ export class Vitals {
       return undefined;
     }
     // Until open claims are resolved there are no rounds.
-    if (status.mode === "starting" || status.mode === "reconciling" || status.mode === "stopping") return undefined;
+    if (status.mode === "starting" || status.mode === "reconciling") return undefined;
     const pauseMs = last === null || next === null ? 0 : Math.max(0, Date.parse(next) - Date.parse(last));
     const lateMs = nowMs - this.#since - pauseMs;
     return lateMs > overdueMs

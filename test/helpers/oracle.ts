@@ -151,7 +151,7 @@ export async function leftProcesses(books: Pick<Books, "root" | "living">): Prom
 }
 
 export function isRunner(entry: ProcessEntry): boolean {
-  return /runner[/\\]main\.[tj]s/.test(entry.command);
+  return /runner[/\\]main\.[tj]s|main\.[tj]s runner /.test(entry.command);
 }
 
 /** All that works in the installation's directory, names it on its command line or has it in its environment. */

@@ -51,6 +51,8 @@ describe("A23: vitals", () => {
   test("a full disk is life, a failed journal is none", () => {
     expect(new Vitals(0).look(view("running", undefined, "no-space"), 0)).toBeUndefined();
     expect(new Vitals(0).look(view("running", undefined, "failed"), 0)).toBe("the journal failed");
+    // Closed, as each stop does.
+    expect(new Vitals(0).look(view("stopping", undefined, "failed"), 0)).toBeUndefined();
   });
 });
 
