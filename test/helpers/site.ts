@@ -327,7 +327,7 @@ export class TestSite implements AsyncDisposable {
     return imbalances(
       {
         root: this.root,
-        living: [this.hub.pid, ...(this.agent?.running === true ? [this.agent.pid] : [])],
+        living: [this.hub.pid, ...this.#agents.filter(({ running }) => running).map(({ pid }) => pid)],
         traceFile: this.traceFile,
         job: (id) => this.view(id),
         events: (id) => this.#events(id),
@@ -393,8 +393,14 @@ export class TestSite implements AsyncDisposable {
 
   async #knownDirectories(): Promise<readonly string[] | undefined> {
     if (this.agent?.running !== true) return undefined;
-    const { body } = await control(join(this.root, "run"), "GET", "/v1/jobs").catch(() => ({ body: undefined }));
-    return (body as { jobs: { directory: string }[] } | undefined)?.jobs.map((job) => job.directory);
+    const known: string[] = [];
+    // A test may run several agents, each with a runtime directory of its own.
+    for (const runtime of (await readdir(this.root)).filter((name) => /^run\d*$/.test(name))) {
+      const { body } = await control(join(this.root, runtime), "GET", "/v1/jobs").catch(() => ({ body: undefined }));
+      if (body === undefined) return undefined;
+      known.push(...(body as { jobs: { directory: string }[] }).jobs.map((job) => job.directory));
+    }
+    return known;
   }
 
   async #writeSiteFile(): Promise<void> {

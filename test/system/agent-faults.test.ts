@@ -180,9 +180,10 @@ describe("a job that is taken away", () => {
 describe("the journal's disk", () => {
   it("fails: the agent ends with 74, the attempt goes on and is adopted by the next start", async () => {
     await using site = await TestSite.start({ apps: { untilGo } });
-    const agent = await site.startAgent({ failpoints: "journal.before-sync=error@9", wait: false });
+    const agent = await site.startAgent({ failpoints: "journal.before-sync=error@7", wait: false });
     const { id } = await site.submit("untilGo");
     expect(await agent.finished).toMatchObject({ code: 74 });
+    await waitFor(async () => (await site.starts()).size === 1, { what: "the attempt's own word that it runs" });
     await site.startAgent();
     await site.waitFor(id, (job) => job.state === "RUNNING", "RUNNING");
     await writeFile(join(await site.workDirectory(), "go"), "");
