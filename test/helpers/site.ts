@@ -327,7 +327,7 @@ export class TestSite implements AsyncDisposable {
     return imbalances(
       {
         root: this.root,
-        living: [this.hub.pid, ...this.#agents.filter(({ running }) => running).map(({ pid }) => pid)],
+        living: [this.hub, this.agent, ...this.#agents].flatMap((one) => (one?.running === true ? [one.pid] : [])),
         traceFile: this.traceFile,
         job: (id) => this.view(id),
         events: (id) => this.#events(id),

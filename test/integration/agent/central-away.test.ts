@@ -115,8 +115,8 @@ it("A15: answers without end cost no memory that stays", async () => {
   const before = heldBytes();
   const asked = hub.called.length;
   await scene.until("five more", () => hub.called.length > asked + 5, 2 * hours);
-  // Each of them may have 32 MiB before it is refused: five that stayed would be 160 MiB.
-  expect(heldBytes() - before).toBeLessThan(70 * 1024 * 1024);
+  // Each of them may have 32 MiB before it is refused, and some are under way: five that stayed would be 160 MiB more.
+  expect(heldBytes() - before).toBeLessThan(140 * 1024 * 1024);
 });
 
 describe("credentials that are refused", () => {
