@@ -2,7 +2,7 @@
  * The one oracle: after whatever happened to an installation, its books are balanced or it is said what is not. Kill tests,
  * `TestSite.imbalances` and `npm run prove` all ask it.
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { JobState } from "../../src/jobs/states.ts";
@@ -178,22 +178,4 @@ async function readTraces(path: string): Promise<readonly Trace[]> {
     if (token === undefined || what === undefined || job === undefined) return [];
     return [{ token, attempt: Number(attempt), exitCode: what === "start" ? undefined : Number(what), job }];
   });
-}
-
-/** Open descriptors of a process by what they are, without what makes each of them unique: compare two idle moments. */
-export function descriptors(pid: number): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const name of readdirSync(`/proc/${pid}/fd`)) {
-    const kind = kindOf(`/proc/${pid}/fd/${name}`);
-    if (kind !== undefined) counts[kind] = (counts[kind] ?? 0) + 1;
-  }
-  return counts;
-}
-
-function kindOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path).replace(/\d{3,}|\[\d+\]/g, "N");
-  } catch {
-    return undefined; // closed while we looked, as that of the listing itself
-  }
 }
