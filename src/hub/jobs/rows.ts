@@ -4,7 +4,7 @@ import type { ParentPolicy } from "../../jobs/parent-policy.ts";
 import { newId } from "../ids.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries } from "../store/types.ts";
-import { type EmbeddedWorkflow, type JobClaim, type JobDocument, parseJob } from "./document.ts";
+import { type EmbeddedWorkflow, type JobClaim, type JobDocument } from "./document.ts";
 
 export interface NewJob {
   readonly workflow: EmbeddedWorkflow;
@@ -166,16 +166,23 @@ export interface JobParts {
   readonly spec: JsonObject;
 }
 
+function isJobDocument(value: unknown): value is JobDocument {
+  return isJsonObject(value) && isJsonObject(value["workflow"]) && isJsonObject(value["config"]);
+}
+
+function isTags(value: unknown): value is JobParts["tags"] {
+  return isJsonObject(value) && Object.values(value).every((tag) => typeof tag === "string");
+}
+
 /** Reads them; undefined when the row is damaged or was edited by hand: such a job fails, and no other with it. */
 export function partsOf(row: JobRow): JobParts | undefined {
   try {
-    const doc = parseJob(row) as unknown as JsonObject;
+    const doc: unknown = JSON.parse(row.doc);
     const tags: unknown = JSON.parse(row.tags);
     const parents: unknown = JSON.parse(row.parents);
     const spec: unknown = row.spec === null ? {} : JSON.parse(row.spec);
-    if (!isJsonObject(doc["workflow"]) || !isJsonObject(doc["config"]) || !Array.isArray(parents)) return undefined;
-    if (!isJsonObject(tags as JsonObject) || !isJsonObject(spec as JsonObject)) return undefined;
-    return { doc: doc as unknown as JobDocument, tags: tags as JobParts["tags"], parents, spec: spec as JsonObject };
+    if (!isJobDocument(doc) || !isTags(tags) || !Array.isArray(parents) || !isJsonObject(spec)) return undefined;
+    return { doc, tags, parents, spec };
   } catch {
     return undefined;
   }
