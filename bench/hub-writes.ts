@@ -35,7 +35,8 @@ async function measure(kind: StoreKind, options: BenchOptions): Promise<Figure[]
   const [alone, ...crowd] = sites;
   if (!alone) throw new Error("no agent");
 
-  const created = await create(hub, admin, quick ? 10_000 : 100_000);
+  const open = quick ? 10_000 : 100_000;
+  const created = await create(hub, admin, open);
   options.say(`${kind}: ${median(created).toFixed(0)} jobs/s made`);
   await alone.take();
   const single: number[] = [];
@@ -64,7 +65,7 @@ async function measure(kind: StoreKind, options: BenchOptions): Promise<Figure[]
       goal: { text: `> ${balsamPerSecond}`, held: median(created) > balsamPerSecond },
     },
     {
-      what: `${kind}: ${take} of 100,000 claimed by one agent, ms`,
+      what: `${kind}: ${take} of ${open.toLocaleString("en")} claimed by one agent, ms`,
       values: single,
       beside: { what: "Balsam", values: [balsamAcquireMs] },
       goal: { text: `p50 < ${balsamAcquireMs}`, held: median(single) < balsamAcquireMs },
