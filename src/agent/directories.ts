@@ -1,7 +1,7 @@
-import { chmod, lstat, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { errnoOf, Fault } from "../common/fault.ts";
-import { durableReplace, syncDirectoryTogether } from "../common/files.ts";
+import { durableReplace, removeTree, syncDirectoryTogether } from "../common/files.ts";
 import { isToken, type Token } from "../common/token.ts";
 import { directoriesOf, type JobDirectories } from "../launchers/command.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -75,30 +75,6 @@ export async function removeDirectory(root: string): Promise<void> {
     throw new Fault("UNSAFE_PATH", `refused to remove '${root}': its last part is no token`);
   }
   await removeTree(root);
-}
-
-/** Programs leave directories without write permission behind: where those are in the way, permission is given first. Follows no link. */
-async function removeTree(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true });
-  } catch (error) {
-    if (errnoOf(error) !== "EACCES" && errnoOf(error) !== "EPERM") throw error;
-    await openDirectories(path);
-    await rm(path, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-/** What is gone meanwhile is well gone: the removal that failed goes on with other branches after it has said so. */
-async function openDirectories(path: string): Promise<void> {
-  try {
-    if (!(await lstat(path)).isDirectory()) return;
-    await chmod(path, 0o700);
-    for (const entry of await readdir(path, { withFileTypes: true })) {
-      if (entry.isDirectory()) await openDirectories(join(path, entry.name));
-    }
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-  }
 }
 
 /** Where a new job's directories will lie. */

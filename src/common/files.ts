@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { errnoOf } from "./fault.ts";
 
@@ -89,4 +89,28 @@ export async function openPlainFile(path: string): Promise<FileHandle | undefine
   if ((await handle.stat()).isFile()) return handle;
   await handle.close();
   return undefined;
+}
+
+/** Programs leave directories without write permission behind: where those are in the way, permission is given first. Follows no link. */
+export async function removeTree(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    if (errnoOf(error) !== "EACCES" && errnoOf(error) !== "EPERM") throw error;
+    await openDirectories(path);
+    await rm(path, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** What is gone meanwhile is well gone: the removal that failed goes on with other branches after it has said so. */
+async function openDirectories(path: string): Promise<void> {
+  try {
+    if (!(await lstat(path)).isDirectory()) return;
+    await chmod(path, 0o700);
+    for (const entry of await readdir(path, { withFileTypes: true })) {
+      if (entry.isDirectory()) await openDirectories(join(path, entry.name));
+    }
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
 }

@@ -7,6 +7,7 @@ import { Fault } from "../../src/common/fault.ts";
 import { silentLogger } from "../../src/common/logger.ts";
 import type { Site } from "../../src/config/types.ts";
 import type { Disk } from "../../src/journal/disk.ts";
+import { LocalFiles } from "../../src/hosts/local/files.ts";
 import type { Host } from "../../src/hosts/types.ts";
 import { openJournal, type StartWriter } from "../../src/journal/journal.ts";
 import type { FromWorker, ToWorker } from "../../src/journal/messages.ts";
@@ -113,6 +114,7 @@ function partsOf(process: SimulatedProcess): SiteParts {
     kind: "local",
     name: "here",
     workdir: "/work",
+    files: new LocalFiles("/work"),
     probe: async () => ({ ok: true, version: "simulated" }),
     run: () => Promise.reject(new Fault("DEFECT", "nothing is run on the simulated host")),
     async [Symbol.asyncDispose]() {},

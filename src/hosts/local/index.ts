@@ -6,6 +6,7 @@ import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
 import type { Host, RunRequest, RunResult } from "../types.ts";
+import { LocalFiles } from "./files.ts";
 import { CappedOutput, signalGroup, type Started, startCommand } from "./processes.ts";
 
 /** Between TERM and KILL when a command has run out of time. */
@@ -24,10 +25,12 @@ export class LocalHost implements Host {
   readonly kind = "local";
   readonly name: string;
   readonly workdir: string;
+  readonly files: LocalFiles;
 
   constructor(options: LocalHostOptions) {
     this.name = options.name;
     this.workdir = options.workdir;
+    this.files = new LocalFiles(options.workdir);
   }
 
   async probe(): Promise<Probe> {
