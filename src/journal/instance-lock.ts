@@ -57,6 +57,9 @@ const defaultRenewMs = 30_000;
 const defaultStaleMs = 300_000;
 /** Answer time of a live holder; its kernel accepts, so this is only for a machine under great load. */
 const connectMs = 5_000;
+/** How long a second instance waits to learn who the first one is. */
+const newOwnerMs = 3_000;
+const newOwnerPauseMs = 50;
 /** Age from which a starter's socket that nobody listens on is rubbish. */
 const forsakenMs = 60_000;
 /** Linux: a socket's path holds 107 bytes. */
@@ -271,8 +274,15 @@ function isListening(path: string): Promise<boolean> {
   });
 }
 
-async function alreadyRunning(options: InstanceLockOptions): Promise<Fault> {
-  return runningFault(options.stateDirectory, await readOwner(options.stateDirectory));
+/** A holder that has just begun writes itself into the owner file in a moment; until then that names one who is gone. */
+async function alreadyRunning({ stateDirectory, clock }: InstanceLockOptions): Promise<Fault> {
+  const deadline = clock.monotonic() + newOwnerMs;
+  for (;;) {
+    const owner = await readOwner(stateDirectory);
+    if (owner && !owner.released && (await judgeProcess(owner)) !== "gone") return runningFault(stateDirectory, owner);
+    if (clock.monotonic() >= deadline) return runningFault(stateDirectory, undefined);
+    await clock.sleep(newOwnerPauseMs);
+  }
 }
 
 function runningFault(directory: string, owner: Owner | undefined): Fault {

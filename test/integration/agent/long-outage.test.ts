@@ -28,10 +28,11 @@ it("A2, BAL-21: a day without central and 1,000 running jobs: all ends are kept 
   const status = await rig.until("all have ended", ({ jobs }) => jobs.every((job) => job.ended_at !== null));
   expect(status.jobs).toHaveLength(count);
   expect(heldBytes() - quiet.heap).toBeLessThan(32 * 1024 * 1024);
-  // The pace has sunk: the sync loop tries twice a minute on average, the outbox once in five minutes.
+  // The pace has sunk: the sync loop tries twice a minute on average, the outbox once in five minutes. A try takes a second
+  // connection where the first was reset before the request was written.
   const tries = proxy.connections;
   await pass(1 * hours);
-  expect(proxy.connections - tries).toBeLessThan(200);
+  expect(proxy.connections - tries).toBeLessThan(2 * 200);
 
   proxy.fault = { kind: "pass" };
   const back = clock.monotonic();

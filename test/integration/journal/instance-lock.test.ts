@@ -214,6 +214,21 @@ test("says so when the holder has not told yet who it is", async () => {
   });
 });
 
+test("names the holder, not one who died before it, while that is still writing itself down", async () => {
+  await using directory = await temporaryDirectory();
+  await using _ = await acquire(directory);
+  const path = directory.join("state", "owner.json");
+  const own = await readFile(path, "utf8");
+  await writeFile(path, JSON.stringify({ ...(JSON.parse(own) as object), pid: 999_999_999 }));
+  const refused = acquire(directory).catch((error: unknown) => error);
+  const naming = setTimeout(() => void writeFile(path, own), 300);
+  expect(await refused).toMatchObject({
+    code: "ALREADY_RUNNING",
+    message: expect.stringContaining(`pid ${process.pid},`),
+  });
+  clearTimeout(naming);
+});
+
 test("a disk that takes no sign of life costs neither the lock nor an orderly end", async () => {
   await using directory = await temporaryDirectory();
   const warnings: string[] = [];
