@@ -53,8 +53,10 @@ export interface HostFiles {
   ): Promise<void>;
   /** Of the name itself: links are not followed. */
   stat(path: string, context: CallContext): Promise<FileStat | undefined>;
-  /** With its parents (0700 unless `mode`); repeatable. The workdir itself is made, too. */
-  mkdir(path: string, options: { readonly mode?: number }, context: CallContext): Promise<void>;
+  /** With its parents (0700 unless `mode`); repeatable. The workdir itself is made, too. True when this very call made `path`: of several callers one. */
+  mkdir(path: string, options: { readonly mode?: number }, context: CallContext): Promise<boolean>;
+  /** Calls back when something in a directory probably changed: a hint. Absent where the host cannot tell. */
+  watch?(path: string, onChange: (name: string) => void): Disposable;
   /** Names in a directory; undefined = not there, or no directory. */
   list(path: string, context: CallContext): Promise<readonly string[] | undefined>;
   /** A file or a whole tree; follows no link; gives itself permission where a program took it away. Nothing there is fine. */

@@ -1,3 +1,4 @@
+import { watch } from "node:fs";
 import { lstat, mkdir, readdir, statfs } from "node:fs/promises";
 import { errnoOf, Fault } from "../../common/fault.ts";
 import { durableReplace, openPlainFile, removeTree } from "../../common/files.ts";
@@ -57,8 +58,21 @@ export class LocalFiles implements HostFiles {
     });
   }
 
-  async mkdir(path: string, options: { readonly mode?: number }): Promise<void> {
-    await this.#of(path, (plain) => mkdir(plain, { recursive: true, mode: options.mode ?? 0o700 }));
+  async mkdir(path: string, options: { readonly mode?: number }): Promise<boolean> {
+    const made = await this.#of(path, (plain) => mkdir(plain, { recursive: true, mode: options.mode ?? 0o700 }));
+    return made !== undefined;
+  }
+
+  watch(path: string, onChange: (name: string) => void): Disposable {
+    try {
+      const watcher = watch(confined(this.#workdir, path), { persistent: false }, (_event, name) =>
+        onChange(name ?? ""),
+      );
+      watcher.on("error", () => watcher.close());
+      return { [Symbol.dispose]: () => watcher.close() };
+    } catch {
+      return { [Symbol.dispose]: () => {} }; // no watches left, or the directory is gone: who asks looks anyway
+    }
   }
 
   async list(path: string): Promise<readonly string[] | undefined> {
