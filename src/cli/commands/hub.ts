@@ -5,7 +5,7 @@ import { createLogger } from "../../common/pino.ts";
 import type { RunningHub } from "../../hub/main.ts";
 import { type CliContext, isMachine } from "../context.ts";
 import { factsText } from "../format/table.ts";
-import { shellQuoted } from "../format/shell.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import type { Options } from "../options.ts";
 import type { CommandCall } from "../spec.ts";
 

@@ -4,7 +4,7 @@ import { availableParallelism, homedir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { speaksUtf8 } from "../terminal.ts";
-import { shellQuoted } from "../format/shell.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import { type Check, type DoctorFacts, failing, type Finding, ok, skipped, warning } from "./types.ts";
 
 const run = promisify(execFile);

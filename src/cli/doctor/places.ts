@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { errnoOf, isFault } from "../../common/fault.ts";
 import { formatSize } from "../../common/units.ts";
 import { ControlClient } from "../control-client.ts";
-import { shellQuoted } from "../format/shell.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import { type Check, type DoctorFacts, failing, type Finding, ok, skipped, warning } from "./types.ts";
 
 const leastInodes = 10_000;

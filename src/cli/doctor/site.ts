@@ -4,7 +4,7 @@ import { isAbsolute, join } from "node:path";
 import { isFault } from "../../common/fault.ts";
 import { readSecret } from "../../config/secrets.ts";
 import type { Site } from "../../config/types.ts";
-import { shellQuoted } from "../format/shell.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import { type Check, type DoctorFacts, failing, type Finding, ok, skipped, warning } from "./types.ts";
 
 /** Checks of the site file and what it names. */

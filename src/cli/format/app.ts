@@ -1,6 +1,6 @@
 import type { AppView, ParameterView } from "../../wire/apps.ts";
 import type { CliContext } from "../context.ts";
-import { shellQuoted } from "./shell.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import { type Column, tableText } from "./table.ts";
 import { manyLines, oneLine, wrap } from "./text.ts";
 

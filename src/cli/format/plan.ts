@@ -1,6 +1,6 @@
 import type { PlannedFile, PlannedJob } from "../../plan-job.ts";
 import type { CliContext } from "../context.ts";
-import { shellQuoted } from "./shell.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import { factsText } from "./table.ts";
 import { manyLines, oneLine } from "./text.ts";
 
