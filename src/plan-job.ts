@@ -111,6 +111,7 @@ function plan(site: Site, app: App, request: Request): PlannedJob {
       directories,
       inherited: process.env,
       account: { name: account.username, home: account.homedir },
+      allocation: target?.allocation ?? false,
     });
   } catch (error) {
     if (resolved.ok) refused.push(asFault(error).message);

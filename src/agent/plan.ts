@@ -33,6 +33,7 @@ export async function planInput(
     directories: jobDirectories(job, attempt.attempt),
     inherited: process.env,
     account: { name: account.username, home: account.homedir },
+    allocation: core.parts.site.targets[job.target]?.allocation ?? false,
   };
 }
 

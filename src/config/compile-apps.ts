@@ -4,11 +4,11 @@ import { checkParameters } from "../jobs/parameters.ts";
 import { checkFits, checkResources } from "../jobs/resources.ts";
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
+import { checkMpi } from "./compile-runtime.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
+import type { AppSettings } from "./compiling.ts";
 import { expandRemote } from "./urls.ts";
-
-type AppSettings = Compiling["settings"]["apps"][string];
 
 /** Cross checks of all apps; site-wide ceilings and defaults are worked in. */
 export async function compileApps(
@@ -32,6 +32,7 @@ export async function compileApps(
     checkTarget(compiling, path, settings, targets);
     checkTemplates(compiling, path, settings);
     checkPaths(compiling, path, settings);
+    checkMpi(compiling, path, settings, targets);
     for (const problem of checkParameters(settings.parameters)) {
       const { at, ...rest } = problem;
       compiling.loaded.report.add({ ...rest, path: [...path, "parameters", ...at], atKey: at.length === 1 });

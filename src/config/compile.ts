@@ -236,7 +236,7 @@ function compileTargets({ settings, registries, loaded }: Compiling): Record<str
       loaded.report.add({ path: [...path, "launcher"], message, value: launcher, known });
     }
     const common = { name, host, launcher, slots: slots ?? defaultSlots(), cores, memoryBytes: memory, gpus };
-    targets[name] = { ...common, settings: rest as JsonObject };
+    targets[name] = { ...common, allocation: kind?.allocation ?? false, settings: rest as JsonObject };
   }
   return targets;
 }

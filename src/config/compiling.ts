@@ -17,6 +17,8 @@ export interface Compiling {
   readonly absolute: (path: string) => string;
 }
 
+export type AppSettings = SiteSettings["apps"][string];
+
 export async function checkSecret(
   { loaded, absolute, env }: Compiling,
   path: readonly PropertyKey[],

@@ -6,6 +6,8 @@ export interface LauncherKind {
   readonly settings: z.ZodType;
   /** Nodes that one attempt can have at most; default: no limit. */
   readonly maxNodes?: number;
+  /** Its attempts run where a scheduler gave them nodes, cores and GPUs of their own; false: on a machine that they share. */
+  readonly allocation: boolean;
 }
 
 /** The adapters that there are. Kinds are open strings: a site's own adapters are added before the file is compiled. */
@@ -17,6 +19,6 @@ export interface Registries {
 
 /** What is built in. */
 export const builtInRegistries: Registries = {
-  launchers: { local: { settings: z.strictObject({}), maxNodes: 1 } },
+  launchers: { local: { settings: z.strictObject({}), maxNodes: 1, allocation: false } },
   schemes: ["file", "http", "https"],
 };

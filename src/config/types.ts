@@ -66,6 +66,8 @@ export interface SiteTarget {
   readonly cores: number | undefined;
   readonly memoryBytes: number | undefined;
   readonly gpus: number | undefined;
+  /** A scheduler gives each attempt nodes, cores and GPUs of its own; false: attempts share a machine. */
+  readonly allocation: boolean;
   /** The launcher's own settings, checked by its schema. */
   readonly settings: JsonObject;
 }

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { duration, size } from "../common/zod-units.ts";
+import { mpiSchema } from "./mpi.ts";
 import { archivePolicies, hookNames } from "./rules.ts";
 
 /** Names of apps, parameters, inputs, outputs: they appear in templates and paths. */
@@ -196,6 +197,7 @@ export const appSchema = z.strictObject({
     .enum(["plain", "pty"])
     .default("plain")
     .meta({ description: "pty: the command gets a terminal; siteagent attach reaches it" }),
+  mpi: mpiSchema.optional(),
   hooks: z
     .partialRecord(z.enum(hookNames), hookSchema)
     .default({})

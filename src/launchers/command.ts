@@ -7,6 +7,7 @@ import type { App, ParameterValues } from "../jobs/app.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
 import { coresPerNode, walltimeSeconds } from "../jobs/resources.ts";
 import { fillText, type TemplateScope } from "../jobs/template.ts";
+import { starterFlaw, starterWords } from "./mpi.ts";
 import type { AttemptPlan } from "./types.ts";
 
 /** Linux takes no argument or NAME=VALUE of 128 KiB or more, its NUL included. */
@@ -61,6 +62,8 @@ export interface PlanInput {
   /** Environment of the agent; only allow-listed names are taken. */
   readonly inherited: Readonly<Record<string, string | undefined>>;
   readonly account: { readonly name: string; readonly home: string };
+  /** A scheduler gives the attempt nodes, cores and GPUs; false: it shares a machine with other attempts. */
+  readonly allocation: boolean;
 }
 
 /**
@@ -69,7 +72,7 @@ export interface PlanInput {
  */
 export function planAttempt(input: PlanInput): AttemptPlan {
   const { app, directories } = input;
-  const { argv, environment } = planCommand(input, app.command);
+  const { argv, environment } = build(input, app.command, wrap);
   return {
     token: input.token,
     attempt: input.attempt,
@@ -96,6 +99,27 @@ export interface PlannedCommand {
  * @throws Fault PARAMETERS as `planAttempt`.
  */
 export function planCommand(input: PlanInput, command: readonly string[]): PlannedCommand {
+  return build(input, command, (_input, filled) => ({ ...filled, problems: [] }));
+}
+
+type Wrap = (input: PlanInput, filled: PlannedCommand) => PlannedCommand & { readonly problems: readonly string[] };
+
+/** What the app's own command is started by: hooks are started as they are. */
+const wrap: Wrap = (input, { argv, environment }) => {
+  const { mpi, resources } = input.app;
+  if (!mpi) return { argv, environment, problems: [] };
+  const problems = argv.flatMap((argument, index) => {
+    const flaw = starterFlaw(argument);
+    return flaw === undefined ? [] : [`command[${index}]: ${flaw}`];
+  });
+  const words = starterWords(mpi, resources, {
+    allocation: input.allocation,
+    variables: Object.keys(environment).toSorted(),
+  });
+  return { argv: [...words, ...argv], environment, problems };
+};
+
+function build(input: PlanInput, command: readonly string[], wrapped: Wrap): PlannedCommand {
   const scope = templateScope(input);
   const problems: string[] = [];
   const fill = (template: string, place: string): string => {
@@ -115,14 +139,14 @@ export function planCommand(input: PlanInput, command: readonly string[]): Plann
     ...Object.fromEntries(own),
     ...attemptEnvironment(input),
   };
-  const argv: readonly [string, ...string[]] = [program ?? "", ...rest];
-  problems.push(...sizeProblems(argv, environment));
+  const plan = wrapped(input, { argv: [program ?? "", ...rest], environment });
+  problems.push(...plan.problems, ...sizeProblems(plan.argv, plan.environment));
   if (problems.length > 0) {
     throw new Fault("PARAMETERS", `the command of app '${input.app.name}' cannot be built: ${problems.join("; ")}`, {
       details: { problems },
     });
   }
-  return { argv, environment };
+  return { argv: plan.argv, environment: plan.environment };
 }
 
 /** What `{{names}}` stand for in the commands of this attempt. */

@@ -69,6 +69,7 @@ const site: Site = {
       cores: undefined,
       memoryBytes: undefined,
       gpus: undefined,
+      allocation: false,
       settings: {},
     },
   },

@@ -2,6 +2,7 @@ import { chromium } from "./chromium.ts";
 import { container } from "./container.ts";
 import type { Engine, EngineProbe } from "./engine.ts";
 import { mount } from "./mount.ts";
+import { mpich, openmpi } from "./mpi.ts";
 import { perlThreads } from "./perl-threads.ts";
 import { postgres } from "./postgres-cluster.ts";
 import { pty } from "./pty.ts";
@@ -18,6 +19,8 @@ export const engines = {
   container,
   mount,
   "perl-threads": perlThreads,
+  openmpi,
+  mpich,
 } as const satisfies Record<string, Engine>;
 
 export type EngineName = keyof typeof engines;

@@ -23,6 +23,7 @@ function siteOf(options: {
       cores: undefined,
       memoryBytes: undefined,
       gpus: undefined,
+      allocation: false,
       settings: {},
     },
   ]);

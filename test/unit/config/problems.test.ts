@@ -254,6 +254,28 @@ describe("things that do not fit each other", () => {
       ],
     ],
     [
+      "MPI starters that cannot work here",
+      app(`command: [-x]\nmpi: {starter: srun}`),
+      [
+        /^site\.yaml:7:\d+: apps\.b\.command\[0\]: the program '-x' would be an option of the starter/,
+        /^site\.yaml:8:\d+: apps\.b\.mpi\.starter: 'srun' starts ranks in a scheduler's allocation, which target 'local' does not give; allowed: mpiexec-openmpi, mpiexec-hydra, mpirun/,
+      ],
+    ],
+    [
+      "MPI starters that are misspelled",
+      app(`command: [x]\nmpi: {starter: mpiexec-openmp}`),
+      [/^site\.yaml:8:\d+: apps\.b\.mpi\.starter: 'mpiexec-openmp' does not fit; .*nearest: 'mpiexec-openmpi'/],
+    ],
+    [
+      "places in a starter that are no sizes",
+      app(`command: [x]\nparameters: {n: {type: integer}}\nmpi: {starter: [run, "{{n}}", "{{rank}}"], program: run}`),
+      [
+        /^site\.yaml:9:\d+: apps\.b\.mpi\.starter\[1\]: '\{\{n\}\}' .* is unknown; allowed: nodes, ranks, /,
+        /^site\.yaml:9:\d+: apps\.b\.mpi\.starter\[2\]: '\{\{rank\}\}' .* is unknown; .*nearest: 'ranks'/,
+        /^site\.yaml:9:\d+: apps\.b\.mpi\.program: 'program' belongs to a built-in starter/,
+      ],
+    ],
+    [
       "paths that leave their place, or meet",
       app(
         `command: [x]\ninputs: {a: {from: "{{config.u}}", to: ../x}, b: {from: "{{config.u}}", to: y}, c: {from: "{{config.u}}", to: y/}}\noutputs: {o: {from: "*.json"}, p: {from: /etc/passwd}, q: {from: "{{token}}"}}`,

@@ -105,7 +105,7 @@ apps:
     const registries = {
       launchers: {
         ...builtInRegistries.launchers,
-        mine: { settings: z.strictObject({ speed: z.enum(["fast", "slow"]) }) },
+        mine: { settings: z.strictObject({ speed: z.enum(["fast", "slow"]) }), allocation: false },
       },
       schemes: ["gopher"],
     };

@@ -1,10 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
-import type { Token } from "../../../src/common/token.ts";
 import { attemptVariables, basicVariables } from "../../../src/jobs/environment.ts";
 import {
-  directoriesOf,
   maxStringBytes,
   maxTotalBytes,
   planAttempt,
@@ -15,9 +13,7 @@ import type { JsonValue } from "../../../src/common/json.ts";
 import { resolveParameters } from "../../../src/jobs/parameters.ts";
 import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 import { appOf } from "../jobs/builders.ts";
-
-const jobToken = "jabcdefghijklmn" as Token;
-const token = "aabcdefghijklmn" as Token;
+import { jobToken, planInputOf, token } from "./builders.ts";
 
 const readqc = appOf(
   {
@@ -48,18 +44,7 @@ const readqc = appOf(
 );
 
 function inputOf(change: Partial<PlanInput> = {}): PlanInput {
-  return {
-    app: readqc,
-    settings: { path: "/usr/bin:/bin", environment: [] },
-    values: { threads: 4, sample: "s1" },
-    jobToken,
-    token,
-    attempt: 2,
-    directories: directoriesOf("/w", jobToken, 2),
-    inherited: {},
-    account: { name: "svc", home: "/home/svc" },
-    ...change,
-  };
+  return planInputOf({ app: readqc, values: { threads: 4, sample: "s1" }, ...change });
 }
 
 describe("planAttempt", () => {

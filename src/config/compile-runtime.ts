@@ -1,0 +1,47 @@
+/** Cross checks of how an app's command is started. */
+import { type MpiStarter, mpiStarters, starterTemplateFlaw } from "../jobs/mpi.ts";
+import type { AppSettings, Compiling } from "./compiling.ts";
+import type { SiteTarget } from "./types.ts";
+
+/** A starter that fits the target, places that are known, and a program that no starter takes for an option of its own. */
+export function checkMpi(
+  { loaded: { report } }: Compiling,
+  path: readonly PropertyKey[],
+  app: AppSettings,
+  targets: Readonly<Record<string, SiteTarget>>,
+): void {
+  const { mpi } = app;
+  if (!mpi) return;
+  const at = [...path, "mpi", "starter"];
+  if (typeof mpi.starter === "string") {
+    const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
+    if (target && !target.allocation && mpiStarters[mpi.starter].allocation) {
+      const others = Object.keys(mpiStarters).filter((name) => !mpiStarters[name as MpiStarter].allocation);
+      report.add({
+        path: at,
+        message: `'${mpi.starter}' starts ranks in a scheduler's allocation, which target '${app.target}' does not give`,
+        value: mpi.starter,
+        allowed: `${others.join(", ")}, or a target with such a launcher`,
+      });
+    }
+  } else {
+    if (mpi.program !== undefined) {
+      const message = "'program' belongs to a built-in starter; this one names its program itself";
+      report.add({ path: [...path, "mpi", "program"], message, value: mpi.program, allowed: "no program" });
+    }
+    for (const [index, text] of mpi.starter.entries()) {
+      const flaw = starterTemplateFlaw(text);
+      if (flaw) report.add({ ...flaw, path: [...at, index] });
+    }
+  }
+  const [program = ""] = app.command;
+  if (program.startsWith("-")) {
+    const message = `the program '${program}' would be an option of the starter`;
+    report.add({
+      path: [...path, "command", 0],
+      message,
+      value: program,
+      allowed: "a name or path without '-' before it",
+    });
+  }
+}

@@ -1,0 +1,23 @@
+import type { Token } from "../../../src/common/token.ts";
+import { directoriesOf, type PlanInput } from "../../../src/launchers/command.ts";
+import { appOf } from "../jobs/builders.ts";
+
+export const jobToken = "jabcdefghijklmn" as Token;
+export const token = "aabcdefghijklmn" as Token;
+
+/** What an attempt is planned from: a plain app on a machine that attempts share. */
+export function planInputOf(change: Partial<PlanInput> = {}): PlanInput {
+  return {
+    app: appOf(),
+    settings: { path: "/usr/bin:/bin", environment: [] },
+    values: {},
+    jobToken,
+    token,
+    attempt: 2,
+    directories: directoriesOf("/w", jobToken, 2),
+    inherited: {},
+    account: { name: "svc", home: "/home/svc" },
+    allocation: false,
+    ...change,
+  };
+}
