@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { FailpointName } from "../../src/common/failpoints.ts";
 import type { LocalJob } from "../../src/wire/control-api.ts";
 import { TestSite } from "../../test/helpers/site.ts";
+import { waitFor } from "../../test/helpers/wait.ts";
 import { Control } from "../../test/integration/agent/control.ts";
 import type { PhaseOptions, Phase, PhaseResult } from "./phases.ts";
 import { prepare, randomApps, type Shape, shapes } from "./shapes.ts";
@@ -22,7 +24,7 @@ function randomFrom(start: number): () => number {
 export const random: Phase = {
   name: "random",
   async run(options): Promise<PhaseResult> {
-    const site = await TestSite.start({ apps: randomApps, slots: 8 });
+    const site = await TestSite.start({ apps: randomApps, slots: 8, armable: true });
     let failures: readonly string[] = ["the run was not finished"];
     try {
       await prepare(site);
@@ -47,18 +49,28 @@ interface Made {
 async function play(site: TestSite, { jobs, kills, seed, say }: PhaseOptions): Promise<PhaseResult> {
   const draw = randomFrom(seed);
   await site.startAgent();
-  const made = await makeJobs(site, jobs);
+  // One of each, and nobody is killed: what the processes hold afterwards is the measure of what they may hold at the end.
+  const first = await makeJobs(site, shapes.length);
+  await untilAllEnded(site, first);
+  const unbalanced = await site.imbalances(first.map(({ id }) => id));
+  if (unbalanced.length > 0) throw new Error(`already before the first kill: ${unbalanced.join("\n")}`);
+  const made = [...first, ...(await makeJobs(site, jobs))];
   const killed: Record<Victim, number> = { agent: 0, runner: 0, hub: 0 };
   const total = (): number => killed.agent + killed.runner + killed.hub;
-  const toCancel = made.filter(({ shape }) => shape.cancelled === true);
+  const toCancel = made.slice(first.length).filter(({ shape }) => shape.cancelled === true);
   let resumed = 0;
+  let told = 0;
   while (total() < kills) {
     await delay(50 + draw() * 900);
-    const victim = await killSomeone(site, draw());
-    if (victim) killed[victim]++;
+    if (draw() < 0.04) killed.agent += await killTwiceInOneStep(site, pointsOfSteps[Math.floor(draw() * 4)]);
+    else {
+      const victim = await killSomeone(site, draw());
+      if (victim) killed[victim]++;
+    }
     if (draw() < 0.5) await cancelOne(site, toCancel);
-    if (victim !== undefined) resumed += await resumeQuarantined(site);
-    if (victim !== undefined && total() % 100 === 0) say(`${total()} of ${kills} killed`);
+    resumed += await resumeQuarantined(site);
+    if (Math.floor(total() / 100) > told) say(`${total()} of ${kills} killed`);
+    told = Math.floor(total() / 100);
   }
   while (toCancel.length > 0) await cancelOne(site, toCancel);
   if (site.agent?.running !== true) await site.startAgent({ wait: false });
@@ -113,6 +125,29 @@ async function killSomeone(site: TestSite, draw: number): Promise<Victim | undef
     return "hub";
   }
   return site.tryKillRunner() ? "runner" : undefined;
+}
+
+/** Inside of steps that count the agent's deaths. */
+const pointsOfSteps: readonly FailpointName[] = [
+  "hook.before-preprocess",
+  "start.before-intent",
+  "stage.before-record",
+  "archive.before-record",
+];
+/** How long a job may take to come by. */
+const passageMs = 20_000;
+
+/** The agent dies, and dies again where it died before: jobs that were in that step are quarantined. Returns how often it was killed. */
+async function killTwiceInOneStep(site: TestSite, point: FailpointName = "start.before-intent"): Promise<number> {
+  for (let deaths = 0; deaths < 2; deaths++) {
+    await site.arm(point, "kill");
+    if (deaths > 0) await site.startAgent({ wait: false });
+    await waitFor(() => site.reached(point), { what: point, timeoutMs: passageMs }).catch(() => site.disarm(point));
+    if (!(await site.reached(point))) return deaths;
+    await site.agent?.finished;
+  }
+  await site.startAgent({ wait: false });
+  return 2;
 }
 
 /**

@@ -62,6 +62,9 @@ export class KillStage implements AsyncDisposable {
       const stage: Stage = { site, dialect: this.#dialect, control: new Control(site) };
       const id = await submit(stage, "work");
       await stage.control.untilJob("a bystander", id, (job) => job.ended_at !== null && job.unsent === 0, 60_000);
+      // The first look at the books is also the measure of what the site's processes hold at rest.
+      const wrong = await site.imbalances([id]);
+      if (wrong.length > 0) throw new Error(wrong.join("\n"));
       this.#before = await bystanders(site);
       return site;
     } catch (error) {

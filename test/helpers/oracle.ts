@@ -9,12 +9,14 @@ import type { JobState } from "../../src/jobs/states.ts";
 import { isReachable } from "../../src/hub/v1/reports.ts";
 import { isAllowed } from "../../src/jobs/transitions.ts";
 import { listProcesses, type ProcessEntry } from "./processes.ts";
+import type { Resident, Rest } from "./rest.ts";
+import { waitFor } from "./wait.ts";
 
 /** What the oracle needs to know of an installation. */
 export interface Books {
   readonly root: string;
-  /** Pids of agent and hub: processes that may live. */
-  readonly living: readonly number[];
+  /** Agent and hub: processes that may live. */
+  readonly living: readonly Resident[];
   /** One line for each start and each exit of an attempt; see `traced`. */
   readonly traceFile: string;
   job(id: string): Promise<BookedJob>;
@@ -22,7 +24,12 @@ export interface Books {
   events(id: string): Promise<readonly BookedEvent[] | undefined>;
   /** Directories of the jobs that the agent knows; undefined when no agent runs. */
   knownDirectories(): Promise<readonly string[] | undefined>;
+  /** The measure of what agent, hub and runner hold when nothing is under way. */
+  readonly rest: Rest;
 }
+
+/** Connections that are kept for a next call, and children that are waited for every second, are gone by then. */
+const restMs = 20_000;
 
 export interface BookedJob {
   readonly state: string;
@@ -48,7 +55,7 @@ interface Trace {
 
 /**
  * What is wrong; empty = balanced: every accepted job has ended, no attempt was started twice, no success without the exit that the
- * job itself wrote down, reports in order along the table and each applied once, no process and no stray file is left.
+ * job itself wrote down, reports in order along the table and each applied once; no process, no stray file and no descriptor is left.
  */
 export async function imbalances(books: Books, ids: readonly string[]): Promise<readonly string[]> {
   const traces = await readTraces(books.traceFile);
@@ -64,6 +71,19 @@ export async function imbalances(books: Books, ids: readonly string[]): Promise<
   wrong.push(...(await strayFiles(books)));
   for (const entry of await leftProcesses(books))
     wrong.push(`process ${entry.pid} (${entry.command.slice(0, 200)}) of a job is alive`);
+  // While something is not over, nobody is at rest.
+  return wrong.length > 0 ? wrong : await unrest(books);
+}
+
+/** What agent, hub and runner still hold though nothing is under way any more. */
+async function unrest({ root, living, rest }: Books): Promise<readonly string[]> {
+  let wrong: readonly string[] = [];
+  const isQuiet = (): boolean => {
+    const runners = installationProcesses(root).filter(isRunner);
+    wrong = rest.problems([...living, ...runners.map(({ pid }): Resident => ({ kind: "runner", pid }))]);
+    return wrong.length === 0;
+  };
+  await waitFor(isQuiet, { what: "rest", timeoutMs: restMs, intervalMs: 200 }).catch(() => undefined);
   return wrong;
 }
 
@@ -143,11 +163,12 @@ async function strayFiles(books: Books): Promise<readonly string[]> {
 /** Processes of jobs, also those that left their directory, their session and their environment behind; hooks too. */
 export async function leftProcesses(books: Pick<Books, "root" | "living">): Promise<readonly ProcessEntry[]> {
   const all = installationProcesses(books.root);
+  const living = new Set(books.living.map(({ pid }) => pid));
   const runners = all.filter(isRunner).map((entry) => entry.pid);
   // The recorder that forks the others is the runner's own, as long as the runner lives.
   const isServing = (entry: ProcessEntry): boolean =>
     / --serve\b/.test(entry.command) && runners.includes(entry.parent);
-  return all.filter((entry) => !books.living.includes(entry.pid) && !runners.includes(entry.pid) && !isServing(entry));
+  return all.filter((entry) => !living.has(entry.pid) && !runners.includes(entry.pid) && !isServing(entry));
 }
 
 export function isRunner(entry: ProcessEntry): boolean {

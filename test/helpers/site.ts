@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createConnection } from "node:net";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import type { FailpointName } from "../../src/common/failpoints.ts";
@@ -13,6 +14,7 @@ import { cleanEnvironment, repository, siteagentBin } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
 import { type BookedEvent, imbalances, installationProcesses, isRunner } from "./oracle.ts";
 import { Program } from "./program.ts";
+import { type Resident, Rest } from "./rest.ts";
 import { temporaryDirectory } from "./temporary.ts";
 import { waitFor } from "./wait.ts";
 import { control } from "../integration/agent/control.ts";
@@ -78,6 +80,7 @@ export class TestSite implements AsyncDisposable {
   readonly canaries: Canaries;
   readonly #agents: Program[] = [];
   readonly #hubs: Program[] = [];
+  readonly #rest: Rest;
   readonly #resources: AsyncDisposableStack;
   readonly #options: TestSiteOptions;
 
@@ -90,6 +93,7 @@ export class TestSite implements AsyncDisposable {
     options: TestSiteOptions,
   ) {
     this.root = root;
+    this.#rest = new Rest(root);
     this.canaries = canaries;
     this.#hubs.push(hub);
     this.siteFile = join(root, "site.yaml");
@@ -132,7 +136,7 @@ export class TestSite implements AsyncDisposable {
     }
   }
 
-  /** Starts the agent and waits until it has spoken with the hub (or, with failpoints armed, only until it runs). */
+  /** Starts the agent and waits until it listens on its control socket, unless it is not to. */
   async startAgent(
     options: { readonly failpoints?: string; readonly wait?: boolean; readonly args?: readonly string[] } = {},
   ): Promise<Program> {
@@ -146,16 +150,10 @@ export class TestSite implements AsyncDisposable {
     this.agent = await Program.start(program, args, { env, cwd: this.root, input: "" });
     this.#agents.push(this.agent);
     if (options.wait !== false)
-      await waitFor(
-        () =>
-          readFile(join(this.root, "run", "agent.sock")).catch(
-            (error: unknown) => (error as NodeJS.ErrnoException).code === "ENXIO",
-          ),
-        {
-          what: () => `the control socket\n${this.agent?.stdout.slice(-2000)}\n${this.agent?.stderr.slice(-2000)}`,
-          timeoutMs: 30_000,
-        },
-      );
+      await waitFor(() => accepts(join(this.root, "run", "agent.sock")), {
+        what: () => `the control socket\n${this.agent?.stdout.slice(-2000)}\n${this.agent?.stderr.slice(-2000)}`,
+        timeoutMs: 60_000,
+      });
     return this.agent;
   }
 
@@ -201,6 +199,11 @@ export class TestSite implements AsyncDisposable {
     const path = join(this.#failpoints, point);
     await writeFile(`${path}.new`, action);
     await rename(`${path}.new`, path);
+  }
+
+  /** Nobody passed it, and nobody is to die there any more. */
+  async disarm(point: FailpointName): Promise<void> {
+    await rm(join(this.#failpoints, point), { force: true });
   }
 
   /** True when an armed point was passed. */
@@ -327,7 +330,8 @@ export class TestSite implements AsyncDisposable {
     return imbalances(
       {
         root: this.root,
-        living: [this.hub, this.agent, ...this.#agents].flatMap((one) => (one?.running === true ? [one.pid] : [])),
+        living: [...residents("hub", [this.hub]), ...residents("agent", [...this.#agents, this.agent])],
+        rest: this.#rest,
         traceFile: this.traceFile,
         job: (id) => this.view(id),
         events: (id) => this.#events(id),
@@ -443,6 +447,18 @@ export function traced(script: string): string[] {
     `echo "$SITEAGENT_ATTEMPT_TOKEN $SITEAGENT_ATTEMPT ${what} $job" >> "$SITEAGENT_JOB_DIR/../../trace"`;
   const job = `while read -r key value; do case $key in '"job":') job=\${value#?} job=\${job%??};; esac; done < "$SITEAGENT_JOB_DIR/job.json"`;
   return ["/bin/sh", "-c", `${job}; ${note("start")}; trap '${note("$?")}' EXIT; ${script}`];
+}
+
+/** Somebody listens on the socket: one that a killed process left refuses. */
+function accepts(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const connection = createConnection(path, () => resolve(true));
+  connection.once("error", () => resolve(false));
+  return promise.finally(() => connection.destroy());
+}
+
+function residents(kind: Resident["kind"], programs: readonly (Program | undefined)[]): Resident[] {
+  return [...new Set(programs)].flatMap((one) => (one?.running === true ? [{ kind, pid: one.pid }] : []));
 }
 
 /** What a development hub prints first with `-o json`. */

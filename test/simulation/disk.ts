@@ -211,6 +211,11 @@ export class SimulatedDisk implements Disk {
     return this.full ? 0 : 1e12;
   }
 
+  /** How many files are open. */
+  get openFiles(): number {
+    return this.#open.size;
+  }
+
   /** Open files of processes that are gone. */
   closeAll(): void {
     this.#open.clear();

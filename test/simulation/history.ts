@@ -167,7 +167,7 @@ class History {
       world.say(
         `agent process ${process.number} ended: ${end.kind}${end.kind === "failed" ? ` (${end.fault.message})` : ""}`,
       );
-      if (process.timers > 0) world.violation(`${process.timers} timers are left after an orderly stop`);
+      if (end.kind !== "failed") world.oracle.afterStop(process);
       this.#gone(process);
     });
   }
@@ -190,6 +190,7 @@ class History {
   async #close(): Promise<void> {
     const world = this.#world;
     this.#closing = true;
+    world.oracle.atEnd();
     let stopped = world.process?.dead === true;
     void this.#current?.agent.stop().then(() => {
       stopped = true;
@@ -197,6 +198,5 @@ class History {
     const deadline = world.time.now + hourMs;
     while (!stopped && world.time.now < deadline) if (!(await world.time.step())) break;
     if (!stopped) world.violation("the agent does not stop");
-    world.oracle.atEnd(world.process?.timers ?? 0);
   }
 }

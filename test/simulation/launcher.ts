@@ -185,7 +185,13 @@ export function simulatedLauncher(process: SimulatedProcess): Launcher {
       const release = world.onAttemptChange(() =>
         process.later(1, () => onChange("" as Parameters<typeof onChange>[0])),
       );
-      return { [Symbol.dispose]: release };
+      process.watches++;
+      return {
+        [Symbol.dispose]() {
+          release();
+          process.watches--;
+        },
+      };
     },
     async [Symbol.asyncDispose]() {},
   };

@@ -18,6 +18,8 @@ export class SimulatedProcess {
   dead = false;
   /** Sleeps that have not ended. */
   timers = 0;
+  /** Launchers' changes that are listened to. */
+  watches = 0;
 
   constructor(world: World, number: number) {
     this.world = world;

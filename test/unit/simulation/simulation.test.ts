@@ -71,15 +71,33 @@ test.each<[string, RegExp, (world: World) => void]>([
     },
   ],
   [
+    "an agent that leaves its files open",
+    /files are still open after an orderly stop/,
+    ({ disk }) => {
+      disk.close = () => {};
+    },
+  ],
+  [
+    "an agent whose sleeps outlive it",
+    /timers are left after an orderly stop/,
+    (world) => {
+      const afterStop = world.oracle.afterStop.bind(world.oracle);
+      world.oracle.afterStop = (process) => {
+        void process.clock.sleep(1_000);
+        afterStop(process);
+      };
+    },
+  ],
+  [
     "a launcher that calls every end exit code 0",
     /without a proven exit code 0/,
     ({ attempts, oracle }) => {
       const atEnd = oracle.atEnd.bind(oracle);
-      oracle.atEnd = (timers) => {
+      oracle.atEnd = () => {
         for (const attempt of attempts.all.values()) {
           if (attempt.end) attempt.end = { ...attempt.end, cause: "signal", exit_code: undefined };
         }
-        atEnd(timers);
+        atEnd();
       };
     },
   ],
