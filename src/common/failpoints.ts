@@ -176,7 +176,24 @@ export const hubFailpoints = {
   "hub.after-trigger": ["src/hub/nmdc/objects.ts"],
 } as const satisfies Table;
 
+/** Passed by the agent's process where attempts are jobs of a batch scheduler. */
+export const batchFailpoints = {
+  "batch.before-launch": ["src/launchers/batch/index.ts"],
+  "batch.before-intent": ["src/launchers/batch/index.ts"],
+  "batch.after-intent": ["src/launchers/batch/index.ts"],
+  "batch.after-submit": ["src/launchers/batch/index.ts"],
+  "batch.after-launch": ["src/launchers/batch/index.ts"],
+  "batch.before-find": ["src/launchers/batch/submissions.ts"],
+  "batch.after-find": ["src/launchers/batch/submissions.ts"],
+  "batch.before-statuses": ["src/launchers/batch/queue.ts"],
+  "batch.after-statuses": ["src/launchers/batch/queue.ts"],
+  "batch.before-stop": ["src/launchers/batch/index.ts"],
+  "batch.after-mark": ["src/launchers/batch/index.ts"],
+  "batch.after-stop": ["src/launchers/batch/index.ts"],
+} as const satisfies Table;
+
 export type AgentFailpoint = keyof typeof agentFailpoints;
 export type RunnerFailpoint = keyof typeof runnerFailpoints;
 export type HubFailpoint = keyof typeof hubFailpoints;
-export type FailpointName = AgentFailpoint | RunnerFailpoint | HubFailpoint;
+export type BatchFailpoint = keyof typeof batchFailpoints;
+export type FailpointName = AgentFailpoint | RunnerFailpoint | HubFailpoint | BatchFailpoint;

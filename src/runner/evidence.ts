@@ -10,7 +10,7 @@ import { parseIdentity, type ProcessIdentity } from "./identity.ts";
 /** How long after the start guard the identity may be missing; then it counts as never started. */
 export const startGraceMs = 30_000;
 /** No file of a recorder comes near it. */
-const maxEvidenceBytes = 64 * 1024;
+export const maxEvidenceBytes = 64 * 1024;
 
 /** The exit record, `rc`. */
 export interface ExitRecord {
@@ -45,14 +45,34 @@ export interface Evidence {
   readonly cgroup: string | undefined;
 }
 
+/** Where an attempt's directory lies, for who reads it. */
+export interface EvidenceSource {
+  /** What is in it; undefined when it is missing. */
+  names(): Promise<ReadonlySet<string> | undefined>;
+  /** A file's text; undefined when it is no plain file, or far larger than any record. */
+  read(name: string): Promise<string | undefined>;
+  /** When `name` was changed last, by the clock of where it lies; undefined when it is not there. */
+  modifiedMs(name: string): Promise<number | undefined>;
+}
+
 /** Reads an attempt's directory; without the token its control group is not looked for. Throws only what is no answer (an unreadable or hanging file system). */
-export async function readEvidence(directory: string, token?: string): Promise<Evidence> {
-  const names = await namesIn(directory);
+export function readEvidence(directory: string, token?: string): Promise<Evidence> {
+  const source: EvidenceSource = {
+    names: () => namesIn(directory),
+    read: (name) => readText(directory, name),
+    modifiedMs: (name) => modifiedMs(join(directory, name)),
+  };
+  return evidenceFrom(source, token);
+}
+
+/** The same from anywhere. */
+export async function evidenceFrom(source: EvidenceSource, token?: string): Promise<Evidence> {
+  const names = await source.names();
   const read = async (name: string): Promise<string | undefined> =>
-    names?.has(name) === true ? await readText(directory, name) : undefined;
+    names?.has(name) === true ? await source.read(name) : undefined;
   const rc = await read("rc");
   const [guardAtMs, recorder, job, gone, out, err, timeout, stop, cgroup] = await Promise.all([
-    names?.has("started") === true ? modifiedMs(join(directory, "started")) : undefined,
+    names?.has("started") === true ? source.modifiedMs("started") : undefined,
     read("recorder"),
     read("job"),
     rc === undefined ? undefined : read("gone"),

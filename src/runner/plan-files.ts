@@ -16,8 +16,14 @@ export interface RecorderPlan {
   readonly maxOutputBytes: number;
   /** Directory of the attempt's own control group; undefined = none. */
   readonly cgroup: string | undefined;
-  /** Soft limit of open files. */
-  readonly openFiles: number;
+  /** Soft limit of open files; undefined = as it is. */
+  readonly openFiles: number | undefined;
+}
+
+/** What is different for a recorder that a scheduler starts. */
+export interface BatchRecorder {
+  /** Exit codes in which the scheduler reads a meaning of its own: the recorder ends with 1 instead; with any other it ends as the command did. */
+  readonly reservedCodes: readonly number[];
 }
 
 /** The plan as recorder.pl reads it: fields separated by NUL, which no argument or variable can hold. */
@@ -32,18 +38,22 @@ export function perlPlan(plan: RecorderPlan): string {
     plan.workDirectory,
     String(plan.maxOutputBytes),
     plan.cgroup ?? "",
-    String(plan.openFiles),
+    String(plan.openFiles ?? ""),
     String(environment.length),
     ...environment,
     ...plan.argv,
   ].join("\0");
 }
 
-/** The plan as recorder.sh reads it: assignments with every value quoted, and one function that becomes the command. */
-export function shellPlan(plan: RecorderPlan): string {
-  const command = [...Object.entries(plan.environment).map(([name, value]) => `${name}=${value}`), ...plan.argv].map(
-    quote,
-  );
+/**
+ * The plan as recorder.sh reads it: assignments with every value quoted, and one function that becomes the command. For a batch job the
+ * environment is laid over the one that scheduler and site gave; `PATH` is theirs, and what the plan has of it they were told before.
+ */
+export function shellPlan(plan: RecorderPlan, batch?: BatchRecorder): string {
+  const { PATH: _path, ...others } = plan.environment;
+  const environment = Object.entries(batch ? others : plan.environment).map(([name, value]) => `${name}=${value}`);
+  const command = [...environment, ...plan.argv].map(quote);
+  const base = batch ? `--unset=OLDPWD "$given_locale" PATH="$given_path"` : "-i";
   return [
     `format='siteagent-plan 1'`,
     `token=${quote(plan.token)}`,
@@ -53,8 +63,9 @@ export function shellPlan(plan: RecorderPlan): string {
     `cwd=${quote(plan.workDirectory)}`,
     `cap=${plan.maxOutputBytes > 0 ? plan.maxOutputBytes : ""}`,
     `cgroup=${quote(plan.cgroup ?? "")}`,
-    `nofile=${plan.openFiles}`,
-    `run() { exec setsid env $signals -i ${command.join(" ")}; }`,
+    `nofile=${plan.openFiles ?? ""}`,
+    `codes=${batch ? quote(batch.reservedCodes.join(" ") || "none") : ""}`,
+    `run() { exec setsid env $signals ${base} ${command.join(" ")}; }`,
     "",
   ].join("\n");
 }
@@ -71,6 +82,7 @@ export function writePlan(plan: RecorderPlan, form: "perl" | "sh"): void {
   }
 }
 
-function quote(text: string): string {
+/** One word of a POSIX shell that stands for exactly this text. */
+export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

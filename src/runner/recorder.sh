@@ -3,6 +3,10 @@
 # DIRECTORY and the path of this file are absolute. Needs a POSIX shell, coreutils and setsid. recorder.pl is the stronger form (true subreaper, exact cause of death) with the same evidence.
 # Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, out.dropped, err.dropped, rc.
 # Says on stdout, for a runner that may be gone: guard | started PID | error … | ended.
+# Where a plan keeps the environment that it finds (a batch job's), the command gets these back.
+given_path=$PATH
+given_locale=--unset=LC_ALL
+[ "${LC_ALL+set}" != set ] || given_locale=LC_ALL=$LC_ALL
 PATH=/usr/local/bin:/usr/bin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -75,7 +79,7 @@ record() {
     # Its identity is on disk before its first instruction.
     printf '%s\n' "$(identity "$me")" >"$d/job.tmp" && mv -f "$d/job.tmp" "$d/job" || exit 126
     ulimit -S -c 0
-    ulimit -S -n "$nofile" 2>/dev/null
+    [ -z "$nofile" ] || ulimit -S -n "$nofile" 2>/dev/null
     read -r oom </proc/self/oom_score_adj
     [ "$oom" -ge 500 ] || echo 500 >/proc/self/oom_score_adj
     cd "$cwd" || exit 126
@@ -107,6 +111,10 @@ record() {
   [ "$marker" != timeout ] || wait "$helper"
   [ -z "$cgroup" ] || rmdir "$cgroup" 2>/dev/null
   echo ended
+  [ -n "$codes" ] || return 0
+  # A scheduler's accounting shows the command's code, but for those that mean something to the scheduler itself.
+  case " $codes " in *" $code "*) exit 1 ;; esac
+  exit "$code"
 }
 
 # It ended before its first instruction.

@@ -1,64 +1,15 @@
 import { access, constants, open, stat } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
-import { isoTime } from "../../common/clock.ts";
-import type { EndCause } from "../../jobs/states.ts";
+import { planProblems, refuse } from "../refusal.ts";
 import type { AttemptPlan, LaunchResult } from "../types.ts";
-
-/** Linux: one argument or variable. */
-const longestStringBytes = 128 * 1024 - 1;
-/** Linux: a quarter of the usual 8 MiB stack for arguments and environment together, with the pointers to them. */
-const longestTotalBytes = 2 * 1024 * 1024 - 64 * 1024;
 
 /** Why a plan can never be started on this machine, or undefined. All problems at once. */
 export async function refusalOf(plan: AttemptPlan, pty: boolean): Promise<LaunchResult | undefined> {
-  const problems = [...sizeProblems(plan), ...shapeProblems(plan, pty)];
+  const problems = [...planProblems(plan)];
+  if (plan.runtime === "pty" && !pty) problems.push("runtime 'pty' needs the package node-pty, which is not installed");
   if (problems.length > 0) return refuse("launch", problems.join("; "));
   const command = await commandProblem(plan);
   return command && refuse("launch", command.text, command.exitCode);
-}
-
-/** "Certain that nothing ran and nothing will." */
-export function refuse(cause: EndCause, message: string, exitCode?: number): LaunchResult {
-  const end = {
-    cause,
-    ...(exitCode === undefined ? {} : { exit_code: exitCode }),
-    evidence: "refused",
-    message: message.slice(0, 500),
-    ended_at: isoTime(Date.now()),
-  };
-  return { state: "refused", end };
-}
-
-function sizeProblems(plan: AttemptPlan): readonly string[] {
-  const variables = Object.entries(plan.environment).map(([name, value]) => ({ what: name, text: `${name}=${value}` }));
-  const strings = [...plan.argv.map((text, index) => ({ what: `argv[${index}]`, text })), ...variables];
-  const problems: string[] = [];
-  let total = 0;
-  for (const { what, text } of strings) {
-    const bytes = Buffer.byteLength(text);
-    total += bytes + 9;
-    if (bytes > longestStringBytes) problems.push(`${what} has ${bytes} bytes; allowed: ${longestStringBytes}`);
-    if (text.includes("\0")) problems.push(`${what} holds a NUL character`);
-  }
-  if (total > longestTotalBytes) {
-    problems.push(`arguments and environment have ${total} bytes together; allowed: ${longestTotalBytes}`);
-  }
-  return problems;
-}
-
-function shapeProblems(plan: AttemptPlan, pty: boolean): readonly string[] {
-  const problems: string[] = [];
-  if (plan.argv[0] === "" || plan.argv[0].includes("=")) {
-    problems.push(`argv[0] '${plan.argv[0]}' is no program; allowed: a name or path without '='`);
-  }
-  for (const [field, value] of [
-    ["directory", plan.directory],
-    ["workDirectory", plan.workDirectory],
-  ] as const) {
-    if (!isAbsolute(value)) problems.push(`${field} '${value}' is not absolute`);
-  }
-  if (plan.runtime === "pty" && !pty) problems.push("runtime 'pty' needs the package node-pty, which is not installed");
-  return problems;
 }
 
 /** A command that is plainly not there gets a clear word before anything is started; the recorder has the last one. */

@@ -20,7 +20,8 @@ import type {
   LaunchResult,
   StopResult,
 } from "../types.ts";
-import { refuse, refusalOf } from "./check-plan.ts";
+import { refuse } from "../refusal.ts";
+import { refusalOf } from "./check-plan.ts";
 import { makeHandle, nameOf, requestOf } from "./handles.ts";
 import { RunnerClient } from "./runner-client.ts";
 import { type RunnerStart, startRunner } from "./start-runner.ts";

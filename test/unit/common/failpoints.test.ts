@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { agentFailpoints, hubFailpoints, runnerFailpoints } from "../../../src/common/failpoints.ts";
+import { agentFailpoints, batchFailpoints, hubFailpoints, runnerFailpoints } from "../../../src/common/failpoints.ts";
 import { repository } from "../../helpers/cli.ts";
 
 const hooks = ["preprocess", "postprocess", "handle_error", "handle_timeout"];
@@ -21,7 +21,12 @@ function passages(): Map<string, Set<string>> {
 }
 
 it("every failpoint of the tables is passed exactly where they say", () => {
-  const tables: Record<string, readonly string[]> = { ...agentFailpoints, ...runnerFailpoints, ...hubFailpoints };
+  const tables: Record<string, readonly string[]> = {
+    ...agentFailpoints,
+    ...batchFailpoints,
+    ...runnerFailpoints,
+    ...hubFailpoints,
+  };
   const told = Object.fromEntries(Object.entries(tables).map(([name, files]) => [name, files.toSorted()]));
   const passed = Object.fromEntries([...passages()].map(([name, files]) => [name, [...files].toSorted()]));
   expect(told).toEqual(passed);

@@ -1,0 +1,200 @@
+import { join } from "node:path";
+import type { CallContext } from "../../common/context.ts";
+import { asFault } from "../../common/fault.ts";
+import type { Token } from "../../common/token.ts";
+import type { Host } from "../../hosts/types.ts";
+import type { Evidence } from "../../runner/evidence.ts";
+import type { ScheduledJob, ScheduledStatus } from "../../schedulers/types.ts";
+import type { AttemptRef, AttemptStatus } from "../types.ts";
+import { hasBegun, judge, type Judgement, type Patience } from "./judge.ts";
+import { evidenceOn, takeGuard } from "./places.ts";
+import type { SchedulerQueue } from "./queue.ts";
+
+interface Known {
+  readonly ref: AttemptRef;
+  /** undefined = proven never submitted. */
+  readonly job: ScheduledJob | undefined;
+  evidence: Evidence | undefined;
+  /** Monotonic times; undefined = not so. */
+  lookedAt: number;
+  overAt: number | undefined;
+  unknownAt: number | undefined;
+  lastState: ScheduledStatus["state"] | undefined;
+  hinted: boolean;
+  ordered: boolean;
+  final: AttemptStatus | undefined;
+  watch: Disposable | undefined;
+}
+
+export interface AttemptsOptions {
+  readonly host: Host;
+  readonly queue: SchedulerQueue;
+  readonly patience: Patience;
+  readonly lookMs: number;
+}
+
+/** Ended attempts that are remembered; the agent asks for them a few more times. */
+const mostKnown = 20_000;
+
+/** What is known of each attempt: evidence from its directory, read when it probably changed, beside the scheduler's latest answer. */
+export class Attempts implements Disposable {
+  readonly #options: AttemptsOptions;
+  readonly #onChange: (token: Token) => void;
+  readonly #known = new Map<Token, Known>();
+
+  constructor(options: AttemptsOptions, onChange: (token: Token) => void) {
+    this.#options = options;
+    this.#onChange = onChange;
+  }
+
+  knows(token: Token): boolean {
+    return this.#known.has(token);
+  }
+
+  jobOf(token: Token): ScheduledJob | undefined {
+    return this.#known.get(token)?.job;
+  }
+
+  take(ref: AttemptRef, job: ScheduledJob | undefined): void {
+    const [oldest] = this.#known.keys();
+    if (this.#known.size >= mostKnown && oldest !== undefined) this.#forget(oldest);
+    this.#known.set(ref.token, {
+      ref,
+      job,
+      evidence: undefined,
+      lookedAt: Number.NEGATIVE_INFINITY,
+      overAt: undefined,
+      unknownAt: undefined,
+      lastState: undefined,
+      hinted: true,
+      ordered: false,
+      final: undefined,
+      // From the start: what it shows before anybody asks is not missed.
+      watch: job && this.#watch(ref),
+    });
+  }
+
+  /** We asked the scheduler to cancel it. */
+  order(token: Token): void {
+    const known = this.#known.get(token);
+    if (known) known.ordered = true;
+  }
+
+  async statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]> {
+    const open = refs.flatMap(({ token }) => {
+      const known = this.#known.get(token);
+      return known?.job && !known.final ? [known.job] : [];
+    });
+    const answers = open.length === 0 ? [] : await this.#options.queue.statuses(open, context);
+    const scheduled = new Map(open.map((job, index) => [job, answers[index]]));
+    return Promise.all(
+      refs.map(async ({ token }) => {
+        const known = this.#known.get(token);
+        if (!known) return { state: "unknown", why: "unreachable", raw: "what became of its submission is not known" };
+        if (known.final) return known.final;
+        try {
+          return await this.#status(known, known.job && scheduled.get(known.job), context);
+        } catch (error) {
+          return { state: "unknown", why: "unreachable", raw: asFault(error).message };
+        }
+      }),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const known of this.#known.values()) known.watch?.[Symbol.dispose]();
+    this.#known.clear();
+  }
+
+  async #status(known: Known, scheduled: ScheduledStatus | undefined, context: CallContext): Promise<AttemptStatus> {
+    // Never submitted, and it may still be: nothing of this is remembered.
+    if (!known.job) {
+      this.#forget(known.ref.token);
+      return { state: "absent" };
+    }
+    const now = context.clock.monotonic();
+    const evidence = await this.#look(known, scheduled, context);
+    this.#note(known, scheduled, evidence, now);
+    let verdict = this.#judge(known, scheduled, evidence, now, context);
+    if (verdict.status.state === "ended" && !hasBegun(evidence) && scheduled?.state === "absent") {
+      // Nothing may start under this token after it was called over.
+      if (!(await takeGuard(this.#options.host, known.ref.directory, context))) {
+        known.evidence = await evidenceOn(this.#options.host, known.ref.directory, context);
+        verdict = this.#judge(known, scheduled, known.evidence, now, context);
+      }
+    }
+    if (verdict.urgent) this.#options.queue.hurry(context);
+    if (verdict.status.state === "ended") this.#end(known, verdict.status);
+    return verdict.status;
+  }
+
+  #judge(
+    known: Known,
+    scheduled: ScheduledStatus | undefined,
+    evidence: Evidence,
+    now: number,
+    context: CallContext,
+  ): Judgement {
+    const since = (at: number | undefined): number | undefined => (at === undefined ? undefined : now - at);
+    return judge(
+      {
+        evidence,
+        scheduled,
+        ordered: known.ordered || evidence.stop,
+        overForMs: since(known.overAt),
+        unknownForMs: since(known.unknownAt),
+        nowMs: context.clock.now(),
+      },
+      this.#options.patience,
+    );
+  }
+
+  /** The directory is read again when something probably changed, and now and then; between that the last look counts. */
+  async #look(known: Known, scheduled: ScheduledStatus | undefined, context: CallContext): Promise<Evidence> {
+    const { host, lookMs } = this.#options;
+    const now = context.clock.monotonic();
+    const over = scheduled?.state === "ended" || scheduled?.state === "absent" || scheduled?.state === "finishing";
+    const due = known.hinted || over || scheduled?.state !== known.lastState || now - known.lookedAt >= lookMs;
+    if (known.evidence && !due) return known.evidence;
+    known.hinted = false;
+    known.lookedAt = now;
+    if (known.evidence?.job && !known.evidence.rc) {
+      const record = await host.files.stat(join(known.ref.directory, "rc"), context);
+      if (record === undefined && !over) return known.evidence;
+    }
+    known.evidence = await evidenceOn(host, known.ref.directory, context);
+    return known.evidence;
+  }
+
+  /** Since when something is so. Patience counts only while the scheduler answers: who cannot ask cannot wait for an answer. */
+  #note(known: Known, scheduled: ScheduledStatus | undefined, evidence: Evidence, now: number): void {
+    known.lastState = scheduled?.state;
+    const recorded = evidence.rc !== undefined && evidence.rc !== "damaged";
+    const over = scheduled?.state === "ended" || scheduled?.state === "absent";
+    known.overAt = over ? (known.overAt ?? now) : undefined;
+    const unknown = recorded && scheduled?.state === "unknown";
+    known.unknownAt = unknown ? (known.unknownAt ?? now) : undefined;
+  }
+
+  #watch(ref: AttemptRef): Disposable | undefined {
+    return this.#options.host.files.watch?.(ref.directory, (name) => {
+      if (name !== "rc" && name !== "job" && name !== "") return;
+      const known = this.#known.get(ref.token);
+      if (known) known.hinted = true;
+      this.#onChange(ref.token);
+    });
+  }
+
+  #end(known: Known, status: AttemptStatus): void {
+    known.final = status;
+    known.watch?.[Symbol.dispose]();
+    known.watch = undefined;
+    if (known.job) this.#options.queue.forget(known.job);
+    this.#onChange(known.ref.token);
+  }
+
+  #forget(token: Token): void {
+    this.#known.get(token)?.watch?.[Symbol.dispose]();
+    this.#known.delete(token);
+  }
+}

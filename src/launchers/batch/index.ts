@@ -1,0 +1,325 @@
+import { join } from "node:path";
+import { z } from "zod";
+import type { Handle, Probe } from "../../common/adapter.ts";
+import { isoTime } from "../../common/clock.ts";
+import type { CallContext } from "../../common/context.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import { asFault, Fault } from "../../common/fault.ts";
+import { isToken, newToken, type Token } from "../../common/token.ts";
+import type { Host } from "../../hosts/types.ts";
+import { shellPlan } from "../../runner/plan-files.ts";
+import type { Placement, ScheduledJob, SubmitRequest, SubmitResult } from "../../schedulers/types.ts";
+import { planProblems, refuse } from "../refusal.ts";
+import type {
+  AttemptPlan,
+  AttemptRef,
+  AttemptStatus,
+  Launcher,
+  LauncherCapabilities,
+  LaunchResult,
+  StopResult,
+} from "../types.ts";
+import { Attempts } from "./attempts.ts";
+import type { Patience } from "./judge.ts";
+import { markStopped, placeRecorder, readSubmission, takeGuard, writeSubmission } from "./places.ts";
+import type { SchedulerQueue } from "./queue.ts";
+import { batchBody } from "./script.ts";
+import { Submissions } from "./submissions.ts";
+
+export interface BatchLauncherOptions {
+  /** Where the scheduler's commands run and, on a file system that its nodes share, the work directories lie. */
+  readonly host: Host;
+  /** Shared by all launchers of the same scheduler on the same host. */
+  readonly queue: SchedulerQueue;
+  readonly placement: Placement;
+  /** Lines of shell before the command: module loads and the like. */
+  readonly preamble: readonly string[];
+  /** Alike attempts that are ready together go as one array. */
+  readonly arrays: boolean;
+  /** What the scheduler is asked for beyond an attempt's own limit and grace, so that the attempt's own limit comes first; milliseconds. */
+  readonly walltimeMarginMs: number;
+  readonly patience: Patience;
+  /** How long after an unclear submission the scheduler's silence proves that nothing was accepted; milliseconds. */
+  readonly settleMs: number;
+  /** How often an attempt's directory is looked at where no watch tells of changes, milliseconds. */
+  readonly lookMs: number;
+  /** Exit codes in which this scheduler reads a meaning of its own. */
+  readonly reservedCodes: readonly number[];
+}
+
+const jobSchema = z.object({
+  id: z.string().min(1),
+  cluster: z.string().optional(),
+  task: z.int().nonnegative().optional(),
+  token: z.string().refine((text): text is Token => isToken(text)),
+  submittedAt: z.string(),
+});
+const handleSchema = z.object({ job: jobSchema });
+
+/** Scripts of arrays name all their directories: this many keep them well below what schedulers take (Slurm: 4 MiB). */
+const mostTasks = 1_000;
+
+/** Starts each attempt as a job of a batch scheduler, and follows it by its own evidence and the scheduler's word. */
+export function createBatchLauncher(options: BatchLauncherOptions): Launcher {
+  return new BatchLauncher(options);
+}
+
+class BatchLauncher implements Launcher {
+  readonly kind = "batch";
+  readonly capabilities: LauncherCapabilities = { runtimes: ["plain"], tier: "scheduler", attach: false };
+  readonly #options: BatchLauncherOptions;
+  readonly #attempts: Attempts;
+  readonly #submissions: Submissions;
+  readonly #listeners = new Set<(token: Token) => void>();
+  #recorder: Promise<string> | undefined;
+
+  constructor(options: BatchLauncherOptions) {
+    this.#options = options;
+    this.#submissions = new Submissions(options.queue, options.settleMs);
+    this.#attempts = new Attempts(options, (token) => {
+      for (const listener of this.#listeners) listener(token);
+    });
+  }
+
+  async probe(context: CallContext): Promise<Probe> {
+    const host = await this.#options.host.probe(context);
+    return host.ok ? await this.#options.queue.scheduler.probe(context) : host;
+  }
+
+  async launch(plans: readonly AttemptPlan[], context: CallContext): Promise<readonly LaunchResult[]> {
+    const results = new Map<AttemptPlan, LaunchResult>();
+    await failpoint("batch.before-launch");
+    await Promise.all(
+      plans.map(async (plan) => {
+        const known = await this.#launchedBefore(plan, context);
+        if (known) results.set(plan, known);
+      }),
+    );
+    const fresh = plans.filter((plan) => !results.has(plan));
+    for (const group of this.#groups(fresh)) {
+      for (const [plan, result] of await this.#submit(group, context)) results.set(plan, result);
+    }
+    await failpoint("batch.after-launch");
+    return plans.map((plan) => results.get(plan) ?? { state: "unknown", why: "no answer" });
+  }
+
+  async find(refs: readonly AttemptRef[], context: CallContext): Promise<readonly (Handle | undefined)[]> {
+    return Promise.all(
+      refs.map(async (ref) => {
+        if (jobOf(ref)) return ref.handle;
+        const submission = await readSubmission(this.#options.host, ref.directory, context);
+        if (!submission) return undefined;
+        const found = await this.#submissions.find(submission, context);
+        if (found.state === "unknown") throw new Fault("UNREACHABLE", found.why);
+        return found.state === "found" ? makeHandle(found.job) : undefined;
+      }),
+    );
+  }
+
+  async statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]> {
+    await Promise.all(refs.map((ref) => this.#learnJob(ref, context)));
+    return this.#attempts.statuses(refs, context);
+  }
+
+  async stop(
+    refs: readonly AttemptRef[],
+    how: { readonly graceMs: number; readonly reason: string },
+    context: CallContext,
+  ): Promise<readonly StopResult[]> {
+    await failpoint("batch.before-stop");
+    const statuses = await this.statuses(refs, context);
+    const results = await Promise.all(
+      refs.map(async (ref, index) => {
+        try {
+          return await this.#stop(ref, statuses[index], context);
+        } catch (error) {
+          return { state: "unknown", why: asFault(error).message } as const;
+        }
+      }),
+    );
+    context.log.debug({ results, reason: how.reason }, "cancel of batch jobs");
+    await failpoint("batch.after-stop");
+    return results;
+  }
+
+  watch(onChange: (token: Token) => void): Disposable {
+    this.#listeners.add(onChange);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#attempts[Symbol.dispose]();
+  }
+
+  /** What an earlier launch of the same token came to; undefined = it is to be submitted now. */
+  async #launchedBefore(plan: AttemptPlan, context: CallContext): Promise<LaunchResult | undefined> {
+    const problems = [...planProblems(plan)];
+    if (plan.runtime === "pty") problems.push("runtime 'pty' cannot run as a batch job");
+    if (problems.length > 0) return refuse("launch", problems.join("; "));
+    const { host } = this.#options;
+    if ((await host.files.stat(join(plan.directory, "stop"), context)) !== undefined)
+      return refuse("infrastructure", "it was stopped before anything ran");
+    const submission = await readSubmission(host, plan.directory, context);
+    if (!submission) return undefined;
+    const found = await this.#submissions.find(submission, context);
+    switch (found.state) {
+      case "found":
+        return { state: "accepted", handle: makeHandle(found.job) };
+      case "unknown":
+        return { state: "unknown", why: found.why };
+      case "absent":
+        return undefined;
+    }
+  }
+
+  /** Alike plans together where arrays are wanted and there are; else each by itself. */
+  #groups(plans: readonly AttemptPlan[]): readonly (readonly [AttemptPlan, ...AttemptPlan[]])[] {
+    const { arrays, queue } = this.#options;
+    const { capabilities } = queue.scheduler;
+    const most = arrays && capabilities.arrays ? Math.min(mostTasks, capabilities.mostTasks) : 1;
+    const open = new Map<string, [AttemptPlan, ...AttemptPlan[]]>();
+    const groups: [AttemptPlan, ...AttemptPlan[]][] = [];
+    for (const plan of plans) {
+      const key = JSON.stringify([plan.resources, this.#walltimeS(plan), plan.environment["PATH"]]);
+      const group = open.get(key);
+      if (group && group.length < most) {
+        group.push(plan);
+        continue;
+      }
+      const begun: [AttemptPlan, ...AttemptPlan[]] = [plan];
+      open.set(key, begun);
+      groups.push(begun);
+    }
+    return groups;
+  }
+
+  async #submit(
+    plans: readonly [AttemptPlan, ...AttemptPlan[]],
+    context: CallContext,
+  ): Promise<readonly (readonly [AttemptPlan, LaunchResult])[]> {
+    const { host, queue } = this.#options;
+    const [first] = plans;
+    const token = plans.length === 1 ? first.token : newToken();
+    const at = isoTime(context.clock.now());
+    const taskOf = (index: number): { task?: number } => (plans.length === 1 ? {} : { task: index });
+    const request = await this.#request(plans, token, context);
+    await Promise.all(plans.map((plan) => this.#writePlan(plan, context)));
+    await failpoint("batch.before-intent");
+    await Promise.all(
+      plans.map((plan, index) => writeSubmission(host, plan.directory, { token, at, ...taskOf(index) }, context)),
+    );
+    await failpoint("batch.after-intent");
+    const [result] = await queue.submit([request], context);
+    await failpoint("batch.after-submit");
+    // Certain that nothing was accepted: the next launch need not look for it.
+    if (result?.state === "limited" || result?.state === "rejected")
+      await Promise.all(plans.map((plan) => host.files.remove(join(plan.directory, "submission"), context)));
+    return plans.map((plan, index) => {
+      const answer = launched(result, { ...taskOf(index), submittedAt: at });
+      if (answer.state === "accepted") this.#take({ ...plan, handle: answer.handle });
+      return [plan, answer] as const;
+    });
+  }
+
+  async #request(
+    plans: readonly [AttemptPlan, ...AttemptPlan[]],
+    token: Token,
+    context: CallContext,
+  ): Promise<SubmitRequest> {
+    const { host, placement, preamble } = this.#options;
+    const [first, ...others] = plans;
+    this.#recorder ??= placeRecorder(host, context);
+    const recorder = await this.#recorder.catch((error: unknown) => {
+      this.#recorder = undefined;
+      throw error;
+    });
+    const path = first.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
+    const directories = [first.directory, ...others.map((plan) => plan.directory)] as const;
+    return {
+      token,
+      tasks: plans.length,
+      resources: first.resources,
+      walltimeS: this.#walltimeS(first),
+      placement,
+      directory: first.directory,
+      log: join(first.directory, "batch.log"),
+      body: batchBody({ path, preamble, recorder, directories: [...directories] }),
+    };
+  }
+
+  #walltimeS(plan: AttemptPlan): number | undefined {
+    if (plan.limitMs === undefined) return undefined;
+    return Math.ceil((plan.limitMs + plan.graceMs + this.#options.walltimeMarginMs) / 1000);
+  }
+
+  async #writePlan(plan: AttemptPlan, context: CallContext): Promise<void> {
+    const text = shellPlan(
+      { ...plan, cgroup: undefined, openFiles: undefined },
+      { reservedCodes: this.#options.reservedCodes },
+    );
+    await this.#options.host.files.write(join(plan.directory, "plan.sh"), text, { mode: 0o600 }, context);
+  }
+
+  /** Whom to ask the scheduler for: from the handle, else by what was written before the submission. */
+  async #learnJob(ref: AttemptRef, context: CallContext): Promise<void> {
+    if (this.#attempts.knows(ref.token)) return;
+    if (jobOf(ref)) return this.#take(ref);
+    const submission = await readSubmission(this.#options.host, ref.directory, context);
+    if (!submission) return this.#attempts.take(ref, undefined);
+    const found = await this.#submissions.find(submission, context);
+    if (found.state === "found") this.#attempts.take(ref, found.job);
+    else if (found.state === "absent") this.#attempts.take(ref, undefined);
+  }
+
+  #take({ token, directory, handle }: AttemptRef): void {
+    this.#attempts.take({ token, directory, handle }, jobOf({ token, directory, handle }));
+  }
+
+  async #stop(ref: AttemptRef, status: AttemptStatus | undefined, context: CallContext): Promise<StopResult> {
+    if (status?.state === "ended") return { state: "gone", tier: status.tier };
+    const { host, queue } = this.#options;
+    if (status?.state === "absent") {
+      if (await takeGuard(host, ref.directory, context)) return { state: "gone", tier: "never-started" };
+      return { state: "stopping" };
+    }
+    const job = this.#attempts.jobOf(ref.token);
+    if (!job) return { state: "unknown", why: "it is not known whether the scheduler has it" };
+    this.#attempts.order(ref.token);
+    // What waits in the queue never begins; what began records that its end was ordered.
+    if (status?.state === "queued") await takeGuard(host, ref.directory, context);
+    else await markStopped(host, ref.directory, context);
+    await failpoint("batch.after-mark");
+    const [result] = await queue.cancel([job], context);
+    if (result?.state === "requested" || result?.state === "over") return { state: "stopping" };
+    return { state: "unknown", why: result?.state === "refused" ? result.reason : (result?.why ?? "no answer") };
+  }
+}
+
+function launched(
+  result: SubmitResult | undefined,
+  place: { readonly task?: number; readonly submittedAt: string },
+): LaunchResult {
+  switch (result?.state) {
+    case "submitted":
+      return { state: "accepted", handle: makeHandle({ ...result.job, ...place }) };
+    case "rejected":
+      return refuse("launch", `the scheduler refused it: ${result.reason}`);
+    case "limited":
+      return { state: "busy", reason: result.reason };
+    case "unclear":
+      return { state: "unknown", why: result.why };
+    case undefined:
+      return { state: "unknown", why: "no answer" };
+  }
+}
+
+function makeHandle(job: ScheduledJob): Handle {
+  // The round trip drops what is undefined: a handle is plain JSON.
+  return { adapter: "batch", version: 1, data: JSON.parse(JSON.stringify({ job })) };
+}
+
+/** A handle that this version cannot read costs a search: the directory says what was submitted. */
+function jobOf(ref: AttemptRef): ScheduledJob | undefined {
+  const data = handleSchema.safeParse(ref.handle?.data);
+  return data.success ? data.data.job : undefined;
+}

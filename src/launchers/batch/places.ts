@@ -1,0 +1,104 @@
+/** What the batch launcher keeps on the target's host: the recorder, and in each attempt's directory its plan and what was submitted. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { CallContext } from "../../common/context.ts";
+import { Fault } from "../../common/fault.ts";
+import { isToken, type Token } from "../../common/token.ts";
+import type { Host } from "../../hosts/types.ts";
+import { type Evidence, evidenceFrom, maxEvidenceBytes } from "../../runner/evidence.ts";
+
+const recorderScript = join(import.meta.dirname, "..", "..", "runner", "recorder.sh");
+
+/** Copies recorder.sh to the host below a name made of its content, once; never changed once written, so that queued jobs find theirs. */
+export async function placeRecorder(host: Host, context: CallContext): Promise<string> {
+  const content = await readFile(recorderScript);
+  const digest = createHash("sha256").update(content).digest("hex").slice(0, 16);
+  const directory = join(host.workdir, ".siteagent", "recorder", digest);
+  const path = join(directory, "recorder.sh");
+  const there = await host.files.stat(path, context);
+  if (there?.type !== "file" || there.bytes !== content.byteLength) {
+    await host.files.mkdir(directory, {}, context);
+    await host.files.write(path, content, { mode: 0o500 }, context);
+  }
+  return path;
+}
+
+const submissionSchema = z.object({
+  v: z.literal(1),
+  /** Of the scheduler job; an array's own, else the attempt's. */
+  token: z.string().refine((text): text is Token => isToken(text)),
+  task: z.int().nonnegative().optional(),
+  at: z.iso.datetime(),
+});
+
+/** Written before the submission: that there may be a scheduler job, and under which token it is found. */
+export type Submission = z.output<typeof submissionSchema>;
+
+const submissionFile = "submission";
+
+export async function writeSubmission(
+  host: Host,
+  directory: string,
+  submission: Omit<Submission, "v">,
+  context: CallContext,
+): Promise<void> {
+  const text = `${JSON.stringify({ v: 1, ...submission })}\n`;
+  await host.files.write(join(directory, submissionFile), text, { mode: 0o600 }, context);
+}
+
+/** undefined = never submitted. @throws Fault RUNNER when it cannot be read for what it is: then nothing is known. */
+export async function readSubmission(
+  host: Host,
+  directory: string,
+  context: CallContext,
+): Promise<Submission | undefined> {
+  const bytes = await host.files.read(join(directory, submissionFile), { maxBytes: maxEvidenceBytes }, context);
+  if (bytes === undefined) return undefined;
+  try {
+    return submissionSchema.parse(JSON.parse(bytes.toString("utf8")));
+  } catch (error) {
+    throw new Fault(
+      "RUNNER",
+      `'${join(directory, submissionFile)}' is damaged: whether the attempt was submitted is not known`,
+      {
+        cause: error,
+        hint: `look for a job named as the attempt at the scheduler; remove the file when there is none`,
+      },
+    );
+  }
+}
+
+/** An attempt's directory as the host shows it. */
+export function evidenceOn(host: Host, directory: string, context: CallContext): Promise<Evidence> {
+  return evidenceFrom({
+    async names() {
+      const names = await host.files.list(directory, context);
+      return names && new Set(names);
+    },
+    async read(name) {
+      const bytes = await host.files.read(join(directory, name), { maxBytes: maxEvidenceBytes + 1 }, context);
+      return bytes === undefined || bytes.byteLength > maxEvidenceBytes ? undefined : bytes.toString("utf8");
+    },
+    async modifiedMs(name) {
+      return (await host.files.stat(join(directory, name), context))?.mtimeMs;
+    },
+  });
+}
+
+/**
+ * Takes the start guard, so that a job which is still to come starts nothing; false when the attempt has begun before. The marker goes first:
+ * a guard with it and without a recorder is ours.
+ */
+export async function takeGuard(host: Host, directory: string, context: CallContext): Promise<boolean> {
+  await markStopped(host, directory, context);
+  return await host.files.mkdir(join(directory, "started"), {}, context);
+}
+
+/** The recorder writes it into the exit record: what ended then was ended by order. */
+export async function markStopped(host: Host, directory: string, context: CallContext): Promise<void> {
+  const path = join(directory, "stop");
+  if ((await host.files.stat(path, context)) !== undefined) return;
+  await host.files.write(path, `${context.clock.now()}\n`, { mode: 0o600 }, context);
+}

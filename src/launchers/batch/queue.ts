@@ -1,0 +1,185 @@
+import type { CallContext } from "../../common/context.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import { asFault } from "../../common/fault.ts";
+import type {
+  FindResult,
+  OrderResult,
+  ScheduledJob,
+  ScheduledStatus,
+  Scheduler,
+  SubmitRequest,
+  SubmitResult,
+} from "../../schedulers/types.ts";
+
+export interface QueueOptions {
+  readonly scheduler: Scheduler;
+  /** Shortest time between two regular queries, milliseconds: the site's floor. */
+  readonly pollMs: number;
+}
+
+/** While nothing changes the pause between two regular queries grows up to this many times the floor. */
+const calmest = 4;
+/** Queries out of turn (for an exit record that waits for its confirmation) that may be saved up; one comes with each regular query. */
+const mostExtra = 3;
+/** Between an exit record and the query that it brings forward: schedulers take a moment to see the end. */
+const settleMs = 700;
+/** A job that nobody asked for any more is asked for no more. */
+const forgottenMs = 10 * 60_000;
+
+interface Tracked {
+  readonly job: ScheduledJob;
+  status: ScheduledStatus | undefined;
+  /** Monotonic time of the last answer that was one, and of the last interest in it. */
+  wantedAt: number;
+}
+
+/**
+ * What all launchers of one (host, scheduler) share: one query for all their jobs and interval (invariant 9), commands one after the
+ * other, the same pause for all. Nothing is asked while nobody asks; nothing runs by itself.
+ */
+export class SchedulerQueue implements AsyncDisposable {
+  readonly #scheduler: Scheduler;
+  readonly #pollMs: number;
+  readonly #tracked = new Map<string, Tracked>();
+  #commands: Promise<unknown> = Promise.resolve();
+  #query: Promise<void> | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #pauseMs: number;
+  #extra = mostExtra;
+  #urgentSince: number | undefined;
+  /** Monotonic time of the last query that somebody answered; what grows with time grows only while there are answers. */
+  #answeredAt: number | undefined;
+  /** Something was added since the last query began. */
+  #isNew = false;
+
+  constructor(options: QueueOptions) {
+    this.#scheduler = options.scheduler;
+    this.#pollMs = options.pollMs;
+    this.#pauseMs = options.pollMs;
+  }
+
+  get scheduler(): Scheduler {
+    return this.#scheduler;
+  }
+
+  /** Whether the last query brought an answer at all; undefined before the first. */
+  get answers(): boolean | undefined {
+    return this.#answeredAt === undefined && this.#askedAt === Number.NEGATIVE_INFINITY
+      ? undefined
+      : this.#answeredAt === this.#askedAt;
+  }
+
+  /** Commands of one account go one after the other: a good neighbour on a login node, and cancels cannot overtake submissions. */
+  submit(requests: readonly SubmitRequest[], context: CallContext): Promise<readonly SubmitResult[]> {
+    return this.#inTurn(() => this.#scheduler.submit(requests, context));
+  }
+
+  find(wanted: Parameters<Scheduler["find"]>[0], context: CallContext): Promise<readonly FindResult[]> {
+    return this.#inTurn(() => this.#scheduler.find(wanted, context));
+  }
+
+  async cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
+    const results = await this.#inTurn(() => this.#scheduler.cancel(jobs, context));
+    this.#pauseMs = this.#pollMs;
+    for (const job of jobs) if (this.#tracked.has(keyOf(job))) this.hurry(context);
+    return results;
+  }
+
+  /**
+   * The latest answer about each job; undefined = not asked yet. Asks the scheduler when it is time to, for all jobs of all callers, and
+   * waits for that only while there is a job without any answer.
+   */
+  async statuses(
+    jobs: readonly ScheduledJob[],
+    context: CallContext,
+  ): Promise<readonly (ScheduledStatus | undefined)[]> {
+    const now = context.clock.monotonic();
+    const tracked = jobs.map((job) => this.#track(job, now));
+    if (!this.#query && this.#isDue(now)) this.#query = this.#ask(context).finally(() => (this.#query = undefined));
+    if (this.#query && tracked.some((one) => one.status === undefined)) await this.#query;
+    return tracked.map((one) => one.status);
+  }
+
+  /** An exit record waits for the scheduler's word: the next query comes sooner, as far as such queries are left. */
+  hurry(context: CallContext): void {
+    this.#urgentSince ??= context.clock.monotonic();
+  }
+
+  /** It has ended and its end is known: it is asked for no more. */
+  forget(job: ScheduledJob): void {
+    this.#tracked.delete(keyOf(job));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled([this.#commands, this.#query]);
+    await this.#scheduler[Symbol.asyncDispose]();
+  }
+
+  #track(job: ScheduledJob, now: number): Tracked {
+    const key = keyOf(job);
+    let tracked = this.#tracked.get(key);
+    if (!tracked) {
+      tracked = { job, status: undefined, wantedAt: now };
+      this.#tracked.set(key, tracked);
+      this.#isNew = true;
+      this.#pauseMs = this.#pollMs;
+    }
+    tracked.wantedAt = now;
+    return tracked;
+  }
+
+  #isDue(now: number): boolean {
+    if (now - this.#askedAt >= this.#pauseMs) return true;
+    const urgent = this.#urgentSince !== undefined && now - Math.max(this.#urgentSince, this.#askedAt) >= settleMs;
+    if (!urgent || this.#extra < 1) return false;
+    this.#extra--;
+    return true;
+  }
+
+  async #ask(context: CallContext): Promise<void> {
+    const now = context.clock.monotonic();
+    if (now - this.#askedAt >= this.#pauseMs) this.#extra = Math.min(mostExtra, this.#extra + 1);
+    this.#askedAt = now;
+    this.#isNew = false;
+    this.#urgentSince = undefined;
+    for (const [key, one] of this.#tracked) if (now - one.wantedAt > forgottenMs) this.#tracked.delete(key);
+    const asked = [...this.#tracked.values()];
+    let changed = false;
+    try {
+      await failpoint("batch.before-statuses");
+      const answers = await this.#inTurn(() =>
+        this.#scheduler.statuses(
+          asked.map(({ job }) => job),
+          context,
+        ),
+      );
+      await failpoint("batch.after-statuses");
+      for (const [index, one] of asked.entries()) {
+        const status = answers[index] ?? { state: "unknown", why: "the scheduler's adapter gave no answer" };
+        changed ||= status.state !== one.status?.state;
+        one.status = status;
+      }
+      if (answers.some((answer) => answer.state !== "unknown")) this.#answeredAt = now;
+    } catch (error) {
+      const why = asFault(error).message;
+      for (const one of asked) one.status = { state: "unknown", why };
+    }
+    const failed = asked.length > 0 && this.#answeredAt !== now;
+    const news = changed && !failed;
+    this.#pauseMs = news || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
+  }
+
+  async #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const before = this.#commands;
+    const mine = (async () => {
+      await before.catch(() => undefined);
+      return await work();
+    })();
+    this.#commands = mine.catch(() => undefined);
+    return await mine;
+  }
+}
+
+function keyOf(job: ScheduledJob): string {
+  return `${job.cluster ?? ""}/${job.id}/${job.task ?? ""}/${job.token}`;
+}

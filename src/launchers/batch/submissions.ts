@@ -1,0 +1,62 @@
+import type { CallContext } from "../../common/context.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import type { Token } from "../../common/token.ts";
+import type { ScheduledJob } from "../../schedulers/types.ts";
+import type { Submission } from "./places.ts";
+import type { SchedulerQueue } from "./queue.ts";
+
+export type FoundSubmission =
+  | { readonly state: "found"; readonly job: ScheduledJob }
+  /** Proven: queue and history were asked twice, long enough after the submission. */
+  | { readonly state: "absent" }
+  | { readonly state: "unknown"; readonly why: string };
+
+/** Between the two looks that prove an absence; milliseconds. */
+const apartMs = 3_000;
+/** The scheduler's clock may be behind ours. */
+const clockMarginMs = 5 * 60_000;
+
+/**
+ * Looks for what an unclear submission came to: it may have been accepted although nobody said so, even a while later. Found: adopted, the
+ * oldest where there are several, and the others cancelled. Not found twice, and the submission is `settleMs` old: it never was.
+ */
+export class Submissions {
+  readonly #queue: SchedulerQueue;
+  readonly #settleMs: number;
+  /** When a look, by our monotonic clock, first did not find it. */
+  readonly #missedAt = new Map<Token, number>();
+
+  constructor(queue: SchedulerQueue, settleMs: number) {
+    this.#queue = queue;
+    this.#settleMs = settleMs;
+  }
+
+  async find(submission: Submission, context: CallContext): Promise<FoundSubmission> {
+    const { token, task, at } = submission;
+    const since = new Date(Date.parse(at) - clockMarginMs).toISOString();
+    await failpoint("batch.before-find");
+    const [found] = await this.#queue.find([{ token, since }], context);
+    await failpoint("batch.after-find");
+    if (found?.state === "found") {
+      const [oldest, ...others] = found.jobs;
+      if (others.length > 0) {
+        context.log.error(
+          { token, jobs: found.jobs },
+          "one attempt has several scheduler jobs; all but the oldest are cancelled",
+        );
+        await this.#queue.cancel(others, context);
+      }
+      this.#missedAt.delete(token);
+      return { state: "found", job: { ...oldest, ...(task === undefined ? {} : { task }) } };
+    }
+    if (found?.state !== "absent") return { state: "unknown", why: found?.why ?? "no answer" };
+    const now = context.clock.monotonic();
+    const missedAt = this.#missedAt.get(token) ?? now;
+    this.#missedAt.set(token, missedAt);
+    const ageMs = context.clock.now() - Date.parse(at);
+    if (now - missedAt < apartMs || ageMs < this.#settleMs)
+      return { state: "unknown", why: "its submission had no clear answer, and the scheduler does not show it yet" };
+    this.#missedAt.delete(token);
+    return { state: "absent" };
+  }
+}

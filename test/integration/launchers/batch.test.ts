@@ -1,0 +1,8 @@
+import { describeLauncher } from "../../conformance/launcher.ts";
+import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
+import { batchHarness } from "./batch-harness.ts";
+
+failOnLeakedProcesses();
+
+describeLauncher("batch, scripted scheduler", () => batchHarness());
+describeLauncher("batch with arrays, scripted scheduler", () => batchHarness({ arrays: true }));
