@@ -4,6 +4,7 @@ import { Fault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
 import type { JsonValue } from "../common/json.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
+import type { GpuShare } from "../jobs/gpus.ts";
 import { fillInputs, fillOutputs, type Staging } from "../jobs/staging.ts";
 import type { TemplateScope } from "../jobs/template.ts";
 import type { PlanInput } from "../launchers/command.ts";
@@ -18,7 +19,7 @@ import { secretFiles } from "./secrets.ts";
 export async function planInput(
   core: AgentCore,
   job: HeldJob,
-  attempt: { token: Token; attempt: number },
+  attempt: { token: Token; attempt: number; gpus?: GpuShare | undefined },
 ): Promise<PlanInput> {
   const { agent } = core.parts.site;
   const account = userInfo();
@@ -33,6 +34,7 @@ export async function planInput(
     directories: jobDirectories(job, attempt.attempt),
     inherited: process.env,
     account: { name: account.username, home: account.homedir },
+    gpus: attempt.gpus,
     allocation: core.parts.site.targets[job.target]?.allocation ?? false,
   };
 }

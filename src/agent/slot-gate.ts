@@ -1,26 +1,47 @@
 import { addShares, shareOf } from "../jobs/resources.ts";
+import type { GpuShare } from "../jobs/gpus.ts";
+import type { SiteTarget } from "../config/types.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldJob } from "./held-job.ts";
-import { fitsNow, usageOf } from "./slots.ts";
+import { chooseGpus, fitsNow, gpusInUse, usageOf } from "./slots.ts";
+
+/** A place on a target. */
+export interface Place {
+  /** GPUs that nobody else has; undefined where they are not given out by us. */
+  readonly gpus: GpuShare | undefined;
+  /** Gives the reservation back once the book counts the attempt (or it came to nothing). */
+  leave(): void;
+}
+
+interface Reserved {
+  readonly job: HeldJob;
+  readonly gpus: readonly string[];
+}
 
 /** Lets attempts start when their target has room. What is used comes from the book; only the moment between yes and the journal is kept here. */
 export class SlotGate {
   readonly #core: AgentCore;
-  readonly #reserved = new Map<string, HeldJob>();
+  readonly #reserved = new Map<string, Reserved>();
 
   constructor(core: AgentCore) {
     this.#core = core;
   }
 
-  /** Waits for room; the returned function gives the reservation back once the book counts the attempt (or it came to nothing). `undefined` when `signal` aborts. */
-  async enter(job: HeldJob, signal: AbortSignal): Promise<(() => void) | undefined> {
+  /** Waits for room; `undefined` when `signal` aborts. */
+  async enter(job: HeldJob, signal: AbortSignal): Promise<Place | undefined> {
     while (!signal.aborted) {
       const changed = this.#core.changed.next(signal);
-      if (this.#fits(job)) {
-        this.#reserved.set(job.id, job);
-        return () => {
-          this.#reserved.delete(job.id);
-          this.#core.changed.notify();
+      const target = this.#core.parts.site.targets[job.target];
+      const gpus = target && this.#room(target, job);
+      if (target && gpus) {
+        this.#reserved.set(job.id, { job, gpus });
+        const given = target.gpus !== undefined && !target.allocation;
+        return {
+          gpus: given ? { vendor: target.gpuVendor, ids: gpus } : undefined,
+          leave: () => {
+            this.#reserved.delete(job.id);
+            this.#core.changed.notify();
+          },
         };
       }
       await changed;
@@ -32,19 +53,23 @@ export class SlotGate {
   reason(job: HeldJob): string | undefined {
     const target = this.#core.parts.site.targets[job.target];
     if (!target) return `target '${job.target}' is not in the site file any more`;
-    if (this.#fits(job)) return undefined;
+    if (this.#room(target, job)) return undefined;
     const used = usageOf(this.#core.open, job.target);
     return `all of target '${job.target}' is in use (${used.running} of ${target.slots} slots)`;
   }
 
-  #fits(job: HeldJob): boolean {
-    const target = this.#core.parts.site.targets[job.target];
-    if (!target) return false;
+  /** The GPUs that the job would get if it started now; undefined when there is no room for it. */
+  #room(target: SiteTarget, job: HeldJob): readonly string[] | undefined {
+    const { targets } = this.#core.parts.site;
     let used = usageOf(this.#core.open, job.target);
+    const inUse = new Set(gpusInUse(this.#core.open, targets, target.host));
     for (const other of this.#reserved.values()) {
-      if (other.target !== job.target || other.id === job.id) continue;
-      used = { running: used.running + 1, share: addShares(used.share, shareOf(other.app.resources)) };
+      if (other.job.id === job.id) continue;
+      if ((targets[other.job.target]?.host ?? target.host) === target.host) for (const id of other.gpus) inUse.add(id);
+      if (other.job.target !== job.target) continue;
+      used = { running: used.running + 1, share: addShares(used.share, shareOf(other.job.app.resources)) };
     }
-    return fitsNow(target, used, shareOf(job.app.resources));
+    const share = shareOf(job.app.resources);
+    return fitsNow(target, used, share) ? chooseGpus(target, share.gpus, inUse) : undefined;
   }
 }

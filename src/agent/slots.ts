@@ -1,7 +1,7 @@
 import { addShares, fits, nothing, type Share, shareOf, subtractShare } from "../jobs/resources.ts";
 import type { Site, SiteTarget } from "../config/types.ts";
 import type { HeldJob } from "./held-job.ts";
-import { hasLiveAttempt } from "./held-job.ts";
+import { currentAttempt, hasLiveAttempt } from "./held-job.ts";
 
 /** What is used of a target, counted from the book and never from counters that could drift. */
 export interface Usage {
@@ -28,6 +28,31 @@ export function fitsNow(target: SiteTarget, usage: Usage, share: Share): boolean
     share,
     subtractShare({ cores: target.cores, memoryBytes: target.memoryBytes, gpus: target.gpus }, usage.share),
   );
+}
+
+/**
+ * Ids of a host's GPUs that attempts have which are not proven dead. Targets of one host may name the same; a target that is gone from the
+ * site file may have been on any host.
+ */
+export function gpusInUse(jobs: Iterable<HeldJob>, targets: Site["targets"], host: string): ReadonlySet<string> {
+  const ids = new Set<string>();
+  for (const job of jobs) {
+    const elsewhere = (targets[job.target]?.host ?? host) !== host;
+    if (elsewhere || !hasLiveAttempt(job)) continue;
+    for (const id of currentAttempt(job)?.plan.gpus ?? []) ids.add(id);
+  }
+  return ids;
+}
+
+/** So many of a target's GPUs that nobody has; undefined when there are not enough. */
+export function chooseGpus(
+  target: SiteTarget,
+  count: number,
+  inUse: ReadonlySet<string>,
+): readonly string[] | undefined {
+  if (target.gpus === undefined || target.allocation) return [];
+  const free = target.gpuIds.filter((id) => !inUse.has(id));
+  return free.length < count ? undefined : free.slice(0, count);
 }
 
 /** A retry delay that lasts longer keeps no slot from others. */

@@ -4,7 +4,7 @@ import { checkParameters } from "../jobs/parameters.ts";
 import { checkFits, checkResources } from "../jobs/resources.ts";
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
-import { checkMpi } from "./compile-runtime.ts";
+import { checkGpuVariables, checkMpi } from "./compile-runtime.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 import type { AppSettings } from "./compiling.ts";
@@ -33,6 +33,7 @@ export async function compileApps(
     checkTemplates(compiling, path, settings);
     checkPaths(compiling, path, settings);
     checkMpi(compiling, path, settings, targets);
+    checkGpuVariables(compiling, path, settings, targets);
     for (const problem of checkParameters(settings.parameters)) {
       const { at, ...rest } = problem;
       compiling.loaded.report.add({ ...rest, path: [...path, "parameters", ...at], atKey: at.length === 1 });

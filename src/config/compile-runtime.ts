@@ -1,4 +1,5 @@
 /** Cross checks of how an app's command is started. */
+import { gpuVariables } from "../jobs/gpus.ts";
 import { type MpiStarter, mpiStarters, starterTemplateFlaw } from "../jobs/mpi.ts";
 import type { AppSettings, Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
@@ -42,6 +43,26 @@ export function checkMpi(
       message,
       value: program,
       allowed: "a name or path without '-' before it",
+    });
+  }
+}
+
+/** Which GPUs an attempt sees is ours to say where attempts share them. */
+export function checkGpuVariables(
+  { loaded: { report } }: Compiling,
+  path: readonly PropertyKey[],
+  app: AppSettings,
+  targets: Readonly<Record<string, SiteTarget>>,
+): void {
+  const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
+  if (!target || target.gpus === undefined || target.allocation) return;
+  for (const name of Object.keys(app.environment).filter((variable) => gpuVariables.includes(variable))) {
+    report.add({
+      path: [...path, "environment", name],
+      atKey: true,
+      message: `'${name}' is set by siteagent from the GPUs of target '${target.name}'`,
+      value: name,
+      allowed: "resources.gpus, which says how many an attempt gets",
     });
   }
 }

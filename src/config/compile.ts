@@ -4,6 +4,7 @@ import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
 import { compileApps } from "./compile-apps.ts";
+import { compileGpus } from "./compile-gpus.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { type LoadedConfig, loadConfig, parseConfig } from "./load.ts";
@@ -212,10 +213,11 @@ function compileHosts({ settings, absolute, loaded }: Compiling, stateDir: strin
   return hosts;
 }
 
-function compileTargets({ settings, registries, loaded }: Compiling): Record<string, SiteTarget> {
+function compileTargets(compiling: Compiling): Record<string, SiteTarget> {
+  const { settings, registries, loaded } = compiling;
   const targets: Record<string, SiteTarget> = {};
   for (const [name, target] of Object.entries(settings.targets)) {
-    const { host, launcher, slots, cores, memory, gpus, ...rest } = target;
+    const { host, launcher, slots, cores, memory, gpus: _gpus, gpu_vendor: _vendor, ...rest } = target;
     const path = ["targets", name];
     if (!Object.hasOwn(settings.hosts, host)) {
       const known = Object.keys(settings.hosts);
@@ -235,8 +237,10 @@ function compileTargets({ settings, registries, loaded }: Compiling): Record<str
       const message = `'${launcher}' is not a launcher of this version`;
       loaded.report.add({ path: [...path, "launcher"], message, value: launcher, known });
     }
-    const common = { name, host, launcher, slots: slots ?? defaultSlots(), cores, memoryBytes: memory, gpus };
-    targets[name] = { ...common, allocation: kind?.allocation ?? false, settings: rest as JsonObject };
+    const allocation = kind?.allocation ?? false;
+    const gpus = compileGpus(compiling, path, target, allocation);
+    const common = { name, host, launcher, slots: slots ?? defaultSlots(), cores, memoryBytes: memory, ...gpus };
+    targets[name] = { ...common, allocation, settings: rest as JsonObject };
   }
   return targets;
 }
@@ -249,7 +253,7 @@ function addSettingsProblems(
   issues: Parameters<typeof problemsOf>[0],
 ): void {
   const { yaml, file, report } = loaded;
-  const common = { host: {}, launcher: {}, slots: {}, cores: {}, memory: {}, gpus: {} };
+  const common = { host: {}, launcher: {}, slots: {}, cores: {}, memory: {}, gpus: {}, gpu_vendor: {} };
   const own = inputSchemaOf(schema);
   const target = { type: "object", properties: { ...common, ...own.properties } };
   const root = { type: "object", properties: { targets: { type: "object", additionalProperties: target } } };

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { duration, size } from "../common/zod-units.ts";
 import { appSchema, nameSchema, retrySchema } from "../jobs/app.ts";
+import { gpusSchema, gpuVendors } from "../jobs/gpus.ts";
 import { secretSchema } from "./secret-schema.ts";
 
 const pathText = (description: string) => z.string().min(1).max(4096).meta({ description });
@@ -103,7 +104,13 @@ const targetSchema = z
       .meta({ description: "attempts at the same time; default: the number of processors" }),
     cores: z.int().min(1).max(10_000_000).optional().meta({ description: "cores for all attempts together" }),
     memory: size().optional().meta({ description: "memory for all attempts together" }),
-    gpus: z.int().min(0).max(100_000).optional().meta({ description: "GPUs for all attempts together" }),
+    gpus: gpusSchema.optional().meta({
+      description: "GPUs for all attempts together: how many, or their ids; each attempt sees its own alone",
+    }),
+    gpu_vendor: z
+      .enum(gpuVendors)
+      .default("nvidia")
+      .meta({ description: "whose GPUs: CUDA_VISIBLE_DEVICES, ROCR_VISIBLE_DEVICES or ZE_AFFINITY_MASK names them" }),
   })
   .catchall(z.json())
   .meta({ description: "a place to run; further keys belong to the launcher" });

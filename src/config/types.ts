@@ -1,6 +1,7 @@
 import type { LogLevel } from "../common/pino.ts";
 import type { JsonObject } from "../common/json.ts";
 import type { App } from "../jobs/app.ts";
+import type { GpuVendor } from "../jobs/gpus.ts";
 
 /** Where a secret lies; the secret itself is in no object of the configuration. Read it with `readSecret` each time it is used. */
 export interface SecretRef {
@@ -66,6 +67,9 @@ export interface SiteTarget {
   readonly cores: number | undefined;
   readonly memoryBytes: number | undefined;
   readonly gpus: number | undefined;
+  /** Whose they are, and which: as many as `gpus`. None where they are not counted or a scheduler gives them. */
+  readonly gpuVendor: GpuVendor;
+  readonly gpuIds: readonly string[];
   /** A scheduler gives each attempt nodes, cores and GPUs of its own; false: attempts share a machine. */
   readonly allocation: boolean;
   /** The launcher's own settings, checked by its schema. */

@@ -16,6 +16,7 @@ export const attemptVariables = {
   SITEAGENT_THREADS_PER_RANK: "threads of each rank; OMP_NUM_THREADS has the same",
   SITEAGENT_CORES: "cores on each node",
   SITEAGENT_GPUS: "GPUs on each node",
+  SITEAGENT_GPU_IDS: "ids of GPUs that are the attempt's alone, if siteagent gives them out",
   SITEAGENT_MEMORY_BYTES: "memory on each node, if the app asks for some",
   SITEAGENT_WALLTIME_S: "time limit in seconds, if there is one",
 } as const;

@@ -4,6 +4,7 @@ import { Fault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
 import type { Token } from "../common/token.ts";
 import type { App, ParameterValues } from "../jobs/app.ts";
+import { gpuEnvironment, type GpuShare, gpuVariables } from "../jobs/gpus.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
 import { coresPerNode, walltimeSeconds } from "../jobs/resources.ts";
 import { fillText, type TemplateScope } from "../jobs/template.ts";
@@ -64,6 +65,8 @@ export interface PlanInput {
   readonly account: { readonly name: string; readonly home: string };
   /** A scheduler gives the attempt nodes, cores and GPUs; false: it shares a machine with other attempts. */
   readonly allocation: boolean;
+  /** What it has of a shared machine's GPUs; undefined where they are not given out by us. */
+  readonly gpus?: GpuShare | undefined;
 }
 
 /**
@@ -86,6 +89,7 @@ export function planAttempt(input: PlanInput): AttemptPlan {
     graceMs: app.grace,
     maxOutputBytes: app.max_output,
     resources: app.resources,
+    ...(input.gpus ? { gpus: input.gpus.ids } : {}),
   };
 }
 
@@ -185,18 +189,19 @@ function basicEnvironment({ app, settings, account, directories, inherited }: Pl
 }
 
 /** Allow-listed variables of the agent; never those that would hand on its identity, and no proxy with a password. */
-function inheritedOf({ settings, inherited }: PlanInput): Record<string, string> {
+function inheritedOf({ settings, inherited, gpus }: PlanInput): Record<string, string> {
   const taken: Record<string, string> = {};
   for (const name of settings.environment) {
     const value = Object.hasOwn(inherited, name) ? inherited[name] : undefined;
     if (value === undefined || isNeverInherited(name)) continue;
+    if (gpus && gpuVariables.includes(name)) continue;
     if (/proxy/i.test(name) && value.includes("@")) continue;
     taken[name] = value;
   }
   return taken;
 }
 
-function attemptEnvironment({ app, directories, jobToken, token, attempt }: PlanInput): Record<string, string> {
+function attemptEnvironment({ app, directories, jobToken, token, attempt, gpus }: PlanInput): Record<string, string> {
   const { resources } = app;
   const seconds = walltimeSeconds(resources);
   return {
@@ -214,6 +219,7 @@ function attemptEnvironment({ app, directories, jobToken, token, attempt }: Plan
     SITEAGENT_THREADS_PER_RANK: String(resources.threads_per_rank),
     SITEAGENT_CORES: String(coresPerNode(resources)),
     SITEAGENT_GPUS: String(resources.gpus),
+    ...(gpus ? { ...gpuEnvironment(gpus), SITEAGENT_GPU_IDS: gpus.ids.join(",") } : {}),
     ...(resources.memory === undefined ? {} : { SITEAGENT_MEMORY_BYTES: String(resources.memory) }),
     ...(seconds === undefined ? {} : { SITEAGENT_WALLTIME_S: String(seconds) }),
   };

@@ -26,6 +26,8 @@ export interface AttemptPlan {
   /** Cap of each of out and err. */
   readonly maxOutputBytes: number;
   readonly resources: Resources;
+  /** Ids of GPUs that are the attempt's alone; only where we give them out. */
+  readonly gpus?: readonly string[] | undefined;
 }
 
 /** How everybody names an attempt: the token is what the outside world stores; the directory holds its evidence. */

@@ -30,6 +30,8 @@ export interface AgentRigOptions {
   /** Default: one app of the workflow `w`. */
   readonly apps?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly slots?: number;
+  /** Default: `local` with `slots`. */
+  readonly targets?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly api?: Readonly<Record<string, unknown>>;
   readonly agent?: Readonly<Record<string, unknown>>;
   readonly durationMs?: () => number | undefined;
@@ -196,7 +198,7 @@ async function writeSiteFile(directory: TemporaryDirectory, options: AgentRigOpt
     },
     agent: { state_dir: "state", runtime_dir: "run", min_free_space: "1MiB", ...options.agent },
     hosts: { here: { workdir: "work" } },
-    targets: { local: { host: "here", launcher: "local", slots: options.slots ?? 4 } },
+    targets: options.targets ?? { local: { host: "here", launcher: "local", slots: options.slots ?? 4 } },
     apps: Object.fromEntries(apps),
   };
   await writeFile(directory.join("site.yaml"), stringify(site), { mode: 0o600 });

@@ -69,6 +69,8 @@ const site: Site = {
       cores: undefined,
       memoryBytes: undefined,
       gpus: undefined,
+      gpuVendor: "nvidia",
+      gpuIds: [],
       allocation: false,
       settings: {},
     },

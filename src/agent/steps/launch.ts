@@ -24,8 +24,8 @@ export async function launch(work: JobWork): Promise<void> {
       hint: "put the target back, or cancel the job",
     });
   }
-  const leave = await core.gate.enter(job, work.signal);
-  if (!leave) return;
+  const place = await core.gate.enter(job, work.signal);
+  if (!place) return;
   try {
     if (work.signal.aborted) return;
     const number = job.attempt + 1;
@@ -33,7 +33,7 @@ export async function launch(work: JobWork): Promise<void> {
     if (!core.prepared.delete(id)) await core.machine.makeDirectories(job);
     if (number > 1 && job.app.restart === "clean") await core.machine.emptyDirectory(jobDirectories(job).work);
     const token = newToken();
-    const plan = planAttempt(await planInput(core, job, { token, attempt: number }));
+    const plan = planAttempt(await planInput(core, job, { token, attempt: number, gpus: place.gpus }));
     await core.machine.makeDirectory(plan.directory);
     await failpoint("start.after-directories");
     const attempt: HeldAttempt = { attempt: number, token, directory: plan.directory, plan };
@@ -49,6 +49,6 @@ export async function launch(work: JobWork): Promise<void> {
     );
     await failpoint("start.after-intent");
   } finally {
-    leave();
+    place.leave();
   }
 }

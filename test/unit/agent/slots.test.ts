@@ -23,6 +23,8 @@ function siteOf(options: {
       cores: undefined,
       memoryBytes: undefined,
       gpus: undefined,
+      gpuVendor: "nvidia",
+      gpuIds: [],
       allocation: false,
       settings: {},
     },

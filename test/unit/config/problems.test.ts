@@ -195,7 +195,20 @@ describe("things that do not fit each other", () => {
       "a key of another launcher",
       `${head}targets: {cpu: {host: here, launcher: local, slot: 2}}\napps: {}\n`,
       [
-        "site.yaml:3:46: targets.cpu.slot: unknown key 'slot'; allowed: host, launcher, slots, cores, memory, gpus; nearest: 'slots'",
+        "site.yaml:3:46: targets.cpu.slot: unknown key 'slot'; allowed: host, launcher, slots, cores, memory, gpus, gpu_vendor; nearest: 'slots'",
+      ],
+    ],
+    [
+      "GPUs that are no ids, and variables that they set",
+      `${head}targets: {a: {host: here, launcher: local, gpus: [0, 1, 0]}, b: {host: here, launcher: local, gpus: ["0,1"]}}\napps: {b: {workflow: w, command: [x], target: a, environment: {CUDA_VISIBLE_DEVICES: "0"}}}\n`,
+      [/^site\.yaml:3:\d+: targets\.b\.gpus\[0\]: '0,1' does not fit; allowed: an id/],
+    ],
+    [
+      "GPUs that are there twice, and variables that they set",
+      `${head}targets: {a: {host: here, launcher: local, gpus: [0, 1, 0]}}\napps: {b: {workflow: w, command: [x], target: a, environment: {CUDA_VISIBLE_DEVICES: "0"}}}\n`,
+      [
+        "site.yaml:3:50: targets.a.gpus: GPU '0' is there twice; allowed: each id once",
+        /^site\.yaml:4:\d+: apps\.b\.environment\.CUDA_VISIBLE_DEVICES: 'CUDA_VISIBLE_DEVICES' is set by siteagent from the GPUs of target 'a'/,
       ],
     ],
     [

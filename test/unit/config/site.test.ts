@@ -101,6 +101,30 @@ apps:
     expect(site.apps["b"]?.retry.attempts).toBe(2);
   });
 
+  it("counts GPUs from those that a scheduler showed the agent, else from the first of the machine", async () => {
+    await writeSecret(directory);
+    const text = `${small}targets: {a: {host: here, launcher: local, gpus: 2}, local: {host: here, launcher: local}}\n`;
+    const read = (env: NodeJS.ProcessEnv) => parseSite(text, directory.join("site.yaml"), builtInRegistries, { env });
+    expect((await read({})).targets["a"]).toMatchObject({ gpus: 2, gpuVendor: "nvidia", gpuIds: ["0", "1"] });
+    expect((await read({ CUDA_VISIBLE_DEVICES: "4,5,6" })).targets["a"]?.gpuIds).toEqual(["4", "5"]);
+    await expect(read({ CUDA_VISIBLE_DEVICES: "4" })).rejects.toThrow(
+      /targets\.a\.gpus: '2' GPUs are more than CUDA_VISIBLE_DEVICES shows this process: 4; allowed: at most 1/,
+    );
+  });
+
+  it("leaves GPUs to a scheduler that gives allocations", async () => {
+    await writeSecret(directory);
+    const launchers = { ...builtInRegistries.launchers, cluster: { settings: z.strictObject({}), allocation: true } };
+    const registries = { ...builtInRegistries, launchers };
+    const text = (gpus: string): string =>
+      `${small}targets: {a: {host: here, launcher: cluster, gpus: ${gpus}}, local: {host: here, launcher: local}}\n`;
+    const site = await parseSite(text("4"), directory.join("site.yaml"), registries, { env: {} });
+    expect(site.targets["a"]).toMatchObject({ gpus: 4, gpuIds: [], allocation: true });
+    await expect(parseSite(text("[0, 1]"), directory.join("site.yaml"), registries, { env: {} })).rejects.toThrow(
+      /targets\.a\.gpus: which GPUs an attempt gets says the scheduler; allowed: how many/,
+    );
+  });
+
   it("takes kinds of launchers and schemes that the registries add", async () => {
     const registries = {
       launchers: {

@@ -129,7 +129,10 @@ describe("examples in documents", () => {
   test.each(site)("$name is a good site file", async ({ text }) => {
     await using directory = await temporaryDirectory();
     await writeSecret(directory);
-    const whole = text.startsWith("site:") ? text : `${around}${text}`;
+    // What the example says itself stands in the place of what is around it.
+    const own = new Set([...text.matchAll(/^(\w+):/gm)].map(([, key]) => key));
+    const lines = around.split("\n").filter((line) => !own.has(line.split(":")[0]));
+    const whole = text.startsWith("site:") ? text : lines.join("\n") + text;
     const here = whole.replace("/etc/siteagent/secret", directory.join("secret"));
     const compiled = await parseSite(here, directory.join("site.yaml"), builtInRegistries, { env: {} });
     expect(Object.keys(compiled.apps).length).toBeGreaterThan(0);

@@ -79,14 +79,28 @@ describe("planAttempt", () => {
       LD_PRELOAD: "/x.so",
       SITEAGENT_FAILPOINTS: "x",
       MODULEPATH: "/modules",
+      CUDA_VISIBLE_DEVICES: "0,1,2,3",
+      HIP_VISIBLE_DEVICES: "0",
       http_proxy: "http://user:password@proxy.example.org",
       https_proxy: "http://proxy.example.org",
     };
     const names = Object.keys(inherited).filter((name) => name !== "SECRET_TOKEN");
     const { environment } = planAttempt(
-      inputOf({ inherited, settings: { path: "/usr/bin:/bin", environment: names } }),
+      inputOf({
+        inherited,
+        gpus: { vendor: "nvidia", ids: ["1"] },
+        settings: { path: "/usr/bin:/bin", environment: names },
+      }),
     );
-    const own = ["SAMPLE", "LD_LIBRARY_PATH", "LOGNAME", "MODULEPATH", "https_proxy"];
+    const own = [
+      "SAMPLE",
+      "LD_LIBRARY_PATH",
+      "LOGNAME",
+      "MODULEPATH",
+      "https_proxy",
+      "CUDA_VISIBLE_DEVICES",
+      "CUDA_DEVICE_ORDER",
+    ];
     expect(Object.keys(environment).toSorted()).toEqual(
       [...Object.keys(basicVariables), ...Object.keys(attemptVariables), ...own].toSorted(),
     );
@@ -98,6 +112,8 @@ describe("planAttempt", () => {
       TZ: "UTC",
       TMPDIR: `/w/${jobToken}/tmp`,
       OMP_NUM_THREADS: "4",
+      CUDA_VISIBLE_DEVICES: "1",
+      SITEAGENT_GPU_IDS: "1",
       SAMPLE: "s1",
       SITEAGENT_ATTEMPT: "2",
       SITEAGENT_ATTEMPT_TOKEN: token,
