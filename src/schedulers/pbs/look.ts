@@ -1,0 +1,67 @@
+import type { ScheduledJob, ScheduledStatus } from "../types.ts";
+import { idOf } from "./ids.ts";
+import type { QstatAnswer } from "./qstat.ts";
+import { type JobRecord, timeOf, tokensOf } from "./record.ts";
+import { statusOf } from "./status.ts";
+import type { Flavour } from "./version.ts";
+
+/** The server's clock may be wrong by so much against ours. */
+const clockSkewMs = 86_400_000;
+
+/** What the answers say of this job, after making sure that the record is its own: ids are used again. */
+export function judge(job: ScheduledJob, answer: QstatAnswer, flavour: Flavour): ScheduledStatus {
+  const parent = answer.records.get(job.id);
+  const record = answer.records.get(idOf(job));
+  if (record === undefined && parent === undefined) {
+    if (answer.unknown.has(job.id)) return { state: "absent" };
+    return { state: "unknown", why: answer.trouble ?? `qstat says nothing of ${job.id}` };
+  }
+  const owned = isOurs(
+    job,
+    [record, parent].filter((each) => each !== undefined),
+  );
+  if (owned !== "yes") {
+    const why = `${job.id} does not say that it is '${job.token}'`;
+    return owned === "no" ? { state: "absent" } : { state: "unknown", why };
+  }
+  if (record !== undefined) return statusOf(record, flavour);
+  return parent === undefined ? { state: "absent" } : taskByItsArray(job, parent, flavour);
+}
+
+/** A task has no variables of its own: they are its array's. Only a record that shows them can say that it is another's. */
+function isOurs(job: ScheduledJob, records: readonly JobRecord[]): "yes" | "no" | "unclear" {
+  const made = records.map(({ attributes }) => timeOf(attributes.get("ctime"))).find((time) => time !== undefined);
+  if (made !== undefined && Date.parse(made) < Date.parse(job.submittedAt) - clockSkewMs) return "no";
+  if (records.some((record) => tokensOf(record).includes(job.token))) return "yes";
+  const shown = records.some(({ attributes }) =>
+    [...attributes.keys()].some((name) => name.startsWith("Variable_List")),
+  );
+  return shown ? "no" : "unclear";
+}
+
+/** Older servers do not list the tasks of an array that have not begun. */
+function taskByItsArray(job: ScheduledJob, parent: JobRecord, flavour: Flavour): ScheduledStatus {
+  const status = statusOf(parent, flavour);
+  const submitted = parent.attributes.get("array_indices_submitted");
+  if (submitted !== undefined && !includes(submitted, job.task ?? -1)) return { state: "absent" };
+  if (status.state === "queued") return status;
+  const waits = includes(parent.attributes.get("array_indices_remaining"), job.task ?? -1);
+  if (status.state === "running" && waits) return { state: "queued", reason: parent.attributes.get("comment") };
+  if (status.state === "ended" && (waits || !parent.attributes.has("Exit_status"))) return neverBegan(parent);
+  return { state: "unknown", why: `qstat lists ${job.id} without its task ${job.task}` };
+}
+
+function neverBegan(parent: JobRecord): ScheduledStatus {
+  const raw = `the array is ${parent.attributes.get("job_state")}; the task never began`;
+  return { state: "ended", verdict: { kind: "cancelled", raw, source: "queue" } };
+}
+
+/** Is the index in `0-3,7,9-15:2`? */
+function includes(ranges: string | undefined, index: number): boolean {
+  return (ranges ?? "").split(",").some((range) => {
+    const parts = /^(\d+)(?:-(\d+)(?::(\d+))?)?$/.exec(range.trim());
+    if (!parts) return false;
+    const first = Number(parts[1]);
+    return index >= first && index <= Number(parts[2] ?? first) && (index - first) % Number(parts[3] ?? 1) === 0;
+  });
+}

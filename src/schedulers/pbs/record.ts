@@ -1,0 +1,60 @@
+import { isToken, type Token } from "../../common/token.ts";
+import type { LooseObject, LooseValue } from "./loose-json.ts";
+
+/** The variable that carries the token into the job: the second place where a submission is found again. */
+export const tokenVariable = "SITEAGENT_ATTEMPT_TOKEN";
+
+/** What qstat says of one job. Attributes as text by the names of `qstat -f`: `Resource_List.walltime`. */
+export interface JobRecord {
+  readonly id: string;
+  readonly attributes: ReadonlyMap<string, string>;
+}
+
+/** Of JSON, where attributes with parts are objects. */
+export function recordOfObject(id: string, object: LooseObject): JobRecord {
+  const attributes = new Map<string, string>();
+  for (const [name, value] of object) add(attributes, name, value);
+  return { id, attributes };
+}
+
+function add(attributes: Map<string, string>, name: string, value: LooseValue): void {
+  if (typeof value === "string") attributes.set(name, value);
+  else if (value instanceof Map) for (const [part, each] of value) add(attributes, `${name}.${part}`, each);
+}
+
+/** Whose job it is: the token in its variables, or its name. A site may rename jobs; nobody makes our tokens by chance. */
+export function tokensOf({ attributes }: JobRecord): readonly Token[] {
+  const listed = new RegExp(`(?:^|,)${tokenVariable}=([^,]*)`).exec(attributes.get("Variable_List") ?? "")?.[1];
+  return [attributes.get(`Variable_List.${tokenVariable}`), listed, attributes.get("Job_Name")].filter(
+    (text): text is Token => text !== undefined && isToken(text),
+  );
+}
+
+/** Of a time as qstat prints it (`Fri Nov 20 08:35:22 2026`); our commands run with `TZ=UTC0`, in which it is formatted. ISO 8601. */
+export function timeOf(text: string | undefined): string | undefined {
+  if (text === undefined || !/^[A-Z][a-z]{2} [A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d \d{4}$/.test(text)) return undefined;
+  const ms = Date.parse(`${text} UTC`);
+  return Number.isNaN(ms) ? undefined : new Date(ms).toISOString();
+}
+
+/** `HH:MM:SS` or seconds. */
+export function secondsOf(text: string | undefined): number | undefined {
+  const parts = /^(?:(?:(\d+):)?(\d+):)?(\d+)(?:\.\d+)?$/.exec(text ?? "");
+  return parts ? Number(parts[1] ?? 0) * 3600 + Number(parts[2] ?? 0) * 60 + Number(parts[3]) : undefined;
+}
+
+const factors: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1024,
+  m: 1024 ** 2,
+  g: 1024 ** 3,
+  t: 1024 ** 4,
+  p: 1024 ** 5,
+};
+
+/** `1460kb`: units of PBS count 1024, without a unit it is bytes; words (`kw`) have 8 bytes. */
+export function bytesOf(text: string | undefined): number | undefined {
+  const parts = /^(\d+)([kmgtp]?)([bw]?)$/i.exec(text ?? "");
+  if (!parts) return undefined;
+  return Number(parts[1]) * (factors[parts[2]?.toLowerCase() ?? ""] ?? 1) * (parts[3]?.toLowerCase() === "w" ? 8 : 1);
+}
