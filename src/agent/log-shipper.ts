@@ -32,7 +32,7 @@ export async function runLogShipper(core: AgentCore): Promise<void> {
   while (!core.stopping.aborted) {
     using due = core.logWork.listen();
     let fault: Fault | undefined;
-    if (core.central.capabilities.logs && core.parts.site.agent.report === "full") {
+    if (ships(core)) {
       for (const job of core.jobs) {
         if (core.stopping.aborted) return;
         if (finished.has(keyOf(job))) continue;
@@ -43,17 +43,29 @@ export async function runLogShipper(core: AgentCore): Promise<void> {
       forgetOthers(core, offsets, finished);
     }
     failures = fault === undefined ? 0 : failures + 1;
-    if (fault === undefined) await pause(core, due.heard);
-    else await core.clock.sleep(waitAfterMs(fault, logBackoff, failures), core.stopping);
+    if (fault !== undefined) await core.clock.sleep(waitAfterMs(fault, logBackoff, failures), core.stopping);
+    else if (isQuiet(core, finished)) await core.changed.next(core.stopping);
+    else await pause(core, due.heard);
   }
+}
+
+/** Central takes log bytes, and the site gives them. */
+function ships(core: AgentCore): boolean {
+  return core.central.capabilities.logs && core.parts.site.agent.report === "full";
+}
+
+/** Nothing can come until a job, the site file or what is known of central changes: an idle agent wakes for no round. */
+function isQuiet(core: AgentCore, finished: ReadonlySet<string>): boolean {
+  return !ships(core) || core.jobs.every((job) => finished.has(keyOf(job)));
 }
 
 /** Until the next round: central's interval, cut short when an attempt ended or central asks for more. */
 async function pause(core: AgentCore, due: Promise<void>): Promise<void> {
   const intervalMs = Math.min(Math.max(core.logIntervalMs, shortestPauseMs), longestPauseMs);
-  const firstMs = Math.min(intervalMs, pauseAtEndMs);
-  await core.clock.sleep(firstMs, core.stopping);
-  await sleepUnless(core.clock, intervalMs - firstMs, due, core.stopping);
+  const startedAt = core.clock.monotonic();
+  await sleepUnless(core.clock, intervalMs, due, core.stopping);
+  const soonest = startedAt + Math.min(intervalMs, pauseAtEndMs);
+  await core.clock.sleep(soonest - core.clock.monotonic(), core.stopping);
 }
 
 /** What is finished needs no offsets, and what is not known any more needs nothing. */

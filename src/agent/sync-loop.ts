@@ -68,6 +68,8 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
       const now = core.clock.monotonic();
       longPoll.answered(now);
       told = digest;
+      // From the first answer on it is known what central can do.
+      if (epoch === undefined) core.changed.notify();
       epoch = answer.session_epoch;
       core.problems.clear("session");
       if (!answer.session_current)

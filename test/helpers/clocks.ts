@@ -14,6 +14,7 @@ export class VirtualClock implements Clock {
   #monotonicMs = 0;
   #wallOffsetMs = epochStart;
   readonly #sleepers = new Set<Sleeper>();
+  #woken = 0;
 
   now(): number {
     return this.#wallOffsetMs + this.#monotonicMs;
@@ -45,6 +46,11 @@ export class VirtualClock implements Clock {
     return this.#sleepers.size;
   }
 
+  /** How often somebody's time had come. */
+  get woken(): number {
+    return this.#woken;
+  }
+
   /**
    * Lets `ms` pass: wakes sleepers in the order of their times, and after each moment waits until `settled` resolves (default: what
    * follows without any input or output has run).
@@ -59,6 +65,7 @@ export class VirtualClock implements Clock {
       for (const sleeper of this.#sleepers) {
         if (sleeper.dueMs > this.#monotonicMs) continue;
         this.#sleepers.delete(sleeper);
+        this.#woken++;
         sleeper.wake();
       }
       await settled();

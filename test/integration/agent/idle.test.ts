@@ -1,0 +1,24 @@
+import { expect, it } from "vitest";
+import { hours, play } from "./scene.ts";
+
+/** Room (30 s), owner file (30 s) and retention (60 s) look by themselves; a call of the sync loop brings its own time limit and pause. */
+const looksPerHour = 300;
+const timersPerCall = 2;
+
+it.each(["minimal", "full"])(
+  "an agent without work wakes for calls and three looks alone (report: %s)",
+  async (report) => {
+    await using scene = await play({ agent: { report, keep: "1s" } });
+    const { clock, hub, rig, pass, until } = scene;
+    await until("a session", () => hub.called.length > 0);
+    hub.give("j1");
+    await until("a running attempt", () => rig.launcher.running.length === 1);
+    for (const token of rig.launcher.running) rig.launcher.end(token);
+    await until("it is forgotten", async () => (await rig.status()).jobs.length === 0);
+    await pass(hours / 60);
+    const before = { woken: clock.woken, calls: hub.called.length };
+    await pass(1 * hours);
+    const calls = hub.called.length - before.calls;
+    expect(clock.woken - before.woken).toBeLessThan(looksPerHour + timersPerCall * calls);
+  },
+);
