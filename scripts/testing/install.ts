@@ -10,8 +10,11 @@ export async function installEngines(names: readonly EngineName[]): Promise<void
   const root = process.getuid?.() === 0;
   if (!root && !findProgram("sudo")) return say(`cannot install ${packages.join(" ")}: neither root nor sudo`);
   say(`installing ${packages.join(" ")} with apt-get`);
-  const command = root ? ["apt-get"] : ["sudo", "-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  // Tests start their daemons themselves: in runlevel 1 the packages start none.
+  const settings = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  const assignments = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  const command = root ? ["apt-get"] : ["sudo", "-n", ...assignments, "apt-get"];
+  const env = { ...process.env, ...settings };
   for (const args of [
     ["update", "-q"],
     ["install", "-y", "-q", "--no-install-recommends", ...packages],

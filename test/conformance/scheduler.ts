@@ -37,12 +37,14 @@ export interface SchedulerHarness extends AsyncDisposable {
   readonly neverUsedId: string;
   /** Makes the scheduler unreachable until disposed. Left out where a test cannot do that. */
   readonly outage?: () => Promise<AsyncDisposable>;
-  readonly abilities: {
-    readonly arrays: boolean;
-    readonly hold: boolean;
-    /** Ended jobs are told for at least a minute, with their exit codes. */
-    readonly history: boolean;
-  };
+}
+
+/** What not every scheduler, or not every one that tests can start, is able to do. */
+export interface SchedulerAbilities {
+  readonly arrays: boolean;
+  readonly hold: boolean;
+  /** Ended jobs are told for at least a minute, with their exit codes. */
+  readonly history: boolean;
 }
 
 /** A loaded machine takes its time to start and end jobs. */
@@ -52,7 +54,7 @@ const suiteTimeout = { timeout: 180_000 } as const;
 export function describeScheduler(
   name: string,
   make: () => Promise<SchedulerHarness>,
-  abilities: SchedulerHarness["abilities"],
+  abilities: SchedulerAbilities,
 ): void {
   describe(`scheduler contract: ${name}`, suiteTimeout, () => {
     let harness: SchedulerHarness;
@@ -135,7 +137,7 @@ echo "odd 'x' \\"y\\" \\\\ ü €"; /usr/bin/env; echo "to stderr" >&2; echo las
   });
 }
 
-function findTests(given: Given, { history }: SchedulerHarness["abilities"]): void {
+function findTests(given: Given, { history }: SchedulerAbilities): void {
   test("a job by its token while it is there, and none by another", async () => {
     const { scheduler } = given();
     const job = await submitted(given(), "sleep 600");
@@ -178,7 +180,7 @@ function findTests(given: Given, { history }: SchedulerHarness["abilities"]): vo
   });
 }
 
-function statusTests(given: Given, { history }: SchedulerHarness["abilities"]): void {
+function statusTests(given: Given, { history }: SchedulerAbilities): void {
   test("a job from queue to end", async () => {
     const job = await submitted(given(), 'while ! test -e "$PWD/go-$SITEAGENT_NATIVE_ID"; do sleep 0.2; done; exit 0');
     const running = await until(given(), job, "running");
@@ -364,7 +366,7 @@ function arrayTests(given: Given): void {
   });
 }
 
-function outageTests(given: Given, { history }: SchedulerHarness["abilities"]): void {
+function outageTests(given: Given, { history }: SchedulerAbilities): void {
   test("E4: nothing is known meanwhile, nothing is said to have ended, and afterwards all is right", async () => {
     const { scheduler, outage } = given();
     if (outage === undefined) return;
@@ -379,13 +381,19 @@ function outageTests(given: Given, { history }: SchedulerHarness["abilities"]): 
     {
       await using _outage = await outage();
       await mkdir(join(given().workdir, `on-${short.id}`));
-      const statuses = await scheduler.statuses([running, short], context);
+      // Together: each takes as long as its command tries to reach the scheduler.
+      const [statuses, found, cancelling, submitting, probe] = await Promise.all([
+        scheduler.statuses([running, short], context),
+        findOne(scheduler, running.token),
+        orderOne(scheduler.cancel([running], context)),
+        scheduler.submit([late], context),
+        scheduler.probe(context),
+      ]);
       expect(statuses.map(({ state }) => state)).toEqual(["unknown", "unknown"]);
-      const [found] = await scheduler.find([{ token: running.token, since: minutesAgo(10) }], context);
-      expect(found?.state).toBe("unknown");
-      expect((await orderOne(scheduler.cancel([running], context))).state).toBe("unknown");
-      expect((await scheduler.submit([late], context))[0]?.state).toBe("unclear");
-      expect(await scheduler.probe(context)).toMatchObject({ ok: false, reason: expect.stringMatching(/\w/) });
+      expect(found.state).toBe("unknown");
+      expect(cancelling.state).toBe("unknown");
+      expect(submitting[0]?.state).toBe("unclear");
+      expect(probe).toMatchObject({ ok: false, reason: expect.stringMatching(/\w/) });
     }
     const verdict = await over(given(), short);
     if (history) expect(verdict).toMatchObject({ kind: "failed", exitCode: 9 });

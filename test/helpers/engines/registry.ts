@@ -6,6 +6,7 @@ import { mpich, openmpi } from "./mpi.ts";
 import { perlThreads } from "./perl-threads.ts";
 import { postgres } from "./postgres-cluster.ts";
 import { pty } from "./pty.ts";
+import { slurm, slurmCgroup, slurmdbd } from "./slurm.ts";
 import { sshd } from "./sshd.ts";
 import { systemdAnalyze } from "./systemd-analyze.ts";
 
@@ -21,6 +22,9 @@ export const engines = {
   "perl-threads": perlThreads,
   openmpi,
   mpich,
+  slurm,
+  slurmdbd,
+  "slurm-cgroup": slurmCgroup,
 } as const satisfies Record<string, Engine>;
 
 export type EngineName = keyof typeof engines;

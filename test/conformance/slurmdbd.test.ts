@@ -1,0 +1,9 @@
+import { describeWithEngine } from "../helpers/engines/index.ts";
+import { slurmHarness } from "../integration/schedulers/slurm-place.ts";
+import { describeScheduler } from "./scheduler.ts";
+
+const abilities = { arrays: true, hold: true, history: true };
+
+describeWithEngine("slurmdbd", "Slurm with accounting", () => {
+  describeScheduler("slurm, slurmdbd", () => slurmHarness({ accounting: true }), abilities);
+});
