@@ -15,7 +15,7 @@ import type { AgentDeps } from "./deps.ts";
 import { firstParts } from "./first-parts.ts";
 import { JobDriver } from "./driver.ts";
 import { fence, showUnknown } from "./fence.ts";
-import { isJournalDead, Ledger, type LedgerLimits } from "./ledger.ts";
+import { BookReader, isJournalDead, Ledger, type LedgerLimits } from "./ledger.ts";
 import { runLogShipper } from "./log-shipper.ts";
 import { ModeSwitch } from "./mode.ts";
 import { runOutbox } from "./outbox.ts";
@@ -103,13 +103,15 @@ export class Agent implements AsyncDisposable {
     const agentId = await machine.identity(stateDir);
     const central = this.#resources.use(await this.#deps.openCentral(parts.site, agentId));
     await failpoint("agent.before-journal");
+    const reader = new BookReader();
     const { journal, opening } = await machine.openJournal({
       directory: join(stateDir, "journal"),
       clock,
       log,
       meta: { agentId },
+      reader,
     });
-    const ledger = Ledger.open(journal, opening, this.#options.compaction);
+    const ledger = new Ledger(journal, reader.book, this.#options.compaction);
     this.#resources.defer(() => ledger.close());
     if (broken && [...ledger.book.jobs.values()].every((job) => isFinal(job.state))) throw broken;
     const problems = new Problems(clock);

@@ -107,8 +107,8 @@ export class Book {
     }
   }
 
-  /** For compaction: everything, as one JSON object. */
-  snapshot(): JsonObject {
+  /** For compaction: everything, as the JSON of one object. */
+  snapshot(): string {
     const state = {
       jobs: [...this.jobs.values()],
       claiming: [...this.claiming],
@@ -119,7 +119,7 @@ export class Book {
       session_epoch: this.sessionEpoch ?? null,
       stopped: this.#stoppedInOrder,
     };
-    return JSON.parse(JSON.stringify(state)) as JsonObject;
+    return JSON.stringify(state);
   }
 
   static fromSnapshot(state: JsonObject): Book {

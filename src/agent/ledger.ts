@@ -1,6 +1,7 @@
 import { isFault } from "../common/fault.ts";
 import { fullReasons } from "../journal/full.ts";
-import type { Durability, Journal, JournalOpening } from "../journal/types.ts";
+import type { JsonObject } from "../common/json.ts";
+import type { Durability, Journal, JournalReader, StoredRecord } from "../journal/types.ts";
 import { Book } from "./book.ts";
 import { type AgentRecord, toJournal } from "./records.ts";
 
@@ -10,6 +11,19 @@ export interface LedgerLimits {
   readonly compactAfterRecords: number;
 }
 const usualLimits: LedgerLimits = { compactAfterBytes: 16 * 1024 * 1024, compactAfterRecords: 100_000 };
+
+/** Rebuilds the book from what the journal holds while that is read. */
+export class BookReader implements JournalReader {
+  book = new Book();
+
+  begin(snapshot: JsonObject | undefined): void {
+    this.book = snapshot === undefined ? new Book() : Book.fromSnapshot(snapshot);
+  }
+
+  record(record: StoredRecord): void {
+    this.book.apply(record as unknown as AgentRecord);
+  }
+}
 
 /**
  * Journal and book as one: nothing is known in memory before it is on its way to the disk, and the book takes changes in the order of
@@ -31,13 +45,6 @@ export class Ledger {
     this.#journal = journal;
     this.book = book;
     this.#limits = limits;
-  }
-
-  /** Rebuilds the book from what the journal held. */
-  static open(journal: Journal, opening: JournalOpening, limits: LedgerLimits = usualLimits): Ledger {
-    const book = opening.snapshot === undefined ? new Book() : Book.fromSnapshot(opening.snapshot);
-    for (const stored of opening.records) book.apply(stored as unknown as AgentRecord);
-    return new Ledger(journal, book, limits);
   }
 
   get journal(): Pick<Journal, "size" | "health" | "syncMs"> {

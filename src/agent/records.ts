@@ -68,6 +68,8 @@ export function record<K extends RecordKind>(kind: K, data: RecordKinds[K], job?
 
 /** For the file: the data of all kinds is plain JSON by construction. */
 export function toJournal(entry: AgentRecord): JournalRecord {
-  const data = JSON.parse(JSON.stringify(entry.data)) as JsonObject;
-  return entry.job === undefined ? { kind: entry.kind, data } : { kind: entry.kind, job: entry.job, data };
+  const text = JSON.stringify(entry.data);
+  const { kind, job } = entry;
+  const data = JSON.parse(text) as JsonObject;
+  return job === undefined ? { kind, data, text } : { kind, job, data, text };
 }

@@ -37,6 +37,9 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return promise;
 }
 
+/** Nobody reads it; without one each abort would make an error with its stack. */
+const cutShort = "cut short";
+
 /**
  * Sleeps `ms`, or until `news` or `signal` if that is sooner. Leaves nothing behind on a signal that lives as long as the process (a
  * combined signal would); `news` should live no longer than the wait.
@@ -48,7 +51,7 @@ export async function sleepUnless(
   signal: AbortSignal,
 ): Promise<void> {
   const cut = new AbortController();
-  const stop = (): void => cut.abort();
+  const stop = (): void => cut.abort(cutShort);
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();
   void news.then(stop);

@@ -7,7 +7,8 @@ import type { JsonObject } from "../common/json.ts";
 import type { Logger } from "../common/logger.ts";
 import type { FromWorker, ToWorker, WorkerData, WriterStatus } from "./messages.ts";
 import { fullReasons } from "./full.ts";
-import type { Durability, Journal, JournalOpening, JournalRecord, StoredRecord } from "./types.ts";
+import { decodeJson } from "./format.ts";
+import type { Durability, Journal, JournalOpening, JournalReader, JournalRecord } from "./types.ts";
 
 export interface JournalLimits {
   /** Bytes held back for a full disk; default 8 MB. 0 = none. */
@@ -32,6 +33,7 @@ export interface JournalOptions {
     readonly bootId?: string;
   };
   readonly limits?: JournalLimits;
+  readonly reader: JournalReader;
 }
 
 /** What the writing side tells; `exit` comes last, and at most once. */
@@ -129,7 +131,8 @@ class ThreadJournal implements Journal {
   readonly #waiting = new Map<number, Waiting>();
   readonly #opening = Promise.withResolvers<JournalOpening>();
   readonly #ended = Promise.withResolvers<void>();
-  readonly #records: StoredRecord[] = [];
+  /** Records whose checksum is right and that are no JSON all the same. */
+  #unreadable = 0;
   #nextId = 1;
   #queuedBytes = 0;
   #status: WriterStatus = { bytes: 0, records: 0, health: "ok", syncMs: { last: 0, max: 0 } };
@@ -176,7 +179,7 @@ class ThreadJournal implements Journal {
     if (records.length === 0) return Promise.resolve();
     const refusal = this.#refusal() ?? this.#spaceRefusal(records, durability);
     if (refusal) return Promise.reject(refusal);
-    const texts = records.map(({ kind, job, data }) => ({ kind, job, data: JSON.stringify(data) }));
+    const texts = records.map(({ kind, job, data, text }) => ({ kind, job, data: text ?? JSON.stringify(data) }));
     const bytes = texts.reduce((sum, { data }) => sum + data.length + 100, 0);
     const id = this.#nextId++;
     const written = this.#wait(id, bytes, records.length);
@@ -198,13 +201,12 @@ class ThreadJournal implements Journal {
     return Promise.resolve();
   }
 
-  compact(state: JsonObject): Promise<void> {
+  compact(state: string): Promise<void> {
     const refusal = this.#refusal();
     if (refusal) return Promise.reject(refusal);
-    const text = JSON.stringify(state);
     const id = this.#nextId++;
-    const written = this.#wait(id, text.length, 0);
-    this.#send({ type: "compact", id, at: isoTime(this.#options.clock.now()), state: text });
+    const written = this.#wait(id, state.length, 0);
+    this.#send({ type: "compact", id, at: isoTime(this.#options.clock.now()), state });
     return written;
   }
 
@@ -263,16 +265,13 @@ class ThreadJournal implements Journal {
 
   #receive(message: FromWorker): void {
     switch (message.type) {
+      case "begin":
       case "records":
-        for (const record of message.records) this.#records.push(record);
+        this.#read(message);
         break;
       case "opened":
         this.#status = message.status;
-        this.#opening.resolve({
-          snapshot: message.snapshot,
-          records: this.#records.splice(0),
-          repair: message.repair,
-        });
+        this.#opening.resolve({ repair: this.#withUnreadable(message.repair) });
         break;
       case "open-failed": {
         const { code, hint, details } = message;
@@ -302,6 +301,39 @@ class ThreadJournal implements Journal {
         this.#options.log.error(message.data, message.message);
         break;
     }
+  }
+
+  #read(message: Extract<FromWorker, { type: "begin" | "records" }>): void {
+    try {
+      if (message.type === "begin") this.#begin(message.state);
+      else this.#takeRecords(message.lines);
+    } catch (error) {
+      // What the reader cannot take is no fault of the disk; without it there is no opening.
+      this.#opening.reject(error);
+      this.#writer.end();
+    }
+  }
+
+  #begin(state: Uint8Array | undefined): void {
+    this.#unreadable = 0;
+    this.#options.reader.begin(state && (JSON.parse(Buffer.from(state.buffer).toString("utf8")) as JsonObject));
+  }
+
+  #takeRecords(bytes: Uint8Array): void {
+    const lines = Buffer.from(bytes.buffer, 0, bytes.length);
+    for (let start = 0; start < lines.length;) {
+      const end = lines.indexOf(0x0a, start);
+      const line = decodeJson(lines.subarray(start, end));
+      if (line) this.#options.reader.record(line);
+      else this.#unreadable++;
+      start = end + 1;
+    }
+    this.#send({ type: "taken" });
+  }
+
+  #withUnreadable(repair: JournalOpening["repair"]): JournalOpening["repair"] {
+    if (this.#unreadable === 0 || repair.kind === "salvage") return repair;
+    return { kind: "salvage", message: `${this.#unreadable} records that are no JSON were left out` };
   }
 
   #reportHealth(next: WriterStatus): void {

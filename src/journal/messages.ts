@@ -1,5 +1,5 @@
 import type { JsonObject } from "../common/json.ts";
-import type { Durability, Journal, JournalOpening, StoredRecord } from "./types.ts";
+import type { Durability, Journal, JournalOpening } from "./types.ts";
 
 /** What the writing thread is started with. */
 export interface WorkerData {
@@ -45,7 +45,12 @@ export interface CloseMessage {
   readonly id: number;
 }
 
-export type ToWorker = CommitMessage | CompactMessage | CloseMessage;
+/** A `records` message was taken: another one may come. */
+export interface TakenMessage {
+  readonly type: "taken";
+}
+
+export type ToWorker = CommitMessage | CompactMessage | CloseMessage | TakenMessage;
 
 export interface WriterStatus {
   readonly bytes: number;
@@ -55,10 +60,12 @@ export interface WriterStatus {
 }
 
 export type FromWorker =
-  | { readonly type: "records"; readonly records: readonly StoredRecord[] }
+  /** JSON of the snapshot's state; once more: what came before does not count. */
+  | { readonly type: "begin"; readonly state: Uint8Array | undefined }
+  /** JSON of records, a line each. */
+  | { readonly type: "records"; readonly lines: Uint8Array }
   | {
       readonly type: "opened";
-      readonly snapshot: JsonObject | undefined;
       readonly repair: JournalOpening["repair"];
       readonly status: WriterStatus;
     }

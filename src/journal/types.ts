@@ -13,21 +13,27 @@ export interface JournalRecord {
   /** Id of the job it belongs to. */
   readonly job?: string | undefined;
   readonly data: JsonObject;
+  /** JSON of `data`, where that is known already. */
+  readonly text?: string | undefined;
 }
 
 /** What lies in the file: one line `crc32 space json newline`, `seq` without gaps. */
-export interface StoredRecord extends JournalRecord {
+export interface StoredRecord extends Omit<JournalRecord, "text"> {
   readonly v: 1;
   readonly seq: number;
   /** Wall time, ISO 8601. */
   readonly at: string;
 }
 
-export interface JournalOpening {
-  /** The newest snapshot's state, if there is one. */
-  readonly snapshot: JsonObject | undefined;
+/** Takes what the journal holds while it is being opened: memory never holds it all. */
+export interface JournalReader {
+  /** Before all records, with the newest snapshot's state, if there is one. Once more: what came before does not count. */
+  begin(snapshot: JsonObject | undefined): void;
   /** Records after the snapshot, in order. */
-  readonly records: readonly StoredRecord[];
+  record(record: StoredRecord): void;
+}
+
+export interface JournalOpening {
   /** What was wrong: nothing, a torn tail that was cut (kept aside), or damage in the middle (salvage: mark touched jobs `recovered`). */
   readonly repair: {
     readonly kind: "none" | "torn-tail" | "salvage";
@@ -42,8 +48,8 @@ export interface Journal extends AsyncDisposable {
    * @throws Fault JOURNAL when the disk refuses; after a failed sync every later call throws too (the file is dead; restart re-reads).
    */
   commit(records: readonly JournalRecord[], durability: Durability): Promise<void>;
-  /** Replaces everything so far by `state`: temp, sync, rename, directory sync; one older generation is kept. */
-  compact(state: JsonObject): Promise<void>;
+  /** Replaces everything so far by `state`, the JSON of an object: temp, sync, rename, directory sync; one older generation is kept. */
+  compact(state: string): Promise<void>;
   /** Bytes and records since the last snapshot; compact above 16 MB or 100,000 records. */
   readonly size: { readonly bytes: number; readonly records: number };
   /**

@@ -7,7 +7,7 @@ import { serve, type WriterPort } from "./writing.ts";
 
 function portOf(port: MessagePort): WriterPort {
   return {
-    post: (message) => port.postMessage(message),
+    post: (message, transfer = []) => port.postMessage(message, transfer),
     listen: (arrived) => port.on("message", arrived),
     take() {
       const taken: ToWorker[] = [];

@@ -13,7 +13,7 @@ import {
   listGenerations,
   type Opened,
   placeGeneration,
-} from "./opening.ts";
+} from "./generations.ts";
 
 /** File that holds space for a full disk. */
 export const ballastName = "ballast";
@@ -101,7 +101,9 @@ export class Writer {
   async compact(state: string, at: string): Promise<void> {
     const generation = this.#generation + 1;
     const header = headerLine(this.#source, generation, this.#lastSeq + 1, at, state);
-    const placed = await placeGeneration(this.#disk, this.#source.directory, generation, header);
+    const placed = await placeGeneration(this.#disk, this.#source.directory, generation, async (append) =>
+      append(header),
+    );
     this.#disk.close(this.#file);
     this.#file = placed.descriptor;
     this.#generation = generation;

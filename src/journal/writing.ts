@@ -5,15 +5,17 @@ import type { Disk } from "./disk.ts";
 import { ownKinds } from "./format.ts";
 import type { CloseMessage, CommitMessage, CompactMessage, FromWorker, ToWorker, WorkerData } from "./messages.ts";
 import { fullErrnos } from "./full.ts";
-import { openFiles, type Opened } from "./opening.ts";
+import { Courier, Inbox } from "./courier.ts";
+import type { Opened } from "./generations.ts";
+import { openFiles } from "./opening.ts";
+import type { Reader } from "./reader.ts";
 import { ballastName, Writer } from "./writer.ts";
-
-const recordsPerMessage = 5_000;
 
 /** How the writing side is reached: a thread's port. */
 export interface WriterPort {
-  post(message: FromWorker): void;
-  /** From now on `arrived` is called with each message that `take` did not get before. */
+  /** What is in `transfer` belongs to the other side from then on. */
+  post(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
+  /** From now on `arrived` is called with each message that `take` did not get before; called once, before anything is awaited. */
   listen(arrived: (message: ToWorker) => void): void;
   /** Messages that have come meanwhile, in order. */
   take(): readonly ToWorker[];
@@ -28,15 +30,15 @@ export interface WriterMeans {
 
 /** Opens the journal and writes what comes through the port, until that is closed or the disk fails. Its calls block while the disk does. */
 export async function serve(port: WriterPort, data: WorkerData, means: WriterMeans): Promise<void> {
+  const inbox = new Inbox(port);
   try {
-    const opened = await openWithSpace(means.disk, data);
-    for (let start = 0; start < opened.records.length; start += recordsPerMessage) {
-      port.post({ type: "records", records: opened.records.slice(start, start + recordsPerMessage) });
-    }
+    const courier = new Courier(port, inbox);
+    const opened = await openWithSpace(means.disk, data, courier);
+    courier.flush();
     const writer = new Writer(means, data, opened, data.ballastBytes);
-    const thread = new WritingSide(port, data, means.clock, writer);
+    const thread = new WritingSide(port, data, means.clock, writer, inbox);
     await thread.begin();
-    port.post({ type: "opened", snapshot: opened.snapshot, repair: opened.repair, status: writer.status });
+    port.post({ type: "opened", repair: opened.repair, status: writer.status });
   } catch (error) {
     port.post({
       type: "open-failed",
@@ -50,13 +52,13 @@ export async function serve(port: WriterPort, data: WorkerData, means: WriterMea
 }
 
 /** A repair needs room: with a full disk the ballast pays for it. */
-async function openWithSpace(disk: Disk, data: WorkerData): Promise<Opened> {
+async function openWithSpace(disk: Disk, data: WorkerData, reader: Reader): Promise<Opened> {
   try {
-    return await openFiles(disk, data, data.at);
+    return await openFiles(disk, data, data.at, reader);
   } catch (error) {
     if (!fullErrnos.has(errnoOf(error) ?? "")) throw error;
     disk.remove(join(data.directory, ballastName));
-    return openFiles(disk, data, data.at);
+    return await openFiles(disk, data, data.at, reader);
   }
 }
 
@@ -70,10 +72,11 @@ class WritingSide {
   #syncTimer: AbortController | undefined;
   #syncDue = Number.POSITIVE_INFINITY;
   #spaceTimer: AbortController | undefined;
-  #queue: ToWorker[] = [];
+  readonly #inbox: Inbox;
 
-  constructor(port: WriterPort, data: WorkerData, clock: Clock, writer: Writer) {
+  constructor(port: WriterPort, data: WorkerData, clock: Clock, writer: Writer, inbox: Inbox) {
     this.#port = port;
+    this.#inbox = inbox;
     this.#data = data;
     this.#clock = clock;
     this.#writer = writer;
@@ -87,10 +90,7 @@ class WritingSide {
     await this.#commit([
       { type: "commit", id: 0, at, records: [record], durability: "effect", essential: true } satisfies CommitMessage,
     ]);
-    this.#port.listen((message) => {
-      this.#queue.push(message);
-      void this.#work();
-    });
+    this.#inbox.onArrival(() => void this.#work());
   }
 
   #send(message: FromWorker): void {
@@ -102,18 +102,12 @@ class WritingSide {
     if (this.#busy) return;
     this.#busy = true;
     try {
-      for (let batch = this.#take(); batch.length > 0 && !this.#failed; batch = this.#take())
+      for (let batch = this.#inbox.take(); batch.length > 0 && !this.#failed; batch = this.#inbox.take())
         await this.#carryOut(batch);
     } catch (error) {
       this.#fail(error);
     }
     this.#busy = false;
-  }
-
-  #take(): readonly ToWorker[] {
-    const taken = [...this.#queue, ...this.#port.take()];
-    this.#queue = [];
-    return taken;
   }
 
   async #carryOut(batch: readonly ToWorker[]): Promise<void> {
@@ -123,6 +117,7 @@ class WritingSide {
         commits.push(message);
         continue;
       }
+      if (message.type === "taken") continue;
       await this.#commit(commits);
       commits = [];
       if (message.type === "compact") await this.#compact(message);

@@ -78,7 +78,7 @@ export function simulatedCentral(process: SimulatedProcess): Central {
     },
     async report(reports, context) {
       world.oracle.beforeReport(reports);
-      const sent = structuredClone(reports) as readonly Report[];
+      const sent = JSON.parse(JSON.stringify(reports)) as readonly Report[];
       return await call("report", context, () => hub.report(sent));
     },
     async release(job, context) {

@@ -54,18 +54,23 @@ export class DurableBook {
   }
 
   #whole(bytes: Buffer): void {
-    const scan = scanBytes(bytes);
-    const state = scan.header?.data["state"] as JsonObject | undefined;
-    this.#book = state === undefined ? new Book() : Book.fromSnapshot(state);
-    this.#apply(scan.records as unknown as readonly AgentRecord[]);
+    this.#book = new Book();
+    this.#scan(bytes);
   }
 
   /** New lines of a file that was read before: a scan of them alone lacks only the header. */
   #append(bytes: Buffer): void {
-    if (bytes.length > 0) this.#apply(scanBytes(bytes).records as unknown as readonly AgentRecord[]);
+    if (bytes.length > 0) this.#scan(bytes);
   }
 
-  #apply(records: readonly AgentRecord[]): void {
-    for (const record of records) if (!record.kind.startsWith("journal.")) this.#book.apply(record);
+  #scan(bytes: Buffer): void {
+    scanBytes(bytes, {
+      header: ({ state }) => {
+        if (state) this.#book = Book.fromSnapshot(JSON.parse(state.toString()) as JsonObject);
+      },
+      record: (json, { kind }) => {
+        if (!kind.startsWith("journal.")) this.#book.apply(JSON.parse(json.toString()) as AgentRecord);
+      },
+    });
   }
 }

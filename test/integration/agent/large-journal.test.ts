@@ -1,8 +1,10 @@
 import { mkdir, open } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { record } from "../../../src/agent/records.ts";
 import { encodeLine } from "../../../src/journal/format.ts";
-import { headerLine } from "../../../src/journal/opening.ts";
+import { headerLine } from "../../../src/journal/generations.ts";
+import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { at, heldJobOf } from "../../unit/agent/builders.ts";
@@ -33,24 +35,40 @@ async function grow(directory: string, leastBytes: number): Promise<number> {
   return changes;
 }
 
-it("C8: a journal of 100 MB is read whole within seconds, and its first new record compacts it", async () => {
-  await using directory = await temporaryDirectory();
-  const folder = directory.join("journal");
-  await mkdir(folder, { mode: 0o700 });
-  const changes = await grow(folder, 100_000_000);
-  const begin = performance.now();
-  let expected: unknown;
+const program = join(import.meta.dirname, "programs", "open-ledger.ts");
+/** Measured: 160 MB, of which Node and the modules are 117; 650 MB when all records were held in memory. */
+const mostMemoryMb = 300;
+
+it(
+  "C8: a journal of 100 MB is read whole within seconds and in little memory, and its first new record compacts it",
   {
-    await using ledger = await openLedger(directory.path);
-    expect(performance.now() - begin).toBeLessThan(30_000);
-    expect(ledger.book.jobs.size).toBe(jobs);
-    expect(ledger.book.jobs.get("j7")?.data).toEqual({ n: changes - jobs + 7, text });
-    expect(ledger.journal.size.bytes).toBeGreaterThan(100_000_000);
-    await ledger.commit([record("job.change", { patch: { step_tries: 1 } }, "j0")], "effect");
-    await waitFor(() => ledger.journal.size.bytes < 1_000, { what: "the compaction", timeoutMs: 30_000 });
-    expected = ledger.book.snapshot();
-  }
-  await using again = await openLedger(directory.path);
-  expect(again.book.snapshot()).toEqual(expected);
-  expect(again.journal.size.bytes).toBeLessThan(1_000);
-});
+    timeout: 240_000,
+  },
+  async () => {
+    await using directory = await temporaryDirectory();
+    const folder = directory.join("journal");
+    await mkdir(folder, { mode: 0o700 });
+    const changes = await grow(folder, 100_000_000);
+    await using opening = await Program.start(process.execPath, [program, directory.path], { env: {} });
+    const { stdout, stderr } = await opening.result(120_000);
+    expect(stderr).toBe("");
+    const { jobs: read, memoryMb } = JSON.parse(stdout) as { jobs: number; memoryMb: number };
+    expect(read).toBe(jobs);
+    expect(memoryMb).toBeLessThan(mostMemoryMb);
+    const begin = performance.now();
+    let expected: unknown;
+    {
+      await using ledger = await openLedger(directory.path);
+      expect(performance.now() - begin).toBeLessThan(30_000);
+      expect(ledger.book.jobs.size).toBe(jobs);
+      expect(ledger.book.jobs.get("j7")?.data).toEqual({ n: changes - jobs + 7, text });
+      expect(ledger.journal.size.bytes).toBeGreaterThan(100_000_000);
+      await ledger.commit([record("job.change", { patch: { step_tries: 1 } }, "j0")], "effect");
+      await waitFor(() => ledger.journal.size.bytes < 1_000, { what: "the compaction", timeoutMs: 30_000 });
+      expected = ledger.book.snapshot();
+    }
+    await using again = await openLedger(directory.path);
+    expect(again.book.snapshot()).toEqual(expected);
+    expect(again.journal.size.bytes).toBeLessThan(1_000);
+  },
+);

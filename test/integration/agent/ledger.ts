@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Ledger, type LedgerLimits } from "../../../src/agent/ledger.ts";
+import { BookReader, Ledger, type LedgerLimits } from "../../../src/agent/ledger.ts";
 import { KeyedMutex } from "../../../src/agent/mutex.ts";
 import { Notifier } from "../../../src/agent/notifier.ts";
 import type { TransitionDeps } from "../../../src/agent/transition.ts";
@@ -9,14 +9,16 @@ import { openJournal } from "../../../src/journal/journal.ts";
 
 /** A ledger over a real journal, as the agent opens it. */
 export async function openLedger(directory: string, limits?: LedgerLimits): Promise<Ledger & AsyncDisposable> {
-  const { journal, opening } = await openJournal({
+  const reader = new BookReader();
+  const { journal } = await openJournal({
     directory: join(directory, "journal"),
     clock: systemClock,
     log: silentLogger,
     meta: { agentId: "agent-1" },
     limits: { ballastBytes: 0 },
+    reader,
   });
-  const ledger = Ledger.open(journal, opening, limits);
+  const ledger = new Ledger(journal, reader.book, limits);
   return Object.assign(ledger, { [Symbol.asyncDispose]: () => ledger.close() });
 }
 

@@ -58,7 +58,7 @@ test("records after close are refused", async () => {
   const { journal } = await open(directory.path);
   await journal[Symbol.asyncDispose]();
   await expect(journal.commit([record(1)], "effect")).rejects.toMatchObject({ code: "JOURNAL" });
-  await expect(journal.compact({})).rejects.toMatchObject({ code: "JOURNAL" });
+  await expect(journal.compact(JSON.stringify({}))).rejects.toMatchObject({ code: "JOURNAL" });
 });
 
 test("replaces everything so far by a snapshot and keeps one older generation", async () => {
@@ -68,7 +68,7 @@ test("replaces everything so far by a snapshot and keeps one older generation", 
     await using _ = journal;
     for (let generation = 1; generation <= 3; generation++) {
       await journal.commit([record(generation)], "effect");
-      await journal.compact({ upTo: generation });
+      await journal.compact(JSON.stringify({ upTo: generation }));
       expect(journal.size).toStrictEqual({ bytes: 0, records: 0 });
     }
     await journal.commit([record(4)], "effect");
@@ -123,7 +123,7 @@ test("C7: salvages around damage in the middle, says so until the next compactio
     expect(opening.repair.message).toContain("not as it was written");
     expect(numbers(opening.records)).toStrictEqual([1, 2, 4, 5]);
     expect(await readFile(opening.repair.keptAside ?? "")).toStrictEqual(bytes);
-    if (opened === 2) await journal.compact({ salvaged: true });
+    if (opened === 2) await journal.compact(JSON.stringify({ salvaged: true }));
   }
   const { journal, opening } = await open(directory.path);
   await using _ = journal;
@@ -136,9 +136,9 @@ test("falls back to the older generation when the snapshot is damaged", async ()
     const { journal } = await open(directory.path);
     await using _ = journal;
     await journal.commit([record(1)], "effect");
-    await journal.compact({ upTo: 1 });
+    await journal.compact(JSON.stringify({ upTo: 1 }));
     await journal.commit([record(2)], "effect");
-    await journal.compact({ upTo: 2 });
+    await journal.compact(JSON.stringify({ upTo: 2 }));
     await journal.commit([record(3)], "effect");
   }
   const newest = directory.join("journal.00000003.log");
@@ -158,7 +158,7 @@ async function twoGenerations(directory: TemporaryDirectory, agentId?: string): 
   await using _ = journal;
   for (const n of [1, 2, 3]) {
     await journal.commit([record(n)], "effect");
-    if (n < 3) await journal.compact({ upTo: n });
+    if (n < 3) await journal.compact(JSON.stringify({ upTo: n }));
   }
   return [directory.join("journal.00000002.log"), directory.join("journal.00000003.log")];
 }
@@ -218,7 +218,10 @@ test("nothing to write is written at once; after the end nothing is, neither rec
   await journal.commit([], "effect");
   expect(journal.size.bytes).toBe(bytes);
   await journal[Symbol.asyncDispose]();
-  await expect(journal.compact({})).rejects.toMatchObject({ code: "JOURNAL", message: "the journal is closed" });
+  await expect(journal.compact(JSON.stringify({}))).rejects.toMatchObject({
+    code: "JOURNAL",
+    message: "the journal is closed",
+  });
 });
 
 test("refuses more than fits the memory while the disk does not keep up, and writes all it has taken", async () => {

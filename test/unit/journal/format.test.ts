@@ -3,8 +3,9 @@ import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { systemDisk } from "../../../src/journal/disk.ts";
-import { decodeLine, encodeLine, ownKinds, scanBytes, scanFile } from "../../../src/journal/format.ts";
+import { decodeLine, encodeLine, ownKinds, scanFile } from "../../../src/journal/format.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { keeping, scanWhole } from "./whole.ts";
 
 const at = "2026-01-02T03:04:05.678Z";
 
@@ -61,11 +62,11 @@ test("gives the longest intact prefix when the file ends at any byte", () => {
   const whole = Buffer.concat(lines);
   const first = header(1).length;
   for (let cut = 0; cut <= whole.length; cut++) {
-    const scan = scanBytes(whole.subarray(0, cut));
+    const scan = scanWhole(whole.subarray(0, cut));
     let end = 0;
     let intact = 0;
     while (intact < lines.length && end + (lines[intact]?.length ?? 0) <= cut) end += lines[intact++]?.length ?? 0;
-    expect(scan.records.length, `cut at ${cut}`).toBe(Math.max(0, intact - 1));
+    expect(scan.lines.length, `cut at ${cut}`).toBe(Math.max(0, intact - 1));
     expect(scan.state, `cut at ${cut}`).toBe(cut < first ? "damaged" : cut === end ? "intact" : "torn");
     if (cut >= first) expect(scan.goodEnd).toBe(end);
   }
@@ -76,14 +77,14 @@ test("takes a group whole or not at all", () => {
   const before = Buffer.concat([header(1), line(2)]);
   const whole = Buffer.concat([before, ...group]);
   for (let cut = before.length + 1; cut < whole.length; cut++) {
-    const scan = scanBytes(whole.subarray(0, cut));
+    const scan = scanWhole(whole.subarray(0, cut));
     expect(
-      scan.records.map(({ seq }) => seq),
+      scan.lines.map(({ seq }) => seq),
       `cut at ${cut}`,
     ).toStrictEqual([2]);
     expect(scan).toMatchObject({ state: "torn", goodEnd: before.length });
   }
-  expect(scanBytes(whole)).toMatchObject({ state: "intact", goodEnd: whole.length });
+  expect(scanWhole(whole)).toMatchObject({ state: "intact", goodEnd: whole.length });
 });
 
 test("calls every flipped bit in a file torn or damaged, and keeps all records but those it touches", () => {
@@ -91,11 +92,11 @@ test("calls every flipped bit in a file torn or damaged, and keeps all records b
   for (let bit = 0; bit < whole.length * 8; bit++) {
     const bad = Buffer.from(whole);
     bad.writeUInt8(bad.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
-    const scan = scanBytes(bad);
+    const scan = scanWhole(bad);
     expect(scan.state, `bit ${bit}`).not.toBe("intact");
     expect(scan.problem).not.toBe("");
     // A flipped newline joins two lines; never are more lost.
-    expect(scan.records.length + (scan.header ? 1 : 0), `bit ${bit}`).toBeGreaterThanOrEqual(2);
+    expect(scan.lines.length + (scan.header ? 1 : 0), `bit ${bit}`).toBeGreaterThanOrEqual(2);
   }
 });
 
@@ -110,9 +111,9 @@ test("calls a gap, a repeated record and several bad lines damage", () => {
     ["empty", []],
     ["zeros", [Buffer.alloc(4096)]],
   ] as const) {
-    expect(scanBytes(Buffer.concat(content)).state, name).toBe("damaged");
+    expect(scanWhole(Buffer.concat(content)).state, name).toBe("damaged");
   }
-  expect(scanBytes(Buffer.concat([header(1), line(2), Buffer.alloc(4096)]))).toMatchObject({
+  expect(scanWhole(Buffer.concat([header(1), line(2), Buffer.alloc(4096)]))).toMatchObject({
     state: "torn",
     goodEnd: header(1).length + line(2).length,
   });
@@ -123,7 +124,8 @@ test("reads lines longer than one chunk", async () => {
   const path = directory.join("journal");
   const long = encodeLine({ seq: 2, at, kind: "k", data: JSON.stringify({ text: "x".repeat(3_000_000) }), left: 0 });
   await writeFile(path, Buffer.concat([header(1), long, line(3)]));
-  const scan = scanFile(systemDisk, path);
+  const sink = keeping();
+  const scan = await scanFile(systemDisk, path, sink);
   expect(scan.state).toBe("intact");
-  expect(scan.records.map(({ seq }) => seq)).toStrictEqual([2, 3]);
+  expect(sink.lines.map(({ seq }) => seq)).toStrictEqual([2, 3]);
 });

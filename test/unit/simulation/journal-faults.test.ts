@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/common/clock.ts";
 import { asFault } from "../../../src/common/fault.ts";
-import { scanBytes } from "../../../src/journal/format.ts";
-import { openFiles, type Opened } from "../../../src/journal/opening.ts";
+import type { Opened } from "../../../src/journal/generations.ts";
 import { Writer } from "../../../src/journal/writer.ts";
 import { journalDirectory as directory, SimulatedDisk } from "../../simulation/disk.ts";
 import { Random } from "../../simulation/random.ts";
+import { openWhole, scanWhole } from "../journal/whole.ts";
+
+type Whole = Awaited<ReturnType<typeof openWhole>>;
 
 const source = { directory, agentId: "agent-1", host: "here", bootId: "" };
 const at = "2026-01-01T00:00:00.000Z";
@@ -29,7 +31,7 @@ async function append(disk: SimulatedDisk, opened: Opened, groups: readonly numb
 
 async function written(groups: readonly number[]): Promise<Buffer> {
   const disk = new SimulatedDisk(new Random(1));
-  const writer = await append(disk, await openFiles(disk, source, at), groups);
+  const writer = await append(disk, await openWhole(disk, source, at), groups);
   writer.close();
   return Buffer.from(disk.content(first) ?? Buffer.alloc(0));
 }
@@ -46,7 +48,7 @@ function diskWith(content: Buffer): SimulatedDisk {
   return disk;
 }
 
-const numbers = (opened: Opened): readonly unknown[] => opened.records.map(({ data }) => data["n"]);
+const numbers = (opened: Whole): readonly unknown[] => opened.lines.map(({ data }) => data["n"]);
 
 test(
   "B7: cut at each byte of its last group the journal is that of the group before, and goes on",
@@ -55,12 +57,12 @@ test(
     const [before, whole] = [await written([3, 4]), await written([3, 4, 5])];
     for (let length = before.length; length < whole.length; length++) {
       const disk = diskWith(whole.subarray(0, length));
-      const opened = await openFiles(disk, source, at);
+      const opened = await openWhole(disk, source, at);
       expect(numbers(opened), `cut at ${length}`).toStrictEqual([3, 4, 4]);
       expect(opened.repair.kind).toBe(length === before.length ? "none" : "torn-tail");
       (await append(disk, opened, [6])).close();
       disk.losePower();
-      expect(numbers(await openFiles(disk, source, at)), `cut at ${length}`).toStrictEqual([3, 4, 4, 6]);
+      expect(numbers(await openWhole(disk, source, at)), `cut at ${length}`).toStrictEqual([3, 4, 4, 6]);
     }
   },
 );
@@ -68,7 +70,7 @@ test(
 describe("B8: killed at any change of the disk while a snapshot is written", () => {
   test.each(Array.from({ length: 12 }, (_, index) => index))("change %i, then without power", async (survived) => {
     const disk = diskWith(await written([1, 2]));
-    const writer = await append(disk, await openFiles(disk, source, at), [3]);
+    const writer = await append(disk, await openWhole(disk, source, at), [3]);
     let changes = 0;
     const dying = new Proxy(disk, {
       get(target, name) {
@@ -81,11 +83,11 @@ describe("B8: killed at any change of the disk while a snapshot is written", () 
       },
     });
     writer.close();
-    const last = await openFiles(disk, source, at);
+    const last = await openWhole(disk, source, at);
     const second = new Writer({ disk: dying, clock: systemClock }, source, last, 0);
     await second.compact(JSON.stringify({ upTo: 3 }), at).catch(() => undefined);
     disk.losePower();
-    const opened = await openFiles(disk, source, at);
+    const opened = await openWhole(disk, source, at);
     expect(opened.repair.kind).toBe("none");
     if (opened.snapshot === undefined) expect(numbers(opened)).toStrictEqual([1, 1, 2, 2, 2, 3]);
     else expect([opened.snapshot, numbers(opened)]).toStrictEqual([{ upTo: 3 }, []]);
@@ -94,15 +96,15 @@ describe("B8: killed at any change of the disk while a snapshot is written", () 
 
 test("C4: records that a failed sync left in memory alone are on the disk before the next start goes on", async () => {
   const disk = diskWith(await written([1]));
-  const opened = await openFiles(disk, source, at);
+  const opened = await openWhole(disk, source, at);
   disk.failingSyncs = 1;
   await expect(append(disk, opened, [2])).rejects.toThrow("EIO");
   disk.closeAll();
-  const again = await openFiles(disk, source, at);
+  const again = await openWhole(disk, source, at);
   expect(numbers(again)).toStrictEqual([1, 1, 2, 2, 2]);
   (await append(disk, again, [3])).close();
   disk.losePower();
-  expect(numbers(await openFiles(disk, source, at))).toStrictEqual([1, 1, 2, 2, 2, 3]);
+  expect(numbers(await openWhole(disk, source, at))).toStrictEqual([1, 1, 2, 2, 2, 3]);
 });
 
 /** A byte changed, zeros, the end cut, a hole, or something put in between, anywhere. */
@@ -136,15 +138,15 @@ test(
     for (let seed = 1; seed <= 1_500; seed++) {
       const damaged = damage(content, new Random(seed));
       const disk = diskWith(damaged);
-      let opened: Opened;
+      let opened: Whole;
       try {
-        opened = await openFiles(disk, source, at);
+        opened = await openWhole(disk, source, at);
       } catch (error) {
         expect(asFault(error).code, `seed ${seed}`).toBe("JOURNAL_VERSION");
         continue;
       }
       const found = numbers(opened);
-      const all = scanBytes(content).records.map(({ data }) => data["n"]);
+      const all = scanWhole(content).lines.map(({ data }) => data["n"]);
       expect(isPart(found, all), `seed ${seed}: ${JSON.stringify(found)}`).toBe(true);
       const left = new Set(damaged.toString("latin1").split("\n"));
       const intact = lines.slice(1, -1).filter((line) => left.has(line));
@@ -155,7 +157,7 @@ test(
       );
       (await append(disk, opened, [9])).close();
       disk.losePower();
-      expect(numbers(await openFiles(disk, source, at)), `seed ${seed}`).toStrictEqual([...found, 9]);
+      expect(numbers(await openWhole(disk, source, at)), `seed ${seed}`).toStrictEqual([...found, 9]);
     }
   },
 );
@@ -178,8 +180,8 @@ test("C5: a state directory that cannot be written is refused, and nothing is ch
   const content = await written([1]);
   const disk = diskWith(content);
   disk.readOnly = true;
-  await expect(openFiles(disk, source, at)).rejects.toThrow("EROFS");
+  await expect(openWhole(disk, source, at)).rejects.toThrow("EROFS");
   expect(disk.content(first)).toStrictEqual(content);
   disk.readOnly = false;
-  expect(numbers(await openFiles(disk, source, at))).toStrictEqual([1, 1]);
+  expect(numbers(await openWhole(disk, source, at))).toStrictEqual([1, 1]);
 });

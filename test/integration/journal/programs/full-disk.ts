@@ -37,7 +37,7 @@ for (let n = 11; n <= 15; n++) {
 await journal.commit([{ kind: "out.ack", data: { n: 16 } }], "group");
 accepted.push(16);
 await assert.rejects(journal.commit([record(99)], "group"), (error) => isFault(error, "JOURNAL"));
-await assert.rejects(journal.compact({ text: "x".repeat(500_000) }), /no space for a snapshot/);
+await assert.rejects(journal.compact(JSON.stringify({ text: "x".repeat(500_000) })), /no space for a snapshot/);
 
 rmSync(filler);
 while (healthOf(journal) !== "ok") await sleep(5);

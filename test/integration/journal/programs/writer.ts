@@ -15,7 +15,7 @@ async function work(): Promise<void> {
     const padding = "x".repeat((n * 37) % 300);
     await journal.commit([{ kind: "start.ok", data: { n, padding } }], n % 3 === 0 ? "report" : "effect");
     process.stdout.write(`${n}\n`);
-    if (n % 50 === 0) await journal.compact({ upTo: next - 1 });
+    if (n % 50 === 0) await journal.compact(JSON.stringify({ upTo: next - 1 }));
   }
 }
 
