@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Daemon } from "../daemon.ts";
@@ -11,7 +12,7 @@ const readyWithinMs = 60_000;
 export async function startMariaDb(directory: string, log: string): Promise<Daemon> {
   const environment = { PATH: "/usr/bin:/bin:/usr/sbin:/sbin", LC_ALL: "C" };
   const data = join(directory, "data");
-  const common = ["--no-defaults", "--user=root", `--datadir=${data}`];
+  const common = ["--no-defaults", `--user=${userInfo().username}`, `--datadir=${data}`];
   const install = [...common, "--auth-root-authentication-method=normal", "--skip-test-db"];
   await run(slurmProgram("mariadb-install-db"), install, { env: environment, cwd: directory, timeout: readyWithinMs });
   const socket = join(directory, "s");

@@ -1,4 +1,4 @@
-import { hostname } from "node:os";
+import { hostname, userInfo } from "node:os";
 import { join } from "node:path";
 
 export interface SlurmOptions {
@@ -25,13 +25,14 @@ const megabytesOfNode = 8_000;
 
 /** The text of slurm.conf: everything in the directory and on loopback, faults noticed within seconds, jobs started at once. */
 export function slurmConf(place: SlurmPlace, options: SlurmOptions): string {
+  const account = userInfo().username;
   const host = hostname().split(".")[0] ?? "localhost";
   const settings: Record<string, string> = {
     ClusterName: "siteagent",
     SlurmctldHost: `${host}(127.0.0.1)`,
     SlurmctldPort: String(place.controllerPort),
-    SlurmUser: "root",
-    SlurmdUser: "root",
+    SlurmUser: account,
+    SlurmdUser: account,
     AuthType: "auth/munge",
     AuthInfo: `socket=${join(place.directory, "munge/s")}`,
     CredType: "cred/munge",
@@ -115,7 +116,7 @@ export function slurmdbdConf(place: SlurmPlace): string {
     DbdHost: "localhost",
     DbdAddr: "127.0.0.1",
     DbdPort: String(place.accountingPort),
-    SlurmUser: "root",
+    SlurmUser: userInfo().username,
     PidFile: join(place.directory, "slurmdbd.pid"),
     StorageType: "accounting_storage/mysql",
     StorageHost: "localhost",

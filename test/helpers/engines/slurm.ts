@@ -14,13 +14,12 @@ export function slurmProgram(name: string): string {
 }
 
 async function probe(programs: readonly string[]): Promise<EngineProbe> {
-  if (process.getuid?.() !== 0) return { ok: false, reason: "slurmd starts jobs as root only" };
   const missing = programs.filter((name) => findProgram(name, administrators) === undefined);
   if (missing.length > 0) return { ok: false, reason: `not installed: ${missing.join(", ")}` };
   return await versionOf(slurmProgram("slurmctld"), ["-V"]);
 }
 
-/** Slurm's daemons and commands and munge: a whole cluster on this host, without accounting. */
+/** Slurm's daemons and commands and munge: a whole cluster on this host, without accounting. Any account can start one for its own jobs. */
 export const slurm: Engine = {
   debianPackages: ["slurmctld", "slurmd", "slurm-client", "munge"],
   probe: () => probe(slurmPrograms),
@@ -38,6 +37,7 @@ export const slurmCgroup: Engine = {
   async probe() {
     const found = await probe(slurmPrograms);
     if (!found.ok) return found;
+    if (process.getuid?.() !== 0) return { ok: false, reason: "control groups are made by root only" };
     const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
     const writable = mounts.some((line) => /^\S+ \/sys\/fs\/cgroup\/memory cgroup rw[, ]/.test(line));
     return writable ? found : { ok: false, reason: "no writable control groups of version 1 at /sys/fs/cgroup" };
