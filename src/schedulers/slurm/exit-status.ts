@@ -3,7 +3,8 @@ import type { Verdict } from "../types.ts";
 
 /** As `ExitCode` prints it: the code of the batch script and the signal that ended it, each 0 where there is none. */
 export interface ExitStatus {
-  readonly code: number;
+  /** undefined: what was printed may be another one. */
+  readonly code: number | undefined;
   readonly signal: number;
 }
 
@@ -38,7 +39,8 @@ export function exitFields(
 ): { readonly exitCode?: number; readonly signal?: string } {
   if (exit === undefined || exit.signal === outOfMemory || exit.signal === notLaunched) return {};
   if (exit.signal > 0) return { signal: signalName(exit.signal) };
-  return exit.code === 0 && kind !== "completed" ? {} : { exitCode: exit.code };
+  if (exit.code === undefined || (exit.code === 0 && kind !== "completed")) return {};
+  return { exitCode: exit.code };
 }
 
 function signalName(number: number): string {

@@ -1,3 +1,4 @@
+import type { CallContext } from "../../common/context.ts";
 import type { ScheduledJob } from "../types.ts";
 import { type ListedId, listsTask } from "./ids.ts";
 
@@ -13,6 +14,12 @@ interface Listed extends ListedId {
 /** Seconds since 1970 before which nothing can be the job that was submitted at `submittedAt`. */
 export function notBefore(submittedAt: string): number {
   return Math.floor((Date.parse(submittedAt) - skewMs) / 1000);
+}
+
+/** Since when accounting has to be asked, seconds since 1970: before the first of these times. It refuses a start that is yet to come. */
+export function earliest(times: readonly string[], context: CallContext): number {
+  const now = new Date(context.clock.now()).toISOString();
+  return Math.min(...[now, ...times].map(notBefore));
 }
 
 /** Rows by what they are about. Rows that bear another token, or are older, belong to jobs that had the number before. */

@@ -1,54 +1,49 @@
-import type { RunResult } from "../../hosts/types.ts";
-import { orderTimeoutMs, type SchedulerCommand, smallOutputBytes } from "../command.ts";
-import { wordsOf } from "../text.ts";
-import type { OrderResult } from "../types.ts";
-import { noAnswer, troubleIn } from "./trouble.ts";
+import type { CallContext } from "../../common/context.ts";
+import { inChunks } from "../text.ts";
+import type { OrderResult, ScheduledJob } from "../types.ts";
+import type { Asks } from "./asks.ts";
+import { Rows } from "./identity.ts";
+import { isJobId, operandOf } from "./ids.ts";
+import { scancel, scontrolOrder } from "./order-commands.ts";
+import type { QueueRow } from "./squeue.ts";
+import { meaningOf } from "./states.ts";
 
-/** One result for each operand, in order. */
-export type OrderAnswer = readonly OrderResult[];
+/** Operands of one command: more make the controller slow and the line long. */
+const most = 200;
 
-/** `operands`: ids whose grammar and owner were checked; at least one. Without `-Q`, so that refusals are told. */
-export function scancel(cluster: string | undefined, operands: readonly string[]): SchedulerCommand<OrderAnswer> {
-  return {
-    argv: ["scancel", ...(cluster === undefined ? [] : ["-M", cluster]), ...operands],
-    timeoutMs: orderTimeoutMs,
-    maxOutputBytes: smallOutputBytes,
-    parse: (result) => orderAnswer("scancel", result, operands),
-  };
-}
-
-/** `hold` keeps waiting jobs from starting, `release` lets them go. */
-export function scontrolOrder(
-  verb: "hold" | "release",
+/** The queue is looked at first: an id may be another job's by now, and a command must not reach that one. All of one cluster. */
+export async function giveOrders(
+  asks: Asks,
+  verb: "cancel" | "hold" | "release",
   cluster: string | undefined,
-  operands: readonly string[],
-): SchedulerCommand<OrderAnswer> {
-  return {
-    argv: ["scontrol", ...(cluster === undefined ? [] : ["-M", cluster]), verb, operands.join(",")],
-    timeoutMs: orderTimeoutMs,
-    maxOutputBytes: smallOutputBytes,
-    parse: (result) => orderAnswer("scontrol", result, operands),
-  };
+  jobs: readonly ScheduledJob[],
+  context: CallContext,
+): Promise<readonly OrderResult[]> {
+  const queue = await asks.queue(cluster, context);
+  if (queue.state === "unknown") return jobs.map(() => queue);
+  const rows = new Rows(queue.rows);
+  const known = jobs.map((job) => withoutCommand(job, rows.of(job), queue.incomplete));
+  const operands = [...new Set(jobs.filter((_, index) => known[index] === undefined).map(operandOf))];
+  const results = new Map<string, OrderResult>();
+  for (const chunk of inChunks(operands, most)) {
+    const command = verb === "cancel" ? scancel(cluster, chunk) : scontrolOrder(verb, cluster, chunk);
+    const answer = await asks.run(command, context);
+    for (const [index, operand] of chunk.entries()) {
+      const result = answer[index];
+      if (result) results.set(operand, result);
+    }
+  }
+  const none = { state: "unknown", why: "no answer for it" } as const;
+  return jobs.map((job, index) => known[index] ?? results.get(operandOf(job)) ?? none);
 }
 
-const over = /already (?:finished|completing or completed)|Invalid job id|Job has already finished/i;
-
-/** Both commands try all operands and name those that failed, each in one of three forms. */
-function orderAnswer(command: string, result: RunResult, operands: readonly string[]): OrderAnswer {
-  const failures = new Map<string, string>();
-  for (const line of `${result.stderr}\n${result.stdout}`.split("\n")) {
-    const [, id, text] = /Kill job error on job id (\S+): (.+)$/.exec(line) ?? /^(\d[\d_]*): (.+)$/.exec(line) ?? [];
-    const [, words, job] = /^(.+) for job (\d[\d_]*)$/.exec(line) ?? [];
-    if (id !== undefined && text !== undefined) failures.set(id, text);
-    else if (job !== undefined && words !== undefined) failures.set(job, words);
-  }
-  // Failures of some operands make the whole command fail; without one of them the command itself did.
-  const why = failures.size > 0 && !result.timedOut ? undefined : noAnswer(command, result);
-  return operands.map((operand) => {
-    const words = failures.get(operand);
-    if (words === undefined) return why === undefined ? { state: "requested" } : { state: "unknown", why };
-    if (over.test(words)) return { state: "over" };
-    const trouble = troubleIn(words);
-    return trouble === undefined ? { state: "refused", reason: wordsOf(words) } : { state: "unknown", why: trouble };
-  });
+/** What is known of an order without giving it; undefined: it has to be given. */
+function withoutCommand(
+  job: ScheduledJob,
+  rows: readonly QueueRow[],
+  incomplete: string | undefined,
+): OrderResult | undefined {
+  if (!isJobId(job.id)) return { state: "refused", reason: `'${job.id}' is no job id of Slurm` };
+  if (rows.some((row) => meaningOf(row.state).as !== "ended")) return undefined;
+  return rows.length === 0 && incomplete !== undefined ? { state: "unknown", why: incomplete } : { state: "over" };
 }

@@ -63,6 +63,11 @@ function number(text: string | undefined, otherwise: number): number {
   return digits === undefined ? otherwise : Number(digits);
 }
 
+/** The first version that knows `sbatch --export=NIL`. */
+export const exportsNothing = [23, 2, 3] as const;
+/** The first whose sacct does not take 128 from exit codes from 128 on: 129 looks like 1, and 128 like none. */
+export const tellsCodesAsTheyAre = [25, 11] as const;
+
 /** Is `version` (`22.05.8`, `23.11.0-0rc1`) at least these numbers? */
 export function atLeast(version: string, ...wanted: readonly [number, ...number[]]): boolean {
   const numbers = version.split(/[.-]/).map((part) => Number.parseInt(part, 10) || 0);

@@ -33,7 +33,7 @@ export function queueStatus(row: QueueRow): ScheduledStatus {
     case "finishing":
       return { state: "finishing" };
     case "ended":
-      return { state: "ended", verdict: verdictOf(row, meaning.kind, { source: "queue" }) };
+      return { state: "ended", verdict: verdictOf(row, row.exit, meaning.kind, { source: "queue" }) };
     default:
       return {
         state: "unknown",
@@ -42,14 +42,22 @@ export function queueStatus(row: QueueRow): ScheduledStatus {
   }
 }
 
+export interface ExitSources {
+  /** Accounting's exit codes are what they seem. */
+  readonly exact: boolean;
+  /** What the queue says of the same end, where it still has it. */
+  readonly exit: ExitStatus | undefined;
+}
+
 /** What accounting says of a job or task that the queue does not have, or that it says has ended; undefined = not over for accounting. */
-export function accountingStatus(row: AccountingRow): ScheduledStatus | undefined {
+export function accountingStatus(row: AccountingRow, sources: ExitSources): ScheduledStatus | undefined {
   const meaning = meaningOf(row.state);
   if (meaning.as !== "ended") return undefined;
   const by = cancelledBy(row.state);
   // A step that was killed for its memory leaves a parent that may end with 0 and without its results.
   const starved = row.oomSteps.length > 0 && (meaning.kind === "failed" || meaning.kind === "completed");
-  const verdict = verdictOf(row, starved ? "oom" : meaning.kind, {
+  const exit = sources.exit ?? (sources.exact ? row.exit : withoutCode(row.exit, meaning.kind));
+  const verdict = verdictOf(row, exit, starved ? "oom" : meaning.kind, {
     source: "accounting",
     ...(by === undefined ? {} : { by }),
   });
@@ -69,18 +77,28 @@ interface Ended {
   readonly ended: number | undefined;
 }
 
-function verdictOf(row: Ended, base: Verdict["kind"], more: Pick<Verdict, "source" | "by">): Verdict {
-  const kind = refinedKind(base, row.exit);
+function verdictOf(
+  row: Ended,
+  status: ExitStatus | undefined,
+  base: Verdict["kind"],
+  more: Pick<Verdict, "source" | "by">,
+): Verdict {
+  const kind = refinedKind(base, status);
   const exit = row.exit === undefined ? "" : `${row.exit.code}:${row.exit.signal}`;
   const reason = row.reason === "None" ? "" : row.reason;
   return {
     kind,
-    ...exitFields(kind, row.exit),
+    ...exitFields(kind, status),
     raw: wordsOf([row.state, exit, reason].filter(Boolean).join(" ")),
     ...(row.started === undefined ? {} : { startedAt: iso(row.started) }),
     ...(row.ended === undefined ? {} : { endedAt: iso(row.ended) }),
     ...more,
   };
+}
+
+/** Signals are told as they are, and so is success. */
+function withoutCode(exit: ExitStatus | undefined, kind: Verdict["kind"]): ExitStatus | undefined {
+  return exit === undefined || exit.signal > 0 || kind === "completed" ? exit : { ...exit, code: undefined };
 }
 
 /** Of an array as a whole: it runs while one task does, and has ended well if all have. */

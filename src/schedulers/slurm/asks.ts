@@ -1,0 +1,88 @@
+import type { CallContext } from "../../common/context.ts";
+import { isFault } from "../../common/fault.ts";
+import type { Host } from "../../hosts/types.ts";
+import { runCommand, type SchedulerCommand } from "../command.ts";
+import { commandEnvironment } from "../environment.ts";
+import { SharedAsk } from "../shared-ask.ts";
+import type { SchedulerOptions } from "../types.ts";
+import { askHistory, type History } from "./history.ts";
+import { type AccountingAnswer, type AccountingQuestion, sacct } from "./sacct.ts";
+import { type FactsAnswer, showConfig, type SlurmFacts } from "./show-config.ts";
+import { type QueueAnswer, squeue } from "./squeue.ts";
+
+/** What locates the cluster, and the way to authenticate where there is no munge. */
+const locating = ["SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"];
+
+/** Runs Slurm's commands on the host and keeps what the controller said of itself. */
+export class Asks {
+  /** The cluster that all commands are for; undefined: the one of slurm.conf. */
+  readonly cluster: string | undefined;
+  readonly #host: Host;
+  readonly #environment: Readonly<Record<string, string>>;
+  readonly #queues = new Map<string | undefined, SharedAsk<QueueAnswer>>();
+  #facts: SlurmFacts | undefined;
+
+  constructor({ host, environment }: SchedulerOptions) {
+    this.#host = host;
+    const { SLURM_CLUSTERS: cluster, ...rest } = commandEnvironment(environment, locating);
+    this.#environment = rest;
+    this.cluster = cluster;
+  }
+
+  /** What was learned the last time; undefined = nothing yet. */
+  get facts(): SlurmFacts | undefined {
+    return this.#facts;
+  }
+
+  /** @throws Fault of the host when the command could not be run. */
+  run<Answer>(command: SchedulerCommand<Answer>, context: CallContext): Promise<Answer> {
+    return runCommand(this.#host, command, this.#environment, context);
+  }
+
+  /** Asks the controller what it is, whatever was known. */
+  async learn(context: CallContext): Promise<FactsAnswer> {
+    const answer = await this.run(showConfig(this.cluster), context);
+    if (answer.state === "answered") this.#facts = answer.facts;
+    return answer;
+  }
+
+  async known(context: CallContext): Promise<FactsAnswer> {
+    return this.#facts === undefined ? await this.learn(context) : { state: "answered", facts: this.#facts };
+  }
+
+  /** The queue as it is after this call; one command for all who ask meanwhile. */
+  queue(cluster: string | undefined, context: CallContext): Promise<QueueAnswer> {
+    let shared = this.#queues.get(cluster);
+    if (!shared) {
+      shared = new SharedAsk((each) => this.run(squeue(cluster), each));
+      this.#queues.set(cluster, shared);
+    }
+    return shared.ask(context);
+  }
+
+  /** What accounting has of these ids or names; nothing where none is kept. */
+  async history(
+    items: readonly string[],
+    question: (items: readonly string[]) => AccountingQuestion,
+    context: CallContext,
+  ): Promise<History> {
+    const learned = await this.known(context);
+    if (learned.state === "unknown") {
+      return { rows: [], kept: true, unknown: new Map(items.map((item) => [item, learned.why])) };
+    }
+    if (!learned.facts.accounting) return { rows: [], kept: false, unknown: new Map() };
+    const history = await askHistory(items, (some) => this.#account(question(some), context));
+    if (!history.kept) this.#facts = { ...learned.facts, accounting: false };
+    return history;
+  }
+
+  async #account(question: AccountingQuestion, context: CallContext): Promise<AccountingAnswer> {
+    try {
+      return await this.run(sacct(question), context);
+    } catch (error) {
+      // A login node without the command has no accounting for us; anything else is the host's trouble.
+      if (isFault(error, "LAUNCH") && error.details?.["code"] === "ENOENT") return { state: "disabled" };
+      throw error;
+    }
+  }
+}

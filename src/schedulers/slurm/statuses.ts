@@ -1,0 +1,66 @@
+import type { CallContext } from "../../common/context.ts";
+import type { ScheduledJob, ScheduledStatus } from "../types.ts";
+import type { Asks } from "./asks.ts";
+import { earliest, Rows } from "./identity.ts";
+import { isJobId } from "./ids.ts";
+import type { AccountingRow } from "./sacct.ts";
+import { atLeast, tellsCodesAsTheyAre } from "./show-config.ts";
+import type { QueueRow } from "./squeue.ts";
+import { meaningOf } from "./states.ts";
+import { accountingStatus, queueStatus, wholeStatus } from "./status.ts";
+
+/** One query of the queue, and of accounting for those that the queue does not have or says have ended. All of one cluster. */
+export async function statusesOf(
+  asks: Asks,
+  cluster: string | undefined,
+  jobs: readonly ScheduledJob[],
+  context: CallContext,
+): Promise<readonly ScheduledStatus[]> {
+  const learned = await asks.known(context);
+  if (learned.state === "unknown") return jobs.map(() => learned);
+  const queue = await asks.queue(cluster, context);
+  if (queue.state === "unknown") return jobs.map(() => queue);
+  const listed = new Rows(queue.rows);
+  const inQueue = jobs.map((job) => listed.of(job));
+  // Accounting knows of an end what the queue does not: who cancelled it, its steps. What is under way it is not asked for.
+  const over = jobs.filter((_, index) => inQueue[index]?.every(hasEnded));
+  const since = earliest(
+    over.map(({ submittedAt }) => submittedAt),
+    context,
+  );
+  const ids = over.map(({ id }) => id).filter(isJobId);
+  const history = await asks.history(ids, (some) => ({ cluster, since, by: { ids: some } }), context);
+  const recorded = new Rows(history.rows);
+  const exact = atLeast(learned.facts.version, ...tellsCodesAsTheyAre);
+  return jobs.map((job, index): ScheduledStatus => {
+    if (!isJobId(job.id)) return { state: "unknown", why: `'${job.id}' is no job id of Slurm` };
+    const why = queue.incomplete ?? history.unknown.get(job.id);
+    return merged(inQueue[index] ?? [], recorded.of(job), { why, exact });
+  });
+}
+
+interface Limits {
+  /** Why what is not in the rows may exist nevertheless. */
+  readonly why: string | undefined;
+  /** Accounting's exit codes are what they seem. */
+  readonly exact: boolean;
+}
+
+function merged(rows: readonly QueueRow[], records: readonly AccountingRow[], limits: Limits): ScheduledStatus {
+  const inQueue = rows.map(queueStatus);
+  if (!rows.every(hasEnded)) return wholeStatus(inQueue);
+  const ends = records.map((record) => {
+    const row = rows.find(({ task }) => task === record.task);
+    return accountingStatus(record, { exact: limits.exact, exit: row?.exit });
+  });
+  if (ends.length > 0 && ends.every((status) => status !== undefined)) return wholeStatus(ends);
+  if (rows.length > 0) return wholeStatus(inQueue);
+  if (limits.why !== undefined) return { state: "unknown", why: limits.why };
+  const open = records.find((record) => !hasEnded(record));
+  if (open === undefined) return { state: "absent" };
+  return { state: "unknown", why: `accounting says ${open.state}, and the queue does not have it` };
+}
+
+function hasEnded({ state }: { readonly state: string }): boolean {
+  return meaningOf(state).as === "ended";
+}
