@@ -172,8 +172,8 @@ export class Book {
   }
 
   /**
-   * A new process. What central refused is offered once more (it or we may be another version). A job whose step was entered and
-   * not left when the last process ended counts one more death; an orderly stop says that it was none of theirs (`agent.stop`).
+   * A new process. What central refused is offered once more (it or we may be another version). A job whose step the last process had
+   * entered and not left when it ended counts one more death; an orderly stop says that it was none of theirs (`agent.stop`).
    */
   #begin(): void {
     for (const [id, entries] of this.outbox) {
@@ -186,9 +186,9 @@ export class Book {
     const inOrder = this.#stoppedInOrder;
     this.#stoppedInOrder = false;
     for (const job of this.open.values()) {
-      if (job.entered === undefined || inOrder) continue;
+      if (job.entered === undefined || job.entered.waiting) continue;
       const { step, deaths } = job.entered;
-      this.#put({ ...job, entered: { step, deaths: deaths + 1 } });
+      this.#put({ ...job, entered: { step, deaths: inOrder ? deaths : deaths + 1, waiting: true } });
     }
   }
 

@@ -50,9 +50,10 @@ export interface HeldJob extends JobCore {
   readonly step_tries: number;
   /**
    * The risky step that is under way, and how often the process died in it without progress; durable before the step begins.
-   * Twice: the job is quarantined (quarantine.ts) so that it cannot take the others down with it.
+   * Twice: the job is quarantined (quarantine.ts) so that it cannot take the others down with it. `waiting`: the present process has not
+   * begun the step yet; if it dies before, that was none of this job's.
    */
-  readonly entered?: { readonly step: string; readonly deaths: number } | undefined;
+  readonly entered?: { readonly step: string; readonly deaths: number; readonly waiting?: true } | undefined;
   /** Set when the job is held back because of deaths in this step, until a person resumes or cancels it. */
   readonly quarantined?: string | undefined;
   /** ISO 8601; no next attempt before it. */

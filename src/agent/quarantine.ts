@@ -8,10 +8,14 @@ import { amend, transition } from "./transition.ts";
 /** So many deaths of the process in the same step of a job, without progress of it, and the job is held back. */
 const mostDeaths = 2;
 
-/** Says durably that the job's risky step begins, where the change that led to it did not say so; cleared by the next change of state. */
+/**
+ * Says durably that the job's risky step begins, where the change that led to it did not say so, or a process before this one did; cleared
+ * by the next change of state.
+ */
 export async function enterStep(core: AgentCore, job: HeldJob, step: Step): Promise<void> {
-  if (!isRisky(job, step) || job.entered?.step === step) return;
-  await amend(core, job.id, { entered: { step, deaths: 0 } }, "effect");
+  const isSame = job.entered?.step === step;
+  if (!isRisky(job, step) || (isSame && job.entered?.waiting !== true)) return;
+  await amend(core, job.id, { entered: { step, deaths: isSame ? (job.entered?.deaths ?? 0) : 0 } }, "effect");
 }
 
 /**

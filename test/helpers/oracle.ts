@@ -69,10 +69,25 @@ export async function imbalances(books: Books, ids: readonly string[]): Promise<
     if (events) wrong.push(...wrongReports(id, events));
   }
   wrong.push(...(await strayFiles(books)));
-  for (const entry of await leftProcesses(books))
+  for (const entry of await livingProcesses(books))
     wrong.push(`process ${entry.pid} (${entry.command.slice(0, 200)}) of a job is alive`);
   // While something is not over, nobody is at rest.
   return wrong.length > 0 ? wrong : await unrest(books);
+}
+
+/** Processes of jobs. A recorder is the last to go: it ends by itself when it has seen that nobody else is there. */
+async function livingProcesses(books: Books): Promise<readonly ProcessEntry[]> {
+  let left: readonly ProcessEntry[] = [];
+  const isOver = async (): Promise<boolean> => {
+    left = await leftProcesses(books);
+    return left.length === 0 || !left.every(isRecorder);
+  };
+  await waitFor(isOver, { what: "the end of recorders", timeoutMs: restMs }).catch(() => undefined);
+  return left;
+}
+
+function isRecorder({ command }: ProcessEntry): boolean {
+  return /\/recorder\.(pl|sh) /.test(command);
 }
 
 /** What agent, hub and runner still hold though nothing is under way any more. */

@@ -154,20 +154,27 @@ describe("deaths in a step", () => {
   const deaths = (...records: AgentRecord[]): number | undefined =>
     fold(new Book(), [held, ...records]).jobs.get("a")?.entered?.deaths;
 
+  const enterAgain = record("job.change", { patch: { entered: { step: "stage_in", deaths: 1 } } }, "a");
+
   it("are counted when the process did not say goodbye", () => {
     expect(deaths(enter, start)).toBe(1);
-    expect(deaths(enter, start, start)).toBe(2);
+    expect(deaths(enter, start, enterAgain, start)).toBe(2);
     expect(deaths(start, start)).toBeUndefined();
+  });
+
+  it("are not counted of a process that died before it began the step", () => {
+    expect(deaths(enter, start, start, start)).toBe(1);
+    expect(deaths(enter, record("agent.stop", { reason: "stopped" }), start, start)).toBe(0);
   });
 
   it("are not counted after an orderly stop", () => {
     const stop = record("agent.stop", { reason: "stopped" });
     expect(deaths(enter, stop, start)).toBe(0);
-    expect(deaths(enter, start, stop, start, start)).toBe(2);
+    expect(deaths(enter, start, enterAgain, stop, start, start)).toBe(1);
   });
 
   it("are forgotten when a file came through meanwhile", () => {
     const entry: ManifestEntry = { item: "x", path: "1", url: "u", bytes: 1, sha256: "d", verified: "digest" };
-    expect(deaths(enter, start, record("job.file", { direction: "in", entry }, "a"), start)).toBe(1);
+    expect(deaths(enter, start, enterAgain, record("job.file", { direction: "in", entry }, "a"), start)).toBe(1);
   });
 });
