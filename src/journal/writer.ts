@@ -155,6 +155,15 @@ export class Writer {
   close(): void {
     this.#disk.close(this.#file);
   }
+
+  /** As `close`, whatever the disk says: it has failed before. */
+  giveUp(): void {
+    try {
+      this.close();
+    } catch {
+      // not open any more
+    }
+  }
 }
 
 function shortageOf(error: unknown): "no-space" | "no-quota" {

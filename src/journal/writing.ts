@@ -275,6 +275,7 @@ class WritingSide {
     this.#failed = true;
     this.#syncTimer?.abort();
     this.#spaceTimer?.abort();
+    this.#writer.giveUp();
     this.#send({ type: "failed", message: messageOf(error), reason: errnoOf(error) ?? "unknown" });
     this.#port.close();
   }
