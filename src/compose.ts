@@ -11,7 +11,7 @@ import { thisMachine } from "./agent/machine.ts";
 import { HubOutputs, hubScheme } from "./agent/hub-outputs.ts";
 import { runWatchdog } from "./agent/watchdog.ts";
 import { systemClock } from "./common/clock.ts";
-import { asFault, errnoOf, Fault } from "./common/fault.ts";
+import { asFault, errnoOf } from "./common/fault.ts";
 import { durableReplace, removeUnfinished } from "./common/files.ts";
 import type { Logger } from "./common/logger.ts";
 import { RecentLog } from "./common/recent-log.ts";
@@ -22,8 +22,7 @@ import { builtInRegistries } from "./config/registries.ts";
 import { readSecret } from "./config/secrets.ts";
 import type { Site } from "./config/types.ts";
 import { LocalHost } from "./hosts/local/index.ts";
-import { createLocalLauncher } from "./launchers/local/index.ts";
-import type { Launcher } from "./launchers/types.ts";
+import { LauncherPool } from "./compose-launchers.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
@@ -76,8 +75,7 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
 export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
   const hubOutputs = new HubOutputs();
   let central: Central | undefined;
-  // One local launcher for all targets and all reloads: there is one runner per state directory.
-  const launchers = new Map<string, Launcher>();
+  const launchers = new LauncherPool();
   const shared: Shared = { hubOutputs, launchers, central: () => central, log: recent };
   return {
     clock: systemClock,
@@ -114,7 +112,7 @@ async function keepCopy(siteFile: string, log: Logger): Promise<void> {
 
 interface Shared {
   readonly hubOutputs: HubOutputs;
-  readonly launchers: Map<string, Launcher>;
+  readonly launchers: LauncherPool;
   readonly central: () => Central | undefined;
   readonly log: Logger;
 }
@@ -130,7 +128,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   const transfers = createTransferEngine({ policy, registry });
   const hosts = new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)]));
   const launchers = new Map(
-    Object.values(site.targets).map((target) => [target.name, launcherOf(site, target.launcher, shared.launchers)]),
+    Object.values(site.targets).map((target) => [target.name, shared.launchers.launcherOf(site, target, hosts)]),
   );
   return {
     site,
@@ -139,25 +137,9 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     transfers,
     async [Symbol.asyncDispose]() {
       await transfers[Symbol.asyncDispose]();
-      for (const [kind, launcher] of shared.launchers) {
-        shared.launchers.delete(kind);
-        await launcher[Symbol.asyncDispose]();
-      }
+      await shared.launchers[Symbol.asyncDispose]();
     },
   };
-}
-
-function launcherOf(site: Site, kind: string, known: Map<string, Launcher>): Launcher {
-  const there = known.get(kind);
-  if (there) return there;
-  if (kind !== "local") throw new Fault("CONFIG", `launcher '${kind}' is not built in`);
-  const made = createLocalLauncher({
-    stateDirectory: site.agent.stateDir,
-    runtimeDirectory: site.agent.runtimeDir,
-    runnerSocket: process.env["SITEAGENT_RUNNER_SOCKET"] || undefined,
-  });
-  known.set(kind, made);
-  return made;
 }
 
 async function centralOf(site: Site, agentId: string): Promise<Central> {

@@ -1,6 +1,7 @@
 /** docs/configuration.md: all settings of site and hub file, from their schemas. */
 import type { z } from "zod";
 import { branchesOf, inputSchemaOf, type SchemaNode } from "../../src/config/json-schema.ts";
+import { builtInRegistries } from "../../src/config/registries.ts";
 import { siteSchema } from "../../src/config/site-schema.ts";
 import { hubConfigSchema } from "../../src/hub/config.ts";
 import { attemptVariables, basicVariables } from "../../src/jobs/environment.ts";
@@ -28,6 +29,7 @@ function page(): string {
     "- `siteagent reload`, SIGHUP or saving the file loads it again. One that cannot be used changes nothing; running jobs keep what they started with.",
     "",
     ...sections(siteSchema, "site"),
+    ...launchers(),
     templates(),
     environment(),
     "## The hub file",
@@ -36,6 +38,17 @@ function page(): string {
     "",
     ...sections(hubConfigSchema, "hub"),
   ].join("\n");
+}
+
+/** The keys of a target that belong to its launcher. */
+function launchers(): readonly string[] {
+  const done: string[] = [];
+  for (const [name, { settings }] of Object.entries(builtInRegistries.launchers)) {
+    const schema = inputSchemaOf(settings);
+    if (Object.keys(schema.properties ?? {}).length > 0)
+      describe(schema, `targets.NAME, launcher ${name}`, "site", done);
+  }
+  return done;
 }
 
 function templates(): string {

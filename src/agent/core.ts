@@ -116,9 +116,25 @@ export class AgentCore implements TransitionDeps {
     const made = new Follower(
       launcher,
       this.context(this.log.child({ component: "follower", launcher: launcher.kind })),
+      (trouble) => this.#noteTrouble(launcher, trouble),
     );
     this.#followers.set(launcher, made);
     return made;
+  }
+
+  /** Nothing is known of its attempts while a launcher cannot be asked: nothing changes, and status says why. */
+  #noteTrouble(launcher: Launcher, trouble: string | undefined): void {
+    for (const [target, one] of this.parts.launchers) {
+      if (one !== launcher) continue;
+      const key = `follow:${target}`;
+      if (trouble === undefined) this.problems.clear(key);
+      else
+        this.problems.set(
+          key,
+          `what runs on target '${target}' cannot be followed: ${trouble}`,
+          "its jobs go on and stay as they are known until there is an answer",
+        );
+    }
   }
 
   /** The job's attempt runs but was stopped by a signal, as far as the last look saw. */

@@ -24,11 +24,14 @@ export class Follower {
   readonly #wake = new Notifier();
   readonly #watch: Disposable;
   readonly #done: Promise<void>;
+  readonly #onAnswer: (trouble: string | undefined) => void;
   #hinted = true;
   #first = true;
 
-  constructor(launcher: Launcher, context: CallContext) {
+  /** `onAnswer`: after each look, why what stands behind the launcher could not be asked; undefined = it could. */
+  constructor(launcher: Launcher, context: CallContext, onAnswer: (trouble: string | undefined) => void = () => {}) {
     this.#launcher = launcher;
+    this.#onAnswer = onAnswer;
     this.#watch = launcher.watch(() => {
       this.#hinted = true;
       this.#wake.notify();
@@ -108,6 +111,7 @@ export class Follower {
         changed = true;
         followed.news.notify();
       }
+      this.#onAnswer(this.#launcher.trouble);
       // At the first look: what earlier processes started and this one goes on with.
       if (this.#first && asked.length > 0) {
         this.#first = false;
@@ -116,6 +120,7 @@ export class Follower {
       return changed;
     } catch (error) {
       // Could not ask: nothing is known, nothing changes (invariant 2).
+      this.#onAnswer(asFault(error).message);
       if (!context.signal.aborted)
         context.log.warn({ err: asFault(error), followed: asked.length }, "the launcher could not be asked");
       return false;

@@ -1,7 +1,19 @@
+import type { Adapter } from "../common/adapter.ts";
 import type { AgentCore } from "./core.ts";
 
-/** Asks each launcher and host once whether it can work here, so that status says so before the first job finds out. */
+/** How often those that could not work are asked again, and new ones of a reload found. */
+const againMs = 60_000;
+
+/** Asks each launcher and host whether it can work here, until it can, so that status says so before the first job finds out. */
 export async function probeParts(core: AgentCore): Promise<void> {
+  const works = new WeakSet<Adapter>();
+  while (!core.stopping.aborted) {
+    await probeAll(core, works);
+    await core.clock.sleep(againMs, core.stopping);
+  }
+}
+
+async function probeAll(core: AgentCore, works: WeakSet<Adapter>): Promise<void> {
   const { parts } = core;
   const context = core.context(core.log.child({ component: "probe" }));
   const adapters = [
@@ -16,11 +28,18 @@ export async function probeParts(core: AgentCore): Promise<void> {
       adapter,
     })),
   ];
+  core.problems.keepOnly("target:", new Set(parts.launchers.keys()));
+  core.problems.keepOnly("host:", new Set(parts.hosts.keys()));
+  let news = false;
   for (const { key, what, adapter } of adapters) {
+    if (works.has(adapter)) continue;
     const probe = await adapter.probe(context);
     if (core.stopping.aborted) return;
-    if (probe.ok) core.problems.clear(key);
-    else core.problems.set(key, `${what}: ${probe.reason}`, probe.hint);
+    news = true;
+    if (probe.ok) {
+      works.add(adapter);
+      core.problems.clear(key);
+    } else core.problems.set(key, `${what}: ${probe.reason}`, probe.hint);
   }
-  core.changed.notify();
+  if (news) core.changed.notify();
 }

@@ -57,7 +57,15 @@ function checkTarget(
   const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
   const resources = [...checkResources(app.resources)];
   if (target) {
-    const maxNodes = registries.launchers[target.launcher]?.maxNodes ?? Infinity;
+    const { maxNodes = Infinity, lacks = [] } = registries.launchers[target.launcher] ?? {};
+    if (typeof app.runtime === "string" && lacks.includes(app.runtime)) {
+      loaded.report.add({
+        path: [...path, "runtime"],
+        message: `'${app.runtime}' cannot run on target '${target.name}' (launcher ${target.launcher})`,
+        value: app.runtime,
+        allowed: "another runtime, or a target on this machine",
+      });
+    }
     resources.push(...checkFits(app.resources, { ...target, maxNodes }));
   } else {
     const known = Object.keys(targets);

@@ -239,7 +239,15 @@ function compileTargets(compiling: Compiling): Record<string, SiteTarget> {
     }
     const allocation = kind?.allocation ?? false;
     const gpus = compileGpus(compiling, path, target, allocation);
-    const common = { name, host, launcher, slots: slots ?? defaultSlots(), cores, memoryBytes: memory, ...gpus };
+    const common = {
+      name,
+      host,
+      launcher,
+      slots: slots ?? kind?.slots ?? defaultSlots(),
+      cores,
+      memoryBytes: memory,
+      ...gpus,
+    };
     targets[name] = { ...common, allocation, settings: rest as JsonObject };
   }
   return targets;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { batchSchema } from "./batch-schema.ts";
 
 /** What the configuration must know of a kind of launcher. */
 export interface LauncherKind {
@@ -8,6 +9,10 @@ export interface LauncherKind {
   readonly maxNodes?: number;
   /** Its attempts run where a scheduler gave them nodes, cores and GPUs of their own; false: on a machine that they share. */
   readonly allocation: boolean;
+  /** Attempts at the same time where the target says nothing; default: the number of processors. */
+  readonly slots?: number;
+  /** Runtimes that it cannot start. */
+  readonly lacks?: readonly string[];
 }
 
 /** The adapters that there are. Kinds are open strings: a site's own adapters are added before the file is compiled. */
@@ -19,6 +24,10 @@ export interface Registries {
 
 /** What is built in. */
 export const builtInRegistries: Registries = {
-  launchers: { local: { settings: z.strictObject({}), maxNodes: 1, allocation: false } },
+  launchers: {
+    local: { settings: z.strictObject({}), maxNodes: 1, allocation: false },
+    // Waiting in a queue costs nothing; the scheduler's own limits come on top.
+    batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty"] },
+  },
   schemes: ["file", "http", "https"],
 };

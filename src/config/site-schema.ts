@@ -95,13 +95,13 @@ const hostSchema = z.strictObject({
 const targetSchema = z
   .object({
     host: z.string().meta({ description: "a name under hosts" }),
-    launcher: z.string().meta({ description: "how attempts start; a kind of launcher, as local" }),
+    launcher: z.string().meta({ description: "how attempts start: local, batch" }),
     slots: z
       .int()
       .min(1)
       .max(100_000)
       .optional()
-      .meta({ description: "attempts at the same time; default: the number of processors" }),
+      .meta({ description: "attempts at the same time; default: the number of processors, for batch 100" }),
     cores: z.int().min(1).max(10_000_000).optional().meta({ description: "cores for all attempts together" }),
     memory: size().optional().meta({ description: "memory for all attempts together" }),
     gpus: gpusSchema.optional().meta({

@@ -89,6 +89,8 @@ export interface LauncherCapabilities {
  */
 export interface Launcher extends Adapter {
   readonly capabilities: LauncherCapabilities;
+  /** Why what stands behind it (a scheduler) cannot be asked just now; undefined = it can, as far as is known. */
+  readonly trouble?: string | undefined;
   launch(plans: readonly AttemptPlan[], context: CallContext): Promise<readonly LaunchResult[]>;
   /** After an unclear launch or a restart: which of these exist? `undefined` = proven not to. Throws UNREACHABLE/RUNNER when it cannot tell. */
   find(refs: readonly AttemptRef[], context: CallContext): Promise<readonly (Handle | undefined)[]>;

@@ -65,7 +65,9 @@ export function shellPlan(plan: RecorderPlan, batch?: BatchRecorder): string {
     `cgroup=${quote(plan.cgroup ?? "")}`,
     `nofile=${plan.openFiles ?? ""}`,
     `codes=${batch ? quote(batch.reservedCodes.join(" ") || "none") : ""}`,
-    `run() { exec setsid env $signals ${base} ${command.join(" ")}; }`,
+    // A scheduler may know what belongs to a job by its session (PBS does): there everything stays in the one it gave.
+    `session=${batch ? "" : "setsid"}`,
+    `run() { exec $session env $signals ${base} ${command.join(" ")}; }`,
     "",
   ].join("\n");
 }

@@ -89,7 +89,7 @@ record() {
   job=$!
   helper=
   if [ -n "$limit_s$cap" ]; then
-    setsid sh "$0" --watch "$d" "$job" >/dev/null 2>&1 </dev/null &
+    $session sh "$0" --watch "$d" "$job" >/dev/null 2>&1 </dev/null &
     helper=$!
   fi
   until [ -e "$d/job" ] || [ -z "$(ticks "$job")" ]; do sleep 0.01; done

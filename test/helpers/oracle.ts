@@ -156,13 +156,16 @@ function textOf(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** The launcher `batch` keeps the recorder for its jobs there. */
+const ownDirectory = ".siteagent";
+
 /** Partial and temporary files, secrets of jobs that ended, directories of jobs that nobody knows. */
 async function strayFiles(books: Books): Promise<readonly string[]> {
   const wrong: string[] = [];
   const work = join(books.root, "work");
   const known = await books.knownDirectories();
   for (const name of await readdir(work).catch(() => []))
-    if (known && !known.includes(join(work, name)))
+    if (known && name !== ownDirectory && !known.includes(join(work, name)))
       wrong.push(`directory ${name} of a job that the agent does not know`);
   const entries = await readdir(books.root, { recursive: true, withFileTypes: true });
   for (const entry of entries.filter((one) => one.isFile())) {

@@ -194,7 +194,7 @@ export class ScriptedScheduler implements Scheduler {
     const task: Task = { child, since: new Date().toISOString(), verdict: undefined };
     child.once("exit", (code, signal) => {
       // As a scheduler does, whatever is left of the job is ended with its script.
-      signalAll(this.#processes(job.id, index), "SIGKILL");
+      void this.#killAll(job.id, index);
       task.verdict ??= {
         kind: code === 0 ? "completed" : "failed",
         ...(code === null ? {} : { exitCode: code }),
@@ -219,7 +219,14 @@ export class ScriptedScheduler implements Scheduler {
 
   #endAll(id: string, task: number): void {
     signalAll(this.#processes(id, task), "SIGTERM");
-    setTimeout(() => signalAll(this.#processes(id, task), "SIGKILL"), graceMs).unref();
+    setTimeout(() => void this.#killAll(id, task), graceMs).unref();
+  }
+
+  async #killAll(id: string, task: number): Promise<void> {
+    for (let left = this.#processes(id, task); left.length > 0; left = this.#processes(id, task)) {
+      signalAll(left, "SIGKILL");
+      await new Promise(setImmediate);
+    }
   }
 
   #status(job: ScheduledJob): ScheduledStatus {

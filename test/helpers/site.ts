@@ -32,6 +32,8 @@ export interface TestSiteOptions {
   /** A hub without `/siteagent/v1/`: only what works through the NMDC contract can be asked of this site. */
   readonly plain?: boolean;
   readonly slots?: number;
+  /** In place of the launcher `local`: further keys of the only target. */
+  readonly target?: Readonly<Record<string, unknown>>;
   readonly agent?: Readonly<Record<string, unknown>>;
   /** Failpoints can be armed while agent, runner and hub run, see `arm`. */
   readonly armable?: boolean;
@@ -426,7 +428,7 @@ export class TestSite implements AsyncDisposable {
       },
       agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
       hosts: { here: { workdir: "work" } },
-      targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4 } },
+      targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target } },
       policy: {
         sources: [`${access.url}/`, `file://${root}/inputs/`, ...(this.#options.sources ?? [])],
         destinations: [`file://${this.delivered}/`],

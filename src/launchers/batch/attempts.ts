@@ -7,7 +7,7 @@ import type { Evidence } from "../../runner/evidence.ts";
 import type { ScheduledJob, ScheduledStatus } from "../../schedulers/types.ts";
 import type { AttemptRef, AttemptStatus } from "../types.ts";
 import { hasBegun, judge, type Judgement, type Patience } from "./judge.ts";
-import { evidenceOn, takeGuard } from "./places.ts";
+import { evidenceOn, logTail, takeGuard } from "./places.ts";
 import type { SchedulerQueue } from "./queue.ts";
 
 interface Known {
@@ -124,8 +124,20 @@ export class Attempts implements Disposable {
       }
     }
     if (verdict.urgent) this.#options.queue.hurry(context);
-    if (verdict.status.state === "ended") this.#end(known, verdict.status);
-    return verdict.status;
+    if (verdict.status.state !== "ended") return verdict.status;
+    return this.#end(known, await this.#explained(known.ref, verdict.status, context));
+  }
+
+  /** The job script's last words say why nothing was started. */
+  async #explained<Status extends AttemptStatus>(
+    ref: AttemptRef,
+    status: Status,
+    context: CallContext,
+  ): Promise<Status> {
+    if (status.state !== "ended" || status.end.cause !== "launch") return status;
+    const tail = await logTail(this.#options.host, ref.directory, context);
+    if (tail === undefined) return status;
+    return { ...status, end: { ...status.end, message: `${status.end.message ?? ""}: ${tail}` } };
   }
 
   #judge(
@@ -185,12 +197,13 @@ export class Attempts implements Disposable {
     });
   }
 
-  #end(known: Known, status: AttemptStatus): void {
+  #end(known: Known, status: AttemptStatus): AttemptStatus {
     known.final = status;
     known.watch?.[Symbol.dispose]();
     known.watch = undefined;
     if (known.job) this.#options.queue.forget(known.job);
     this.#onChange(known.ref.token);
+    return status;
   }
 
   #forget(token: Token): void {

@@ -21,7 +21,7 @@ import type {
 } from "../types.ts";
 import { Attempts } from "./attempts.ts";
 import type { Patience } from "./judge.ts";
-import { markStopped, placeRecorder, readSubmission, takeGuard, writeSubmission } from "./places.ts";
+import { logFile, markStopped, placeRecorder, readSubmission, takeGuard, writeSubmission } from "./places.ts";
 import type { SchedulerQueue } from "./queue.ts";
 import { batchBody } from "./script.ts";
 import { Submissions } from "./submissions.ts";
@@ -79,6 +79,10 @@ class BatchLauncher implements Launcher {
     this.#attempts = new Attempts(options, (token) => {
       for (const listener of this.#listeners) listener(token);
     });
+  }
+
+  get trouble(): string | undefined {
+    return this.#options.queue.trouble;
   }
 
   async probe(context: CallContext): Promise<Probe> {
@@ -168,6 +172,7 @@ class BatchLauncher implements Launcher {
       case "unknown":
         return { state: "unknown", why: found.why };
       case "absent":
+        this.#submissions.forget(submission.token);
         return undefined;
     }
   }
@@ -242,7 +247,7 @@ class BatchLauncher implements Launcher {
       walltimeS: this.#walltimeS(first),
       placement,
       directory: first.directory,
-      log: join(first.directory, "batch.log"),
+      log: join(first.directory, logFile),
       body: batchBody({ path, preamble, recorder, directories: [...directories] }),
     };
   }

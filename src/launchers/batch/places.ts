@@ -102,3 +102,18 @@ export async function markStopped(host: Host, directory: string, context: CallCo
   if ((await host.files.stat(path, context)) !== undefined) return;
   await host.files.write(path, `${context.clock.now()}\n`, { mode: 0o600 }, context);
 }
+
+/** What the job script itself printed goes here, and what the site's lines in it do. */
+export const logFile = "batch.log";
+const mostTail = 300;
+
+/** The end of what the job script printed, in one line; undefined when there is nothing. */
+export async function logTail(host: Host, directory: string, context: CallContext): Promise<string | undefined> {
+  const path = join(directory, logFile);
+  const bytes = (await host.files.stat(path, context))?.bytes ?? 0;
+  const offset = Math.max(0, bytes - mostTail);
+  const tail = await host.files.read(path, { offset, maxBytes: mostTail }, context);
+  const text = tail?.toString("utf8") ?? "";
+  // Terminals and logs are spared control characters.
+  return text.replace(/\p{Cc}+/gu, " ").trim() || undefined;
+}

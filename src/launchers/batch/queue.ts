@@ -47,8 +47,7 @@ export class SchedulerQueue implements AsyncDisposable {
   #pauseMs: number;
   #extra = mostExtra;
   #urgentSince: number | undefined;
-  /** Monotonic time of the last query that somebody answered; what grows with time grows only while there are answers. */
-  #answeredAt: number | undefined;
+  #trouble: string | undefined;
   /** Something was added since the last query began. */
   #isNew = false;
 
@@ -62,11 +61,9 @@ export class SchedulerQueue implements AsyncDisposable {
     return this.#scheduler;
   }
 
-  /** Whether the last query brought an answer at all; undefined before the first. */
-  get answers(): boolean | undefined {
-    return this.#answeredAt === undefined && this.#askedAt === Number.NEGATIVE_INFINITY
-      ? undefined
-      : this.#answeredAt === this.#askedAt;
+  /** Why the last query brought no answer at all; undefined = it did, or there was none. */
+  get trouble(): string | undefined {
+    return this.#trouble;
   }
 
   /** Commands of one account go one after the other: a good neighbour on a login node, and cancels cannot overtake submissions. */
@@ -159,13 +156,13 @@ export class SchedulerQueue implements AsyncDisposable {
         changed ||= status.state !== one.status?.state;
         one.status = status;
       }
-      if (answers.some((answer) => answer.state !== "unknown")) this.#answeredAt = now;
+      this.#trouble = troubleOf(answers);
     } catch (error) {
       const why = asFault(error).message;
+      this.#trouble = why;
       for (const one of asked) one.status = { state: "unknown", why };
     }
-    const failed = asked.length > 0 && this.#answeredAt !== now;
-    const news = changed && !failed;
+    const news = changed && this.#trouble === undefined;
     this.#pauseMs = news || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
   }
 
@@ -178,6 +175,12 @@ export class SchedulerQueue implements AsyncDisposable {
     this.#commands = mine.catch(() => undefined);
     return await mine;
   }
+}
+
+/** Why nobody answered; undefined as soon as there is an answer about one job. */
+function troubleOf(answers: readonly ScheduledStatus[]): string | undefined {
+  const [first] = answers;
+  return first?.state === "unknown" && answers.every(({ state }) => state === "unknown") ? first.why : undefined;
 }
 
 function keyOf(job: ScheduledJob): string {

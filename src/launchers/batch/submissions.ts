@@ -23,8 +23,8 @@ const clockMarginMs = 5 * 60_000;
 export class Submissions {
   readonly #queue: SchedulerQueue;
   readonly #settleMs: number;
-  /** When a look, by our monotonic clock, first did not find it. */
-  readonly #missedAt = new Map<Token, number>();
+  /** Of a submission (by token and time): when a look, by our monotonic clock, first did not find it. */
+  readonly #missed = new Map<Token, { readonly at: string; readonly since: number }>();
 
   constructor(queue: SchedulerQueue, settleMs: number) {
     this.#queue = queue;
@@ -46,17 +46,22 @@ export class Submissions {
         );
         await this.#queue.cancel(others, context);
       }
-      this.#missedAt.delete(token);
-      return { state: "found", job: { ...oldest, ...(task === undefined ? {} : { task }) } };
+      this.#missed.delete(token);
+      return { state: "found", job: { ...oldest, submittedAt: at, ...(task === undefined ? {} : { task }) } };
     }
     if (found?.state !== "absent") return { state: "unknown", why: found?.why ?? "no answer" };
     const now = context.clock.monotonic();
-    const missedAt = this.#missedAt.get(token) ?? now;
-    this.#missedAt.set(token, missedAt);
+    const known = this.#missed.get(token);
+    const missed = known?.at === at ? known : { at, since: now };
+    this.#missed.set(token, missed);
     const ageMs = context.clock.now() - Date.parse(at);
-    if (now - missedAt < apartMs || ageMs < this.#settleMs)
+    if (now - missed.since < apartMs || ageMs < this.#settleMs)
       return { state: "unknown", why: "its submission had no clear answer, and the scheduler does not show it yet" };
-    this.#missedAt.delete(token);
     return { state: "absent" };
+  }
+
+  /** What is known of it is over: it is being submitted again. */
+  forget(token: Token): void {
+    this.#missed.delete(token);
   }
 }

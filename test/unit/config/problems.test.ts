@@ -187,7 +187,7 @@ describe("things that do not fit each other", () => {
       `${head}targets: {cpu: {host: her, launcher: locl}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpuu}}\n`,
       [
         "site.yaml:3:23: targets.cpu.host: 'her' is not a host of this file; allowed: here; nearest: 'here'",
-        "site.yaml:3:38: targets.cpu.launcher: 'locl' is not a launcher of this version; allowed: local; nearest: 'local'",
+        "site.yaml:3:38: targets.cpu.launcher: 'locl' is not a launcher of this version; allowed: local, batch; nearest: 'local'",
         "site.yaml:5:47: apps.b.target: 'cpuu' is not a target of this file; allowed: cpu; nearest: 'cpu'",
       ],
     ],

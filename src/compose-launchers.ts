@@ -1,0 +1,134 @@
+/** Builds launchers and schedulers for the targets of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
+import { Fault } from "./common/fault.ts";
+import { type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
+import { fingerprint } from "./config/fingerprint.ts";
+import type { Site, SiteTarget } from "./config/types.ts";
+import type { Host } from "./hosts/types.ts";
+import { createBatchLauncher } from "./launchers/batch/index.ts";
+import { SchedulerQueue } from "./launchers/batch/queue.ts";
+import { createLocalLauncher } from "./launchers/local/index.ts";
+import type { Launcher } from "./launchers/types.ts";
+import { createPbs } from "./schedulers/pbs/index.ts";
+import { createSlurm } from "./schedulers/slurm/index.ts";
+import type { Scheduler, SchedulerOptions } from "./schedulers/types.ts";
+
+const schedulers: Readonly<Record<SchedulerKind, (options: SchedulerOptions) => Scheduler>> = {
+  slurm: createSlurm,
+  pbs: createPbs,
+};
+
+/** Exit codes in which a scheduler reads an order. */
+const reservedCodes: Readonly<Record<SchedulerKind, readonly number[]>> = { slurm: [], pbs: [] };
+
+/**
+ * Launchers live as long as the agent, over all reloads: there is one runner per state directory, and one queue per host and scheduler,
+ * so that there is one query for all targets (invariant 9). A target whose settings change gets a new launcher on the old queue.
+ */
+export class LauncherPool implements AsyncDisposable {
+  readonly #launchers = new Map<string, Launcher>();
+  readonly #queues = new Map<string, SchedulerQueue>();
+
+  /** @throws Fault CONFIG for a launcher that is not built in. */
+  launcherOf(site: Site, target: SiteTarget, hosts: ReadonlyMap<string, Host>): Launcher {
+    switch (target.launcher) {
+      case "local":
+        return this.#once("local", () => localLauncher(site));
+      case "batch": {
+        const host = hosts.get(target.host);
+        if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
+        const settings = batchSchema.parse(target.settings);
+        const key = `batch ${fingerprint([site.hosts[target.host], settings, site.agent.path])}`;
+        return this.#once(key, () => batchLauncher(settings, host, this.#queue(site, settings, host)));
+      }
+      default:
+        throw new Fault("CONFIG", `launcher '${target.launcher}' is not built in`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const [launchers, queues] = [[...this.#launchers.values()], [...this.#queues.values()]];
+    this.#launchers.clear();
+    this.#queues.clear();
+    for (const one of [...launchers, ...queues]) await one[Symbol.asyncDispose]();
+  }
+
+  #once(key: string, make: () => Launcher): Launcher {
+    const known = this.#launchers.get(key);
+    if (known) return known;
+    const made = make();
+    this.#launchers.set(key, made);
+    return made;
+  }
+
+  #queue(site: Site, settings: BatchSettings, host: Host): SchedulerQueue {
+    const { scheduler: kind } = settings;
+    const pollMs = longestPoll(site, host.name, kind);
+    const environment = schedulerEnvironment(site);
+    const key = fingerprint([site.hosts[host.name], kind, pollMs, environment]);
+    const known = this.#queues.get(key);
+    if (known) return known;
+    const made = new SchedulerQueue({ scheduler: schedulers[kind]({ host, environment }), pollMs });
+    this.#queues.set(key, made);
+    return made;
+  }
+}
+
+function localLauncher(site: Site): Launcher {
+  return createLocalLauncher({
+    stateDirectory: site.agent.stateDir,
+    runtimeDirectory: site.agent.runtimeDir,
+    runnerSocket: process.env["SITEAGENT_RUNNER_SOCKET"] || undefined,
+  });
+}
+
+function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueue): Launcher {
+  return createBatchLauncher({
+    host,
+    queue,
+    placement: {
+      queue: settings.partition ?? settings.queue,
+      account: settings.account,
+      project: settings.project,
+      qos: settings.qos,
+      constraint: settings.constraint,
+      reservation: settings.reservation,
+      licenses: settings.licenses,
+      exclusive: settings.exclusive,
+      parallelEnvironment: settings.parallel_environment,
+      native: settings.native,
+    },
+    preamble: settings.preamble,
+    arrays: settings.arrays,
+    walltimeMarginMs: settings.walltime_margin,
+    patience: {
+      recordMs: settings.record_patience,
+      verdictMs: settings.verdict_patience,
+      lostMs: settings.lost_after,
+    },
+    settleMs: settings.settle,
+    lookMs: lookMs,
+    reservedCodes: reservedCodes[settings.scheduler],
+  });
+}
+
+/** How often the directory of an attempt is looked at where no watch tells of changes. */
+const lookMs = 5_000;
+
+/** The floor that all targets of one scheduler on one host share. */
+function longestPoll(site: Site, host: string, kind: SchedulerKind): number {
+  const polls = Object.values(site.targets).flatMap((target) => {
+    if (target.launcher !== "batch" || target.host !== host) return [];
+    const { scheduler, poll } = batchSchema.parse(target.settings);
+    return scheduler === kind ? [poll] : [];
+  });
+  return Math.max(...polls);
+}
+
+/** `PATH`, and of the agent's variables those that the site hands on (`SLURM_CONF`, `SGE_ROOT`, …). */
+function schedulerEnvironment(site: Site): Readonly<Record<string, string>> {
+  const handed = site.agent.environment.flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { ...Object.fromEntries(handed), PATH: site.agent.path };
+}

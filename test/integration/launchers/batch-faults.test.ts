@@ -1,0 +1,434 @@
+/** Faults between us and a scheduler, by a scheduler in this process that shows them; what real ones show is in test/integration/schedulers. */
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { AttemptPlan, AttemptRef, AttemptStatus } from "../../../src/launchers/types.ts";
+import type { ScheduledJob } from "../../../src/schedulers/types.ts";
+import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { context, launchOne, makePlan, readOut, statusNow, stopped, untilState } from "./attempts.ts";
+import { type BatchHarness, batchHarness } from "./batch-harness.ts";
+
+failOnLeakedProcesses();
+
+let harness: BatchHarness;
+beforeAll(async () => {
+  harness = await batchHarness();
+});
+afterAll(async () => {
+  await harness[Symbol.asyncDispose]();
+});
+
+const plan = (script: string, extra?: Partial<AttemptPlan>): Promise<AttemptPlan> =>
+  makePlan(harness.root, script, extra);
+
+function jobOf(ref: AttemptRef): ScheduledJob {
+  return ref.handle?.data["job"] as unknown as ScheduledJob;
+}
+
+function jobId(ref: AttemptRef): string {
+  return jobOf(ref).id;
+}
+
+/** Asks for it until it is accepted, as the agent does after an unclear answer: `find` first. */
+async function untilAccepted(it: AttemptPlan): Promise<AttemptRef> {
+  return await waitFor(
+    async () => {
+      const [handle] = await harness.launcher.find([it], context).catch(() => ["unknown"] as const);
+      if (handle === "unknown") return undefined;
+      if (handle) return { token: it.token, directory: it.directory, handle };
+      const [result] = await harness.launcher.launch([it], context);
+      return result?.state === "accepted" ? { ...it, handle: result.handle } : undefined;
+    },
+    { what: "the acceptance", timeoutMs: 30_000 },
+  );
+}
+
+async function count(it: AttemptPlan): Promise<number> {
+  return (await readFile(join(it.workDirectory, "..", "count"), "utf8")).trim().split("\n").length;
+}
+
+const counting = "echo started >> ../count; exit 0";
+
+/** What the scheduler says of a job from now on, until disposed. */
+function says(ref: AttemptRef, status: Parameters<BatchHarness["scheduler"]["faults"]["says"]["set"]>[1]): Disposable {
+  const id = jobId(ref);
+  harness.scheduler.faults.says.set(id, status);
+  return { [Symbol.dispose]: () => void harness.scheduler.faults.says.delete(id) };
+}
+
+function down(): Disposable {
+  harness.scheduler.faults.down = true;
+  return {
+    [Symbol.dispose]: () => {
+      harness.scheduler.faults.down = false;
+    },
+  };
+}
+
+/** Whole or not at all: the command looks for it all the time. */
+async function letGo(it: AttemptPlan, code: number): Promise<void> {
+  await writeFile(join(it.workDirectory, "go.part"), String(code));
+  await rename(join(it.workDirectory, "go.part"), join(it.workDirectory, "go"));
+}
+
+/** An attempt that runs until `go` is made in its work directory. */
+async function held(): Promise<{ ref: AttemptRef; it: AttemptPlan; go: (code?: number) => Promise<void> }> {
+  const it = await plan('echo up; while ! test -e go; do sleep 0.05; done; exit "$(cat go)"');
+  const ref = await launchOne(harness.launcher, it);
+  await untilState(harness.launcher, ref, "running");
+  await waitFor(async () => (await readOut(it).catch(() => "")).includes("up"), { what: "the command" });
+  return { ref, it, go: (code = 0) => letGo(it, code) };
+}
+
+describe("a submission without a clear answer", () => {
+  test("E1: that was accepted is found and adopted, not repeated", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.submit = ["unseen"];
+    const [result] = await harness.launcher.launch([it], context);
+    expect(result).toMatchObject({ state: "unknown" });
+    const ref = await untilAccepted(it);
+    await untilState(harness.launcher, ref, "ended");
+    expect(harness.scheduler.requests.filter(({ token }) => token === it.token)).toHaveLength(1);
+    expect(await count(it)).toBe(1);
+  });
+
+  test("E1, E3: that was lost is submitted again only after the scheduler did not show it twice and long enough", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.submit = ["lost"];
+    await harness.launcher.launch([it], context);
+    const begun = performance.now();
+    await expect(harness.launcher.find([it], context)).rejects.toMatchObject({ code: "UNREACHABLE" });
+    expect(await harness.launcher.launch([it], context)).toMatchObject([{ state: "unknown" }]);
+    const ref = await untilAccepted(it);
+    expect(performance.now() - begun).toBeGreaterThan(3_000);
+    expect(await untilState(harness.launcher, ref, "ended")).toMatchObject({ end: { exit_code: 0 } });
+    expect(harness.scheduler.requests.filter(({ token }) => token === it.token)).toHaveLength(2);
+    expect(await count(it)).toBe(1);
+  });
+
+  test("E1: is not repeated while the scheduler cannot be asked", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.submit = ["unseen"];
+    await harness.launcher.launch([it], context);
+    {
+      using _ = down();
+      await expect(harness.launcher.find([it], context)).rejects.toMatchObject({ code: "UNREACHABLE" });
+      expect(await harness.launcher.launch([it], context)).toMatchObject([{ state: "unknown" }]);
+    }
+    await untilState(harness.launcher, await untilAccepted(it), "ended");
+    expect(await count(it)).toBe(1);
+  });
+
+  test("E1: two scheduler jobs of one attempt: the older is followed, the other cancelled, and the command starts once", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.full = true;
+    harness.scheduler.faults.submit = ["unseen"];
+    await harness.launcher.launch([it], context);
+    await rm(join(it.directory, "submission")); // as if it had been lost with the machine
+    await harness.launcher.launch([it], context);
+    const restarted = harness.reopen();
+    const [handle] = await restarted.find([it], context);
+    harness.scheduler.open();
+    expect(harness.scheduler.cancelled.map(({ token }) => token)).toContain(it.token);
+    await untilState(restarted, { ...it, handle }, "ended");
+    expect(await count(it)).toBe(1);
+  });
+
+  test("a damaged note of the submission is no answer, and nothing is submitted again", async () => {
+    const it = await plan(counting);
+    await writeFile(join(it.directory, "submission"), '{"v":1,"tok');
+    await expect(harness.launcher.find([it], context)).rejects.toMatchObject({ code: "RUNNER" });
+    await expect(harness.launcher.launch([it], context)).rejects.toMatchObject({ code: "RUNNER" });
+    expect(harness.scheduler.requests.some(({ token }) => token === it.token)).toBe(false);
+  });
+});
+
+describe("a refused submission", () => {
+  test("E16: a limit is waited out, a wrong request fails in the scheduler's words", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.submit = [{ limited: "QOSMaxSubmitJobPerUserLimit" }];
+    expect(await harness.launcher.launch([it], context)).toEqual([
+      { state: "busy", reason: "QOSMaxSubmitJobPerUserLimit" },
+    ]);
+    await untilState(harness.launcher, await launchOne(harness.launcher, it), "ended");
+    const wrong = await plan(counting);
+    harness.scheduler.faults.submit = [{ rejected: "Invalid account or account/partition combination specified" }];
+    const [refused] = await harness.launcher.launch([wrong], context);
+    expect(refused).toMatchObject({
+      state: "refused",
+      end: { cause: "launch", message: expect.stringContaining("Invalid account") },
+    });
+  });
+});
+
+describe("a scheduler that cannot be asked", () => {
+  test("E4: changes nothing, and the end is found when it answers again", async () => {
+    const { ref, go } = await held();
+    {
+      using _ = down();
+      await go();
+      for (let look = 0; look < 5; look++) expect((await statusNow(harness.launcher, ref)).state).not.toBe("ended");
+    }
+    expect(await untilState(harness.launcher, ref, "ended")).toMatchObject({
+      end: { cause: "exit", exit_code: 0, evidence: "rc" },
+    });
+  });
+
+  test("E7: a recorded success is believed after a while without the scheduler; anything else waits for it", async () => {
+    const [good, bad] = [await held(), await held()];
+    const outage = down();
+    try {
+      await good.go();
+      await bad.go(3);
+      const { end } = await untilState(harness.launcher, good.ref, "ended");
+      expect(end).toMatchObject({ cause: "exit", exit_code: 0 });
+      expect(end.message).toContain("could not be asked");
+      expect((await statusNow(harness.launcher, bad.ref)).state).toBe("running");
+    } finally {
+      outage[Symbol.dispose]();
+    }
+    expect(await untilState(harness.launcher, bad.ref, "ended")).toMatchObject({ end: { exit_code: 3 } });
+  });
+});
+
+describe("absence", () => {
+  test("E5: an empty queue and history end nothing that runs", async () => {
+    const { ref, it, go } = await held();
+    harness.scheduler.faults.forgotten.add(jobId(ref));
+    const until = performance.now() + 1_500;
+    while (performance.now() < until) expect((await statusNow(harness.launcher, ref)).state).not.toBe("ended");
+    harness.scheduler.faults.forgotten.delete(jobId(ref));
+    await go();
+    expect(await untilState(harness.launcher, ref, "ended")).toMatchObject({ end: { exit_code: 0 } });
+    expect(await readOut(it)).toBe("up\n");
+  });
+
+  test("E7: purged from queue and history: the exit record tells", async () => {
+    const { ref, go } = await held();
+    await go();
+    harness.scheduler.faults.forgotten.add(jobId(ref));
+    expect(await untilState(harness.launcher, ref, "ended")).toMatchObject({ end: { cause: "exit", exit_code: 0 } });
+  });
+
+  test("lost for long: status-lost, and a late start under the token is refused by its guard", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.full = true;
+    const ref = await launchOne(harness.launcher, it);
+    harness.scheduler.faults.forgotten.add(jobId(ref));
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end).toMatchObject({ cause: "status-lost", message: expect.stringContaining("it never started") });
+    harness.scheduler.open();
+    await waitFor(() => exists(join(it.directory, "batch.log")), { what: "the late start" });
+    await harness.scheduler[Symbol.asyncDispose]();
+    await expect(stat(join(it.workDirectory, "..", "count"))).rejects.toThrow("ENOENT");
+  });
+});
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+describe("verdicts against an exit record of 0", () => {
+  test.each([
+    ["oom", "oom", "OUT_OF_MEMORY 0:125"],
+    ["timeout", "timeout", "TIMEOUT 0:15"],
+    ["node", "node", "NODE_FAIL 0:0"],
+    ["preempted", "infrastructure", "PREEMPTED 0:0"],
+    ["failed", "status-lost", "FAILED 0:53"],
+    ["limit", "signal", "DEADLINE 0:0"],
+  ] as const)("E11: %s is no success: %s", async (kind, cause, raw) => {
+    const { ref, go } = await held();
+    using _ = says(ref, { state: "ended", verdict: { kind, raw, source: "accounting" } });
+    await go();
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end.cause).toBe(cause);
+    expect(end.message).toContain(raw);
+  });
+});
+
+describe("ends", () => {
+  test("E6, E21: seen only as over, at once and with the command's own times", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.full = true;
+    const ref = await launchOne(harness.launcher, it);
+    expect((await untilState(harness.launcher, ref, "queued")).reason).toBe("Resources");
+    harness.scheduler.open();
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end).toMatchObject({ cause: "exit", exit_code: 0 });
+    expect(Date.parse(end.ended_at)).toBeGreaterThanOrEqual(Date.parse(end.started_at ?? ""));
+  });
+
+  test("E8: accounting that still says running is waited for", async () => {
+    const { ref, go } = await held();
+    const lagging = says(ref, { state: "running" });
+    await go();
+    await waitFor(() => exists(join(ref.directory, "rc")), { what: "the exit record" });
+    const until = performance.now() + 2_500;
+    while (performance.now() < until) expect((await statusNow(harness.launcher, ref)).state).toBe("running");
+    lagging[Symbol.dispose]();
+    await untilState(harness.launcher, ref, "ended");
+  });
+
+  test("E14: a cancel behind our back is told as such, with who did it", async () => {
+    const { ref } = await held();
+    harness.scheduler.end(jobId(ref), undefined, { kind: "cancelled", by: "1234", raw: "CANCELLED by 1234" });
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end).toMatchObject({ cause: "cancelled", message: expect.stringContaining("outside of siteagent by 1234") });
+  });
+
+  test("E15: what will not start by itself says so, with the reason", async () => {
+    const it = await plan(counting);
+    harness.scheduler.faults.full = true;
+    const ref = await launchOne(harness.launcher, it);
+    using _ = says(ref, { state: "queued", reason: "DependencyNeverSatisfied", stuck: true });
+    const reasons = async (): Promise<string | undefined> => {
+      const status: AttemptStatus = await statusNow(harness.launcher, ref);
+      return status.state === "queued" ? status.reason : undefined;
+    };
+    const reason = await waitFor(async () => ((await reasons())?.includes("Never") ? reasons() : undefined), {
+      what: "the reason",
+    });
+    expect(reason).toContain("it will not start by itself");
+    _[Symbol.dispose]();
+    await stopped(harness.launcher, ref);
+    harness.scheduler.open();
+  });
+
+  test("E22: completed by the scheduler, and no exit record: no success", async () => {
+    const it = await plan("kill -KILL $PPID; sleep 60");
+    const ref = await launchOne(harness.launcher, it);
+    using _ = says(ref, {
+      state: "ended",
+      verdict: { kind: "completed", exitCode: 0, raw: "COMPLETED 0:0", source: "accounting" },
+    });
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end).toMatchObject({ cause: "status-lost", message: expect.stringContaining("not taken for success") });
+  });
+
+  test("a record that shows late on the file system is waited for", async () => {
+    const { ref, it, go } = await held();
+    // The directory as a node's writes show it to the login node for some seconds: without its newest file.
+    await go();
+    await waitFor(() => exists(join(it.directory, "rc")), { what: "the exit record" });
+    const record = await readFile(join(it.directory, "rc"));
+    await rm(join(it.directory, "rc"));
+    const restarted = harness.reopen();
+    expect((await statusNow(restarted, ref)).state).toBe("running");
+    await writeFile(join(it.directory, "rc"), record);
+    expect(await untilState(restarted, ref, "ended")).toMatchObject({ end: { cause: "exit", exit_code: 0 } });
+  });
+});
+
+describe("a job that the site begins again", () => {
+  test("E12: its guard lets nothing run twice, and the end is the infrastructure's", async () => {
+    const it = await plan('echo started >> ../count; kill -KILL "$PPID"; sleep 60');
+    const ref = await launchOne(harness.launcher, it);
+    await waitFor(() => exists(join(it.workDirectory, "..", "count")), { what: "the first run" });
+    using lost = says(ref, { state: "queued", reason: "BeginTime", restarts: 1 });
+    expect((await statusNow(harness.launcher, ref)).state).not.toBe("ended");
+    lost[Symbol.dispose]();
+    harness.scheduler.startAgain(jobId(ref));
+    const { end } = await untilState(harness.launcher, ref, "ended");
+    expect(end.cause).toBe("infrastructure");
+    expect(await count(it)).toBe(1);
+  });
+});
+
+describe("arrays", () => {
+  test("E23: alike attempts go as one, each with an end of its own, and one is stopped alone", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const scripts = ["exit 0", "exit 3", "sleep 60", "kill -KILL $$", "exit 0"];
+    const plans = await Promise.all(scripts.map((script) => makePlan(arrays.root, script)));
+    const results = await arrays.launcher.launch(plans, context);
+    expect(arrays.scheduler.requests.map(({ tasks }) => tasks)).toEqual([5]);
+    const refs = plans.map((it, index) => {
+      const result = results[index];
+      if (result?.state !== "accepted") throw new Error(`not accepted: ${JSON.stringify(result)}`);
+      return { token: it.token, directory: it.directory, handle: result.handle };
+    });
+    const [first, second, third, fourth, fifth] = refs;
+    if (!first || !second || !third || !fourth || !fifth) throw new Error("no attempts");
+    expect((await untilState(arrays.launcher, first, "ended")).end).toMatchObject({ cause: "exit", exit_code: 0 });
+    expect((await untilState(arrays.launcher, second, "ended")).end).toMatchObject({ exit_code: 3 });
+    expect((await untilState(arrays.launcher, fourth, "ended")).end).toMatchObject({ exit_code: 137 });
+    expect((await untilState(arrays.launcher, fifth, "ended")).end).toMatchObject({ exit_code: 0 });
+    expect((await statusNow(arrays.launcher, third)).state).toBe("running");
+    // A restarted agent that lost the handles finds each task by what was written before the submission.
+    const restarted = arrays.reopen();
+    const [handle] = await restarted.find([{ token: third.token, directory: third.directory }], context);
+    expect(handle).toEqual(third.handle);
+    await stopped(restarted, { ...third, handle });
+    expect((await statusNow(restarted, { ...third, handle })) as object).toMatchObject({ end: { cause: "cancelled" } });
+  });
+});
+
+describe("the queue", () => {
+  test("asks once for all in an interval, and not at all when nobody asks", async () => {
+    await using calm = await batchHarness();
+    const plans = await Promise.all(Array.from({ length: 20 }, () => makePlan(calm.root, "sleep 60")));
+    const refs = await Promise.all(plans.map((it) => launchOne(calm.launcher, it)));
+    for (const ref of refs) await untilState(calm.launcher, ref, "running");
+    const [queries, begun] = [calm.scheduler.queries, performance.now()];
+    for (let look = 0; look < 50; look++) await calm.launcher.statuses(refs, context);
+    const intervals = (performance.now() - begun) / 100;
+    expect(calm.scheduler.queries - queries).toBeLessThanOrEqual(intervals + 1);
+    for (const ref of refs) await calm.launcher.stop([ref], { graceMs: 100, reason: "test" }, context);
+    for (const ref of refs) await stopped(calm.launcher, ref);
+  });
+});
+
+describe("the job script", () => {
+  test("the site's lines shape the environment of the command, and only they", async () => {
+    await using site = await batchHarness({
+      preamble: ["PATH=/opt/module/bin:$PATH", "export LICENSE=here", "hidden=not-exported", "export LC_ALL=C.UTF-8"],
+    });
+    const it = await makePlan(site.root, 'echo "$PATH|$LICENSE|${hidden-none}|$LC_ALL|${TEST_ID:+id}|$0"');
+    const ref = await launchOne(site.launcher, it);
+    await untilState(site.launcher, ref, "ended");
+    expect(await readOut(it)).toBe("/opt/module/bin:/usr/local/bin:/usr/bin:/bin|here|none|C.UTF-8|id|sh\n");
+  });
+
+  test("lines that fail are told: nothing was started", async () => {
+    await using site = await batchHarness({ preamble: ["module load nonesuch || exit 78"] });
+    const ref = await launchOne(site.launcher, await makePlan(site.root, "exit 0"));
+    const { end } = await untilState(site.launcher, ref, "ended");
+    expect(end).toMatchObject({ cause: "launch", exit_code: 78 });
+    expect(end.message).toContain("module");
+  });
+
+  test("accounting shows the command's exit code, but not one in which the scheduler reads an order", async () => {
+    await using site = await batchHarness({ reservedCodes: [99, 100] });
+    for (const [code, shown] of [
+      [7, 7],
+      [99, 1],
+      [100, 1],
+      [0, 0],
+    ] as const) {
+      const it = await makePlan(site.root, `exit ${code}`);
+      const ref = await launchOne(site.launcher, it);
+      expect((await untilState(site.launcher, ref, "ended")).end.exit_code).toBe(code);
+      const [status] = await site.scheduler.statuses([jobOf(ref)]);
+      expect(status).toMatchObject({ verdict: { exitCode: shown } });
+    }
+  });
+
+  test("asks for the attempt's limit, its grace and a margin", async () => {
+    const it = await plan("exit 0", { limitMs: 90_500, graceMs: 500 });
+    await untilState(harness.launcher, await launchOne(harness.launcher, it), "ended");
+    const request = harness.scheduler.requests.find(({ token }) => token === it.token);
+    expect(request?.walltimeS).toBe(151);
+  });
+
+  test("a work directory with odd characters", async () => {
+    const it = await makePlan(harness.root, "pwd");
+    const odd = join(harness.root, "a 'b' $(c) \"d\"");
+    await mkdir(odd);
+    const ref = await launchOne(harness.launcher, { ...it, workDirectory: odd });
+    await untilState(harness.launcher, ref, "ended");
+    expect(await readOut(it)).toBe(`${odd}\n`);
+  });
+});
