@@ -11,3 +11,8 @@ export function confined(workdir: string, path: string): string {
   if (plain && (path === workdir || path.startsWith(`${workdir}/`))) return path;
   throw new Fault("UNSAFE_PATH", `${quoted(path, 300)} is not a plain path below the work directory '${workdir}'`);
 }
+
+/** A path that leads through a symbolic link: whoever put it there decides where it ends. */
+export function linkInPath(path: string, link: string): Fault {
+  return new Fault("UNSAFE_PATH", `${quoted(path, 300)} leads through the symbolic link ${quoted(link, 300)}`);
+}

@@ -16,6 +16,7 @@ export interface RunRequest {
 
 export interface RunResult {
   readonly exitCode: number | undefined;
+  /** Name (`SIGKILL`). A host that cannot tell a signal from an exit code gives the code that its shell makes of it (128 + number). */
   readonly signal: string | undefined;
   readonly stdout: string;
   readonly stderr: string;
@@ -71,6 +72,10 @@ export interface Host extends Adapter {
   /** Absolute path below which all directories of jobs lie. */
   readonly workdir: string;
   readonly files: HostFiles;
-  /** Runs a helper command that lasts seconds (hooks, scheduler commands). On time-out the whole process group is killed. */
+  /**
+   * Runs a helper command that lasts seconds (hooks, scheduler commands). On time-out the whole process group is killed.
+   * @throws Fault LAUNCH when it certainly was not started; CANCELLED; UNREACHABLE when the host could not be asked or its answer was lost:
+   * `details.started` is "no" when certainly nothing ran, else "unknown".
+   */
   run(request: RunRequest, context: CallContext): Promise<RunResult>;
 }

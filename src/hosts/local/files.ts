@@ -1,8 +1,9 @@
 import { watch } from "node:fs";
-import { lstat, mkdir, readdir, statfs } from "node:fs/promises";
+import { lstat, mkdir, readdir, stat, statfs } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { errnoOf, Fault } from "../../common/fault.ts";
 import { durableReplace, openPlainFile, removeTree } from "../../common/files.ts";
-import { confined } from "../confine.ts";
+import { confined, linkInPath } from "../confine.ts";
 import type { FileStat, HostFiles } from "../types.ts";
 
 const absent: readonly (string | undefined)[] = ["ENOENT", "ENOTDIR"];
@@ -59,8 +60,18 @@ export class LocalFiles implements HostFiles {
   }
 
   async mkdir(path: string, options: { readonly mode?: number }): Promise<boolean> {
-    const made = await this.#of(path, (plain) => mkdir(plain, { recursive: true, mode: options.mode ?? 0o700 }));
-    return made !== undefined;
+    const mode = options.mode ?? 0o700;
+    return this.#of(path, async (plain) => {
+      await mkdir(dirname(plain), { recursive: true, mode });
+      try {
+        await mkdir(plain, { mode });
+        return true;
+      } catch (error) {
+        const look = plain === this.#workdir ? stat : lstat;
+        if (errnoOf(error) !== "EEXIST" || !(await look(plain)).isDirectory()) throw error;
+        return false;
+      }
+    });
   }
 
   watch(path: string, onChange: (name: string) => void): Disposable {
@@ -78,6 +89,7 @@ export class LocalFiles implements HostFiles {
   async list(path: string): Promise<readonly string[] | undefined> {
     return this.#of(path, async (plain) => {
       try {
+        if (plain !== this.#workdir && !(await lstat(plain)).isDirectory()) return undefined;
         return await readdir(plain);
       } catch (error) {
         if (absent.includes(errnoOf(error))) return undefined;
@@ -87,7 +99,13 @@ export class LocalFiles implements HostFiles {
   }
 
   async remove(path: string): Promise<void> {
-    await this.#of(path, removeTree);
+    await this.#of(path, async (plain) => {
+      try {
+        await removeTree(plain);
+      } catch (error) {
+        if (errnoOf(error) !== "ENOTDIR") throw error; // a file where its directory should be: nothing is there
+      }
+    });
   }
 
   async freeRoom(): Promise<{ readonly bytes: number; readonly files: number | undefined } | undefined> {
@@ -102,12 +120,29 @@ export class LocalFiles implements HostFiles {
   async #of<T>(path: string, work: (plain: string) => Promise<T>): Promise<T> {
     const plain = confined(this.#workdir, path);
     try {
+      await this.#refuseLinks(plain);
       return await work(plain);
     } catch (error) {
       if (error instanceof Fault) throw error;
       throw new Fault("TRANSFER", `'${plain}': ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,
       });
+    }
+  }
+
+  /** Of the names between the workdir and the last one, none may be a link: jobs can make them. */
+  async #refuseLinks(path: string): Promise<void> {
+    const names = dirname(path)
+      .slice(this.#workdir.length + 1)
+      .split("/");
+    for (const index of path === this.#workdir || names[0] === "" ? [] : names.keys()) {
+      const place = join(this.#workdir, ...names.slice(0, index + 1));
+      try {
+        if ((await lstat(place)).isSymbolicLink()) throw linkInPath(path, place);
+      } catch (error) {
+        if (!absent.includes(errnoOf(error))) throw error;
+        return;
+      }
     }
   }
 }

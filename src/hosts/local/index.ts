@@ -5,9 +5,10 @@ import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
+import { CappedOutput } from "../output.ts";
 import type { Host, RunRequest, RunResult } from "../types.ts";
 import { LocalFiles } from "./files.ts";
-import { CappedOutput, signalGroup, type Started, startCommand } from "./processes.ts";
+import { signalGroup, type Started, startCommand } from "./processes.ts";
 
 /** Between TERM and KILL when a command has run out of time. */
 const graceMs = 2_000;

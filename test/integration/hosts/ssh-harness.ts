@@ -1,0 +1,44 @@
+import { SshHost } from "../../../src/hosts/ssh/index.ts";
+import { SshLink } from "../../../src/hosts/ssh/link.ts";
+import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
+import type { HostHarness } from "../../conformance/host.ts";
+import { SshServer, type SshServerOptions } from "../../helpers/engines/ssh-server.ts";
+
+/** A host at the other end of a connection to this machine. */
+export interface SshHarness extends HostHarness {
+  readonly host: SshHost;
+  readonly server: SshServer;
+  readonly link: SshLink;
+}
+
+/** A host by these settings, whose workdir lies in the server's directory. */
+export function hostBy(server: SshServer, settings: SshSettings): SshHarness {
+  const link = new SshLink(settings);
+  const host = new SshHost({ name: "login", workdir: server.directory.join("work"), link });
+  return {
+    host,
+    link,
+    server,
+    root: server.directory.path,
+    async [Symbol.asyncDispose]() {
+      await host[Symbol.asyncDispose]();
+      await link[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A server of its own and a host there; both end with it. */
+export async function sshHarness(
+  options: SshServerOptions = {},
+  change: (server: SshServer) => Partial<SshSettings> = () => ({}),
+): Promise<SshHarness> {
+  const server = await SshServer.start(options);
+  const harness = hostBy(server, server.settings(change(server)));
+  return {
+    ...harness,
+    async [Symbol.asyncDispose]() {
+      await harness[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
