@@ -37,7 +37,7 @@ export class LauncherPool implements AsyncDisposable {
         const host = hosts.get(target.host);
         if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
         const settings = batchSchema.parse(target.settings);
-        const key = `batch ${fingerprint([site.hosts[target.host], settings, site.agent.path])}`;
+        const key = `batch ${fingerprint([site.hosts[target.host], settings])}`;
         return this.#once(key, () => batchLauncher(settings, host, this.#queue(site, settings, host)));
       }
       default:
@@ -63,11 +63,14 @@ export class LauncherPool implements AsyncDisposable {
   #queue(site: Site, settings: BatchSettings, host: Host): SchedulerQueue {
     const { scheduler: kind } = settings;
     const pollMs = longestPoll(site, host.name, kind);
-    const environment = schedulerEnvironment(site);
-    const key = fingerprint([site.hosts[host.name], kind, pollMs, environment]);
+    const { path = site.agent.path, environment = {} } = site.hosts[host.name] ?? {};
+    const key = fingerprint([site.hosts[host.name], kind, pollMs]);
     const known = this.#queues.get(key);
     if (known) return known;
-    const made = new SchedulerQueue({ scheduler: schedulers[kind]({ host, environment }), pollMs });
+    const made = new SchedulerQueue({
+      scheduler: schedulers[kind]({ host, environment: { ...environment, PATH: path } }),
+      pollMs,
+    });
     this.#queues.set(key, made);
     return made;
   }
@@ -122,13 +125,4 @@ function longestPoll(site: Site, host: string, kind: SchedulerKind): number {
     return scheduler === kind ? [poll] : [];
   });
   return Math.max(...polls);
-}
-
-/** `PATH`, and of the agent's variables those that the site hands on (`SLURM_CONF`, `SGE_ROOT`, …). */
-function schedulerEnvironment(site: Site): Readonly<Record<string, string>> {
-  const handed = site.agent.environment.flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return { ...Object.fromEntries(handed), PATH: site.agent.path };
 }

@@ -1,6 +1,6 @@
 /**
  * `npm run prove`: the promises under fire. `matrix` kills agent, runner, hub and all three at every failpoint; `random` kills them at
- * random moments while jobs of many shapes run; `simulation` plays histories of faults without processes. All three by default,
+ * random moments while jobs of many shapes run; `slurm` does so with a third of the jobs and a fifth of the kills on a real Slurm, where there is one; `simulation` plays histories of faults without processes. All three by default,
  * those that are named otherwise. Exits 0 only if all books balance.
  */
 import { parseArgs } from "node:util";
@@ -8,8 +8,9 @@ import { matrix } from "./matrix.ts";
 import type { Phase, PhaseOptions } from "./phases.ts";
 import { random } from "./random.ts";
 import { simulation } from "./simulated.ts";
+import { slurm } from "./slurm.ts";
 
-const phases: readonly Phase[] = [matrix, random, simulation];
+const phases: readonly Phase[] = [matrix, random, slurm, simulation];
 const usage = `usage: npm run prove -- [${phases.map((phase) => phase.name).join("] [")}] [--jobs N] [--kills N] [--seed N] [--histories N] [--only TEXT]`;
 
 const { values, positionals } = parseArgs({

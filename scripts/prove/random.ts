@@ -24,37 +24,50 @@ function randomFrom(start: number): () => number {
 export const random: Phase = {
   name: "random",
   async run(options): Promise<PhaseResult> {
-    const site = await TestSite.start({ apps: randomApps, slots: 8, armable: true });
-    let failures: readonly string[] = ["the run was not finished"];
-    try {
-      await prepare(site);
-      const result = await play(site, options);
-      failures = result.failures;
-      return result;
-    } finally {
-      if (failures.length === 0) await site[Symbol.asyncDispose]();
-      else {
-        await site.stopAll();
-        options.say(`seed ${options.seed}; everything is kept in ${site.root}`);
-      }
-    }
+    return await playOn(await TestSite.start({ apps: randomApps, slots: 8, armable: true }), shapes, options);
   },
 };
+
+/** Plays on a site that has `randomApps`; it is removed when its books balance and kept otherwise. */
+export async function playOn(
+  site: TestSite,
+  cast: readonly Shape[],
+  options: PhaseOptions,
+  alsoWrong: () => Promise<readonly string[]> = async () => [],
+): Promise<PhaseResult> {
+  let failures: readonly string[] = ["the run was not finished"];
+  try {
+    await prepare(site);
+    const { counts, failures: found } = await play(site, cast, options);
+    failures = [...found, ...(await alsoWrong())];
+    return { counts, failures };
+  } finally {
+    if (failures.length === 0) await site[Symbol.asyncDispose]();
+    else {
+      await site.stopAll();
+      options.say(`seed ${options.seed}; everything is kept in ${site.root}`);
+    }
+  }
+}
 
 interface Made {
   readonly id: string;
   readonly shape: Shape;
 }
 
-async function play(site: TestSite, { jobs, kills, seed, say }: PhaseOptions): Promise<PhaseResult> {
+async function play(
+  site: TestSite,
+  cast: readonly Shape[],
+  { jobs, kills, seed, say }: PhaseOptions,
+): Promise<PhaseResult> {
   const draw = randomFrom(seed);
   await site.startAgent();
   // One of each, and nobody is killed: what the processes hold afterwards is the measure of what they may hold at the end.
-  const first = await makeJobs(site, shapes.length);
+  const first = await makeJobs(site, cast, cast.length);
   await untilAllEnded(site, first);
   const unbalanced = await site.imbalances(first.map(({ id }) => id));
   if (unbalanced.length > 0) throw new Error(`already before the first kill: ${unbalanced.join("\n")}`);
-  const made = [...first, ...(await makeJobs(site, jobs))];
+  const made = [...first, ...(await makeJobs(site, cast, jobs))];
   const killed: Record<Victim, number> = { agent: 0, runner: 0, hub: 0 };
   const total = (): number => killed.agent + killed.runner + killed.hub;
   const toCancel = made.slice(first.length).filter(({ shape }) => shape.cancelled === true);
@@ -95,8 +108,8 @@ async function play(site: TestSite, { jobs, kills, seed, say }: PhaseOptions): P
   };
 }
 
-async function makeJobs(site: TestSite, count: number): Promise<readonly Made[]> {
-  const wanted = Array.from({ length: count }, (_, n) => shapes[n % shapes.length] as Shape);
+async function makeJobs(site: TestSite, cast: readonly Shape[], count: number): Promise<readonly Made[]> {
+  const wanted = Array.from({ length: count }, (_, n) => cast[n % cast.length] as Shape);
   const url = `file://${site.root}/inputs/a.txt`;
   const made: Made[] = [];
   for (let from = 0; from < count; from += 500) {

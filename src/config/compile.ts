@@ -111,16 +111,7 @@ function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent
       allowed: `at most ${maxRuntimeDirBytes} bytes`,
     });
   }
-  for (const [index, part] of agent.path.split(":").entries()) {
-    if (isAbsolute(part)) continue;
-    const message = `part ${index + 1} of '${agent.path}' is not absolute`;
-    loaded.report.add({
-      path: ["agent", "path"],
-      message,
-      value: agent.path,
-      allowed: "absolute directories with : between",
-    });
-  }
+  checkSearchPath(loaded, ["agent", "path"], agent.path);
   for (const [index, name] of agent.environment.entries()) {
     if (!isNeverInherited(name)) continue;
     const message = `'${name}' is never handed on: it would give the agent's identity or settings to jobs`;
@@ -138,6 +129,14 @@ function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent
     minFreeSpaceBytes: agent.min_free_space,
     claim: agent.claim,
   };
+}
+
+function checkSearchPath({ report }: LoadedConfig<SiteSettings>, path: readonly PropertyKey[], text: string): void {
+  for (const [index, part] of text.split(":").entries()) {
+    if (isAbsolute(part)) continue;
+    const message = `part ${index + 1} of '${text}' is not absolute`;
+    report.add({ path, message, value: text, allowed: "absolute directories with : between" });
+  }
 }
 
 async function compileApi(compiling: Compiling): Promise<SiteApi> {
@@ -204,10 +203,13 @@ function compileHosts({ settings, absolute, loaded }: Compiling, stateDir: strin
         allowed: "a host of this machine: {workdir: PATH}",
       });
     }
+    if (host.path !== undefined) checkSearchPath(loaded, ["hosts", name, "path"], host.path);
     hosts[name] = {
       name,
       kind: "local",
       workdir: host.workdir === undefined ? join(stateDir, "work") : absolute(host.workdir),
+      path: host.path ?? settings.agent.path,
+      environment: host.environment,
     };
   }
   return hosts;

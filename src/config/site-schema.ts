@@ -90,6 +90,16 @@ const hostSchema = z.strictObject({
     "directory below which all directories of jobs lie; default for a local host: <state_dir>/work",
   ).optional(),
   ssh: sshSchema.optional(),
+  path: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .meta({ description: "PATH of the scheduler's commands there; default: agent.path" }),
+  environment: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: letters, digits, _"), z.string())
+    .default({})
+    .meta({ description: "variables of the scheduler's commands there: SLURM_CONF, SGE_ROOT, …" }),
 });
 
 const targetSchema = z
@@ -146,7 +156,7 @@ export const siteSchema = z
     agent: agentSchema.prefault({}),
     hosts: z
       .record(nameSchema, hostSchema)
-      .default({ here: {} })
+      .prefault({ here: {} })
       .meta({ description: "where commands run and files live" }),
     targets: z
       .record(nameSchema, targetSchema)

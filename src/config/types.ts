@@ -53,6 +53,10 @@ export interface SiteHost {
   readonly kind: "local";
   /** Absolute. */
   readonly workdir: string;
+  /** `PATH` of schedulers' commands. */
+  readonly path: string;
+  /** Further variables of theirs, by name. */
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 /** A named place to run: host + launcher. */

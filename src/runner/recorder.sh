@@ -101,9 +101,8 @@ record() {
   [ ! -e "$d/stop" ] || marker=stop
   if [ -e "$d/timeout" ]; then
     marker=timeout # the helper goes on: it ends what is left
-  elif [ -n "$helper" ]; then
-    # Its group may not exist yet: then its pid. Both are ours until we wait for it.
-    kill -KILL -"$helper" 2>/dev/null || kill -KILL "$helper" 2>/dev/null
+  else
+    end_helper
   fi
   [ -z "$cap" ] || { trim out; trim err; }
   put rc "$code
@@ -117,9 +116,15 @@ record() {
   exit "$code"
 }
 
+# It has no group of its own yet, or in a batch job: then it and its pause. They are ours until we wait for it.
+end_helper() {
+  [ -n "$helper" ] && ! kill -KILL -"$helper" 2>/dev/null || return 0
+  for one in $(tree "$helper:$(ticks "$helper")"); do kill -KILL "${one%%:*}" 2>/dev/null; done
+}
+
 # It ended before its first instruction.
 end_unstarted() {
-  [ -z "$helper" ] || kill -KILL -"$helper" 2>/dev/null || kill -KILL "$helper" 2>/dev/null
+  end_helper
   put rc "$code
 1 launch $code $(wall) - 1 0 0 the first process could not be set up (output files, control group, evidence)" patient
   exit 0

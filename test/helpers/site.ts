@@ -35,6 +35,8 @@ export interface TestSiteOptions {
   /** In place of the launcher `local`: further keys of the only target. */
   readonly target?: Readonly<Record<string, unknown>>;
   readonly agent?: Readonly<Record<string, unknown>>;
+  /** Further keys of the only host. */
+  readonly host?: Readonly<Record<string, unknown>>;
   /** Failpoints can be armed while agent, runner and hub run, see `arm`. */
   readonly armable?: boolean;
   /** More places that inputs may come from. */
@@ -427,7 +429,7 @@ export class TestSite implements AsyncDisposable {
         dialect: this.#options.dialect ?? "auto",
       },
       agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
-      hosts: { here: { workdir: "work" } },
+      hosts: { here: { workdir: "work", ...this.#options.host } },
       targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target } },
       policy: {
         sources: [`${access.url}/`, `file://${root}/inputs/`, ...(this.#options.sources ?? [])],

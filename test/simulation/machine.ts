@@ -59,7 +59,7 @@ const site: Site = {
     minFreeSpaceBytes: 1024,
     claim: true,
   },
-  hosts: { here: { name: "here", kind: "local", workdir: "/work" } },
+  hosts: { here: { name: "here", kind: "local", workdir: "/work", path: "/bin", environment: {} } },
   targets: {
     local: {
       name: "local",

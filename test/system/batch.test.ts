@@ -21,7 +21,7 @@ async function batchSite(pbs: FakePbs, target: Readonly<Record<string, unknown>>
   return await TestSite.start({
     apps,
     armable: true,
-    agent: { path: pbs.environment["PATH"] },
+    host: { path: pbs.environment["PATH"] },
     target: {
       launcher: "batch",
       scheduler: "pbs",

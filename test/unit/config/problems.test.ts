@@ -183,6 +183,22 @@ apps: {b: {workflow: w, command: [x, "{{p}}"], target: local, parameters: {p: {t
 describe("things that do not fit each other", () => {
   it.each<[string, string, readonly (string | RegExp)[]]>([
     [
+      "a target on a batch scheduler",
+      `${head}targets: {cpu: {host: here, launcher: batch, scheduler: slrum, partition: a, queue: b, native: ["a\\nb"], pol: 1s}}\nhosts: {here: {path: bin}}\napps: {b: {workflow: w, command: [x], target: cpu, runtime: pty}}\n`,
+      [
+        /^site\.yaml:3:\d+: targets\.cpu\.scheduler: .*'slrum'.*slurm, pbs/,
+        /^site\.yaml:3:\d+: targets\.cpu\.native\[0\]: .*one line without control characters/,
+        /^site\.yaml:3:\d+: targets\.cpu\.pol: .*nearest: 'poll'/,
+        /^site\.yaml:4:\d+: hosts\.here\.path: part 1 of 'bin' is not absolute/,
+        /^site\.yaml:5:\d+: apps\.b\.runtime: 'pty' cannot run on target 'cpu' \(launcher batch\)/,
+      ],
+    ],
+    [
+      "partition and queue",
+      `${head}targets: {cpu: {host: here, launcher: batch, scheduler: pbs, partition: a, queue: b}}\nhosts: {here: {}}\napps: {}\n`,
+      [/^site\.yaml:3:\d+: targets\.cpu\.queue: partition and queue are the same; give one/],
+    ],
+    [
       "names that are not there",
       `${head}targets: {cpu: {host: her, launcher: locl}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpuu}}\n`,
       [

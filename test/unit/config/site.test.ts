@@ -28,7 +28,15 @@ describe("loadSite", () => {
       id: "lab-a",
       api: { url: "https://api.example.org", dialect: "auto", pollMs: 15_000, timeoutMs: 30_000, clientId: "sys0a1" },
       agent: { stateDir: "/s", runtimeDir: "/r", keepMs: 604_800_000, report: "minimal", claim: true, environment: [] },
-      hosts: { here: { name: "here", kind: "local", workdir: "/s/work" } },
+      hosts: {
+        here: {
+          name: "here",
+          kind: "local",
+          workdir: "/s/work",
+          path: "/usr/local/bin:/usr/bin:/bin",
+          environment: {},
+        },
+      },
       targets: { local: { host: "here", launcher: "local", cores: undefined } },
       policy: { sources: [], destinations: [], allow_private: [] },
       maxOutputBytes: 2 ** 30,
