@@ -234,6 +234,11 @@ export const faultList: readonly FaultToProve[] = [
   fault("D14", "The job is stopped by SIGSTOP", "shown; limits run"),
   fault("E1", "A submission times out or says an error, and the job was accepted", "found by its token and adopted"),
   fault(
+    "E2",
+    "The submit command prints an id and ends badly, or with warnings",
+    "the id is taken; the queue confirms it",
+  ),
+  fault(
     "E3",
     "A submission gives no id",
     "looked for by its token; repeated only when it is proven that there is none",
@@ -266,6 +271,11 @@ export const faultList: readonly FaultToProve[] = [
   fault("E21", "A job ends between two looks", "ended, with its own times"),
   fault("E22", "Success by accounting, and no exit record", "no success; both facts are told"),
   fault("E23", "Some tasks of an array fail", "an end for each task"),
+  fault(
+    "E24",
+    "A partition is removed, a cluster renamed, while jobs run",
+    "jobs are followed; new submissions are refused with the reason",
+  ),
   fault(
     "F1",
     "The key of a server has changed",

@@ -97,8 +97,9 @@ function ownOptions(request: SubmitRequest): readonly string[] {
   ];
 }
 
-/** As sbatch reads a word in such a line: a backslash before whatever it would take for its own, `#` even within quotes. */
+/** One word as sbatch reads it: in double quotes, in which a backslash keeps what follows. Outside of quotes no blank can be kept. */
 function quoted(what: string, value: string): string {
   if (value === "") throw new Fault("INVALID", `${what} is empty`);
-  return oneLine(what, value).replace(/[^\w@%+=:,./*&|!()[\]<>^~{}?$;-]/gu, "\\$&");
+  const word = oneLine(what, value);
+  return /^[\w@%+=:,./*&|[\]-]+$/.test(word) ? word : `"${word.replace(/["\\]/g, "\\$&")}"`;
 }

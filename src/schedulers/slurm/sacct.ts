@@ -68,7 +68,8 @@ export function sacct(question: AccountingQuestion): SchedulerCommand<Accounting
 }
 
 export function parseSacct(result: RunResult): AccountingAnswer {
-  if (/accounting storage is disabled/i.test(result.stderr + result.stdout)) return { state: "disabled" };
+  if (/accounting storage is disabled/i.test(result.stderr + result.stdout.slice(0, 1_000)))
+    return { state: "disabled" };
   if (result.truncated && !result.timedOut) return { state: "too-much" };
   const why = noAnswer("sacct", result);
   if (why !== undefined) return { state: "unknown", why };

@@ -18,7 +18,7 @@ const readyWithinMs = 60_000;
 
 /**
  * A private Slurm on this host: own directory, ports and munge, daemons in the foreground, nothing but loopback. Its partitions are
- * `main`, `short` (one minute) and `closed` (down).
+ * `main`, `short` (one minute), `urgent` (goes before `main`) and `closed` (down).
  */
 export class SlurmCluster implements AsyncDisposable {
   readonly directory: string;

@@ -74,6 +74,7 @@ export function slurmConf(place: SlurmPlace, options: SlurmOptions): string {
   }
   lines.push("PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP");
   lines.push("PartitionName=short Nodes=ALL MaxTime=1 State=UP");
+  lines.push("PartitionName=urgent Nodes=ALL PriorityTier=10 State=UP");
   lines.push("PartitionName=closed Nodes=ALL State=DOWN", "");
   return lines.join("\n");
 }

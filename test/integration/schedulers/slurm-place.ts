@@ -2,10 +2,19 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { LocalHost } from "../../../src/hosts/local/index.ts";
 import { createSlurm } from "../../../src/schedulers/slurm/index.ts";
-import type { Scheduler } from "../../../src/schedulers/types.ts";
+import { newToken } from "../../../src/common/token.ts";
+import type {
+  ScheduledJob,
+  ScheduledStatus,
+  Scheduler,
+  SubmitRequest,
+  Verdict,
+} from "../../../src/schedulers/types.ts";
 import type { SchedulerHarness } from "../../conformance/scheduler.ts";
 import { SlurmCluster } from "../../helpers/engines/slurm-cluster.ts";
 import type { SlurmOptions } from "../../helpers/engines/slurm-config.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { context } from "../launchers/attempts.ts";
 
 /** What a small job asks for in a cluster of tests. */
 export const small = {
@@ -47,4 +56,45 @@ export async function slurmHarness(options: SlurmOptions): Promise<SchedulerHarn
     },
     [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
   };
+}
+
+export function requestFor(directory: string, body: string, more: Partial<SubmitRequest> = {}): SubmitRequest {
+  const token = more.token ?? newToken();
+  return { token, tasks: 1, ...small, directory, log: join(directory, `${token}.log`), body, ...more };
+}
+
+/** Submits it and gives the job. */
+export async function submitted(scheduler: Scheduler, request: SubmitRequest): Promise<ScheduledJob> {
+  const [result] = await scheduler.submit([request], context);
+  if (result?.state !== "submitted") throw new Error(`not submitted: ${JSON.stringify(result)}`);
+  return result.job;
+}
+
+export async function statusOf(scheduler: Scheduler, job: ScheduledJob): Promise<ScheduledStatus> {
+  const [status] = await scheduler.statuses([job], context);
+  if (!status) throw new Error("no status");
+  return status;
+}
+
+/** Waits until its status is of that state and `fits`. */
+export async function until<State extends ScheduledStatus["state"]>(
+  scheduler: Scheduler,
+  job: ScheduledJob,
+  state: State,
+  fits: (status: Extract<ScheduledStatus, { state: State }>) => boolean = () => true,
+): Promise<Extract<ScheduledStatus, { state: State }>> {
+  let last: ScheduledStatus | undefined;
+  return await waitFor(
+    async () => {
+      last = await statusOf(scheduler, job);
+      if (last.state !== state) return undefined;
+      const status = last as Extract<ScheduledStatus, { state: State }>;
+      return fits(status) ? status : undefined;
+    },
+    { what: () => `${state}; last: ${JSON.stringify(last)}`, timeoutMs: 120_000, intervalMs: 200 },
+  );
+}
+
+export async function ended(scheduler: Scheduler, job: ScheduledJob): Promise<Verdict> {
+  return (await until(scheduler, job, "ended")).verdict;
 }

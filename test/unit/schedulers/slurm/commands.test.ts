@@ -8,7 +8,7 @@ import { atLeast, parseConfig } from "../../../../src/schedulers/slurm/show-conf
 import { parseSqueue, squeue } from "../../../../src/schedulers/slurm/squeue.ts";
 import { cpuSeconds, sizeInBytes } from "../../../../src/schedulers/slurm/usage.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";
-import { accountingLine, queueLine, result, token } from "./results.ts";
+import { accountingLine, queueLine, result, token } from "../../../helpers/slurm-answers.ts";
 
 describe("squeue", () => {
   it("reads rows whatever persons put into names and comments", () => {

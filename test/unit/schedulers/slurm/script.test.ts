@@ -5,7 +5,7 @@ import { resourceOptions, slurmTime } from "../../../../src/schedulers/slurm/dir
 import { renderSlurm } from "../../../../src/schedulers/slurm/render.ts";
 import type { Placement, SubmitRequest } from "../../../../src/schedulers/types.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";
-import { token } from "./results.ts";
+import { token } from "../../../helpers/slurm-answers.ts";
 
 const resources: Resources = { nodes: 1, ranks_per_node: 1, threads_per_rank: 1, gpus: 0 };
 const request: SubmitRequest = {
@@ -78,9 +78,9 @@ describe("the script of a Slurm job", () => {
       #SBATCH -x n[1-3]
       #SBATCH --partition=cpu,long
       #SBATCH --account=m1234
-      #SBATCH --qos=high\\ prio
-      #SBATCH --constraint=[a*2&b]|c\\#d
-      #SBATCH --reservation=maint\\'1
+      #SBATCH --qos="high prio"
+      #SBATCH --constraint="[a*2&b]|c#d"
+      #SBATCH --reservation="maint'1"
       #SBATCH --licenses=matlab@db:2
       #SBATCH --exclusive
       #SBATCH --nodes=4
@@ -92,8 +92,8 @@ describe("the script of a Slurm job", () => {
       #SBATCH --time=1-02:04:00
       #SBATCH --job-name=abcdefghijklmn0
       #SBATCH --comment=abcdefghijklmn0
-      #SBATCH --chdir=/scratch/a\\ b/50%
-      #SBATCH --output=/scratch/a\\ b/50%%/log
+      #SBATCH --chdir="/scratch/a b/50%"
+      #SBATCH --output="/scratch/a b/50%%/log"
       #SBATCH --open-mode=append
       #SBATCH --no-requeue
       #SBATCH --mail-type=NONE

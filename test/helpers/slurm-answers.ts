@@ -1,5 +1,5 @@
-import type { RunResult } from "../../../../src/hosts/types.ts";
-import { newToken, type Token } from "../../../../src/common/token.ts";
+import type { RunResult } from "../../src/hosts/types.ts";
+import { newToken, type Token } from "../../src/common/token.ts";
 
 /** What a command left: exit code 0 and nothing printed unless said. */
 export function result(more: Partial<RunResult> = {}): RunResult {

@@ -1,0 +1,455 @@
+/** Faults that a real Slurm does not show when it is asked to: its commands are scripts with the texts and exit codes of the real ones. */
+import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/common/clock.ts";
+import type { CallContext } from "../../../src/common/context.ts";
+import { newToken, type Token } from "../../../src/common/token.ts";
+import type { ScheduledJob, ScheduledStatus, SubmitRequest } from "../../../src/schedulers/types.ts";
+import { accountingLine, queueLine, type QueueFields, submittedAt, token } from "../../helpers/slurm-answers.ts";
+import { context } from "../launchers/attempts.ts";
+import { FakeSlurm } from "./fake-slurm.ts";
+import { requestFor } from "./slurm-place.ts";
+
+const job: ScheduledJob = { id: "12", token, submittedAt };
+const controllerDown = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n";
+
+/** Time limits come a hundred times as soon. */
+const hasty: CallContext = {
+  ...context,
+  clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) },
+};
+
+function request(fake: FakeSlurm, more: Partial<SubmitRequest> = {}): SubmitRequest {
+  return requestFor(fake.directory, "exit 0", { token, ...more });
+}
+
+function row(fields: Partial<QueueFields> = {}): string {
+  return queueLine({ id: "12", state: "RUNNING", name: token, started: "1795280219", nodes: "n1", ...fields });
+}
+
+async function statusWith(fake: FakeSlurm, one: ScheduledJob = job): Promise<ScheduledStatus | undefined> {
+  const [status] = await fake.scheduler().statuses([one], context);
+  return status;
+}
+
+const wanted = [{ token, since: submittedAt }];
+const found = [{ state: "found", jobs: [{ id: "12", token, submittedAt: "2026-11-21T16:56:58.000Z" }] }];
+
+describe("submissions", () => {
+  it("E1: one that runs out of time is unclear, and the job that was accepted is found by its token", async () => {
+    await using fake = await FakeSlurm.make();
+    const slurm = fake.scheduler();
+    await slurm.probe(context);
+    await fake.prints("squeue", { stdout: row() });
+    await fake.does("sbatch", "sleep 600");
+    const [result] = await slurm.submit([request(fake)], hasty);
+    expect(result).toMatchObject({ state: "unclear", why: expect.stringContaining("time limit") });
+    expect(await slurm.find(wanted, context)).toEqual(found);
+  });
+
+  it("E1: a controller that does not answer in time makes it unclear, too", async () => {
+    await using fake = await FakeSlurm.make();
+    const stderr = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n";
+    await fake.prints("sbatch", { stderr, exitCode: 1 });
+    const [result] = await fake.scheduler().submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "unclear", why: expect.stringContaining("Socket timed out") });
+  });
+
+  it("E2: an id beside a bad end is taken when the queue has it, and else it is unclear", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("sbatch", { stdout: "12\n", stderr: "sbatch: error: a plugin failed\n", exitCode: 1 });
+    const [without] = await fake.scheduler().submit([request(fake)], context);
+    expect(without).toMatchObject({ state: "unclear", why: expect.stringContaining("a plugin failed") });
+    await fake.prints("squeue", { stdout: row({ id: "13" }) });
+    const [other] = await fake.scheduler().submit([request(fake)], context);
+    expect(other).toMatchObject({ state: "submitted", job: { id: "13", token } });
+  });
+
+  it("E2: a warning beside the id is no failure", async () => {
+    await using fake = await FakeSlurm.make();
+    const stderr = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n";
+    await fake.prints("sbatch", { stdout: "12\n", stderr });
+    const [result] = await fake.scheduler().submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "submitted", job: { id: "12", token } });
+    expect(await fake.calls("sbatch")).toHaveLength(1);
+  });
+
+  it("E3: success without an id is unclear, and the job is found by its token", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("sbatch", { stdout: "Welcome!\n" });
+    const slurm = fake.scheduler();
+    const [result] = await slurm.submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "unclear", why: expect.stringContaining("Welcome!") });
+    await fake.prints("squeue", { stdout: row({ comment: "changed by a plugin" }) });
+    expect(await slurm.find(wanted, context)).toEqual(found);
+  });
+
+  it("E16: limits wait, wrong requests fail, each in the scheduler's words", async () => {
+    await using fake = await FakeSlurm.make();
+    const slurm = fake.scheduler();
+    const failed = "sbatch: error: Batch job submission failed:";
+    const policy = `${failed} Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n`;
+    await fake.prints("sbatch", { stderr: `sbatch: error: QOSMaxSubmitJobPerUserLimit\n${policy}`, exitCode: 1 });
+    expect(await slurm.submit([request(fake)], context)).toMatchObject([
+      { state: "limited", reason: expect.stringContaining("QOSMaxSubmitJobPerUserLimit") },
+    ]);
+    await fake.prints("sbatch", { stderr: `${failed} Resource temporarily unavailable\n`, exitCode: 1 });
+    expect((await slurm.submit([request(fake)], context))[0]?.state).toBe("limited");
+    await fake.prints("sbatch", { stderr: `${failed} Invalid qos specification\n`, exitCode: 1 });
+    expect(await slurm.submit([request(fake)], context)).toMatchObject([
+      { state: "rejected", reason: expect.stringContaining("Invalid qos specification") },
+    ]);
+  });
+
+  it("E17: banners before and after the id do not hide it", async () => {
+    await using fake = await FakeSlurm.make();
+    const banner = `-----\n Welcome to 2 clusters of 2026\n-----\n`;
+    await fake.prints("sbatch", { stdout: `${banner}12;blue\nYou have 3 messages.\n`, stderr: banner });
+    const [result] = await fake.scheduler().submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "submitted", job: { id: "12", cluster: "blue" } });
+  });
+
+  it("E17: a banner that may be an id makes the queue decide", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("sbatch", { stdout: "2026\n12\n" });
+    await fake.prints("squeue", { stdout: row() });
+    const [result] = await fake.scheduler().submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "submitted", job: { id: "12" } });
+  });
+
+  it("E20: nothing is submitted while authentication fails, and the cause is named", async () => {
+    await using fake = await FakeSlurm.make();
+    const stderr =
+      "scontrol: error: Munge encode failed: Failed to access socket\nslurm_load_ctl_conf error: Protocol authentication error\n";
+    await fake.prints("scontrol", { stderr, exitCode: 1 });
+    const [result] = await fake.scheduler().submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "limited", reason: expect.stringContaining("authentication failed") });
+    expect(await fake.calls("sbatch")).toEqual([]);
+  });
+
+  it("one that cannot be begun does not lose what was submitted before", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.does("sbatch", 'echo 12; rm "$d/bin/sbatch"');
+    const requests = [request(fake), request(fake, { token: newToken() }), request(fake, { token: newToken() })];
+    const results = await fake.scheduler().submit(requests, context);
+    expect(results.map(({ state }) => state)).toEqual(["submitted", "limited", "limited"]);
+  });
+
+  it("pass the whole script on standard input, and nothing of a surrounding job or of the agent", async () => {
+    await using fake = await FakeSlurm.make({ version: "22.05.8" });
+    process.env["SBATCH_PARTITION"] = "of-the-agent";
+    const slurm = fake.scheduler({ SLURM_CONF: "/etc/slurm/slurm.conf", SLURM_JOB_ID: "99", SQUEUE_FORMAT: "%i" });
+    await fake.prints("sbatch", { stdout: "12\n" });
+    await slurm.submit([request(fake)], context).finally(() => delete process.env["SBATCH_PARTITION"]);
+    await slurm.statuses([job], context);
+    expect(await fake.calls("sbatch")).toEqual(["--parsable --ignore-pbs --export=ALL"]);
+    for (const command of ["sbatch", "squeue"] as const) {
+      const environment = await fake.environmentOf(command);
+      expect(environment).toContain("SLURM_CONF=/etc/slurm/slurm.conf\n");
+      expect(environment).toContain("LC_ALL=C\n");
+      expect(environment).not.toMatch(/SLURM_JOB_ID|SBATCH_|SQUEUE_|of-the-agent/);
+    }
+  });
+
+  it("let nothing through to the job where the version can do that", async () => {
+    await using fake = await FakeSlurm.make({ version: "23.02.3" });
+    await fake.prints("sbatch", { stdout: "12\n" });
+    await fake.scheduler().submit([request(fake)], context);
+    expect(await fake.calls("sbatch")).toEqual(["--parsable --ignore-pbs --export=NIL"]);
+  });
+});
+
+describe("statuses", () => {
+  it.each([
+    { stderr: controllerDown, exitCode: 1 },
+    { stderr: "slurm_load_jobs error: Socket timed out on send/recv operation\n", exitCode: 0 },
+    {
+      stdout: "CLUSTER: blue\n",
+      stderr: "squeue: error: slurm_receive_msg: Zero Bytes were transmitted or received\n",
+    },
+    { stdout: row().slice(0, 20), exitCode: 0 },
+  ])("E4: are unknown while the queue cannot be read, and no order is given: %j", async (answer) => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    await fake.prints("squeue", answer);
+    await fake.prints("sacct", { stderr: "sacct: error: Problem talking to the database: Connection refused\n" });
+    const slurm = fake.scheduler();
+    expect(await slurm.statuses([job, { ...job, id: "13" }], context)).toMatchObject([
+      { state: "unknown", why: expect.stringMatching(/\w/) },
+      { state: "unknown" },
+    ]);
+    expect(await slurm.find(wanted, context)).toMatchObject([{ state: "unknown" }]);
+    expect(await slurm.cancel([job], context)).toMatchObject([{ state: "unknown" }]);
+    expect(await fake.calls("scancel")).toEqual([]);
+  });
+
+  it("E4: are unknown when not even the configuration can be read", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("scontrol", {
+      stderr: "slurm_load_ctl_conf error: Unable to contact slurm controller\n",
+      exitCode: 1,
+    });
+    expect(await statusWith(fake)).toMatchObject({ state: "unknown", why: expect.stringContaining("controller") });
+  });
+
+  it("E5: an empty queue is no end: absent without accounting, unknown where accounting has it running", async () => {
+    await using fake = await FakeSlurm.make();
+    expect(await statusWith(fake)).toEqual({ state: "absent" });
+    await using other = await FakeSlurm.make({ accounting: true });
+    await other.prints("sacct", {
+      stdout: accountingLine({ id: "12", state: "RUNNING", name: token, ended: "Unknown" }),
+    });
+    expect(await statusWith(other)).toMatchObject({ state: "unknown", why: expect.stringContaining("RUNNING") });
+  });
+
+  it("E6: a job that has left the queue ended as accounting says", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true, version: "25.11.0" });
+    await fake.prints("sacct", { stdout: accountingLine({ id: "12", state: "FAILED", exit: "3:0", name: token }) });
+    expect(await statusWith(fake)).toMatchObject({
+      state: "ended",
+      verdict: { kind: "failed", exitCode: 3, source: "accounting", endedAt: "2026-11-21T16:57:00.000Z" },
+    });
+    const [call = ""] = await fake.calls("sacct");
+    expect(call).toContain("-S 2026-11-21T15:56:57");
+  });
+
+  it("E9: one id that is gone hides no other", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    await fake.prints("squeue", { stdout: row({ id: "14" }) });
+    await fake.prints("sacct", { stdout: accountingLine({ id: "13", state: "COMPLETED", name: token }) });
+    const jobs = ["12", "13", "14"].map((id) => ({ ...job, id }));
+    const statuses = await fake.scheduler().statuses(jobs, context);
+    expect(statuses.map(({ state }) => state)).toEqual(["absent", "ended", "running"]);
+  });
+
+  it.each([
+    ["CANCELLED by 1234", "ended"],
+    ["CANCELLED+", "ended"],
+    ["completed", "ended"],
+    ["SCHRÖDINGER", "unknown"],
+    ["ABGEBROCHEN", "unknown"],
+    ["", "unknown"],
+  ])("E10: '%s' in the queue is %s", async (state, meant) => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("squeue", { stdout: row({ state }) });
+    expect((await statusWith(fake))?.state).toBe(meant);
+  });
+
+  it.each([
+    ["TIMEOUT", "0:0", "timeout"],
+    ["PREEMPTED", "0:15", "preempted"],
+    ["NODE_FAIL", "0:0", "node"],
+    ["BOOT_FAIL", "0:0", "node"],
+    ["OUT_OF_MEMORY", "0:125", "oom"],
+    ["DEADLINE", "0:0", "limit"],
+    ["FAILED", "0:53", "launch"],
+    ["CANCELLED", "0:0", "cancelled"],
+  ])("E11: %s with %s is %s, from queue and accounting, and has no exit code", async (state, exit, kind) => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    await fake.prints("squeue", { stdout: row({ state, exit }) });
+    for (const source of ["queue", "accounting"]) {
+      const status = await statusWith(fake);
+      expect(status).toMatchObject({ state: "ended", verdict: { kind, source, raw: expect.stringContaining(state) } });
+      expect(status?.state === "ended" && status.verdict.exitCode).toBeUndefined();
+      await fake.prints("sacct", { stdout: accountingLine({ id: "12", state, exit, name: token }) });
+    }
+  });
+
+  it("E11: REVOKED is not ours to judge", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("squeue", { stdout: row({ state: "REVOKED" }) });
+    expect((await statusWith(fake))?.state).toBe("unknown");
+  });
+
+  it("E12: a requeued job waits or runs again, and says how often it was begun", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("squeue", { stdout: row({ state: "REQUEUED", reason: "BeginTime", restarts: "1" }) });
+    expect(await statusWith(fake)).toMatchObject({ state: "queued", restarts: 1 });
+    await fake.prints("squeue", { stdout: row({ state: "RUNNING", restarts: "2" }) });
+    expect(await statusWith(fake)).toMatchObject({ state: "running", restarts: 2, since: "2026-11-21T16:56:59.000Z" });
+    await fake.prints("squeue", { stdout: row({ state: "REQUEUE_HOLD", restarts: "2" }) });
+    expect(await statusWith(fake)).toMatchObject({ state: "queued", stuck: true, restarts: 2 });
+  });
+
+  it("E13: a record with our id and another name, or of another time, is not our job's", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const stranger = newToken();
+    await fake.prints("squeue", { stdout: row({ name: stranger }) });
+    await fake.prints("sacct", { stdout: accountingLine({ id: "12", state: "COMPLETED", name: stranger }) });
+    expect(await statusWith(fake)).toEqual({ state: "absent" });
+    const old = "1500000000";
+    await fake.prints("squeue", { stdout: row({ submitted: old }) });
+    await fake.prints("sacct", {
+      stdout: accountingLine({ id: "12", state: "COMPLETED", name: token, submitted: old }),
+    });
+    expect(await statusWith(fake)).toEqual({ state: "absent" });
+    expect(await fake.scheduler().cancel([job], context)).toEqual([{ state: "over" }]);
+    expect(await fake.calls("scancel")).toEqual([]);
+  });
+
+  it("E14: a cancel by somebody else names them", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const stdout = accountingLine({ id: "12", state: "CANCELLED by 1234", exit: "0:0", name: token });
+    await fake.prints("sacct", { stdout });
+    expect(await statusWith(fake)).toMatchObject({ state: "ended", verdict: { kind: "cancelled", by: "1234" } });
+  });
+
+  it("E15: a job that never starts says why", async () => {
+    await using fake = await FakeSlurm.make();
+    for (const reason of ["JobHeldAdmin", "DependencyNeverSatisfied", "InvalidAccount"]) {
+      await fake.prints("squeue", { stdout: row({ state: "PENDING", reason }) });
+      expect(await statusWith(fake)).toMatchObject({ state: "queued", reason, stuck: true });
+    }
+  });
+
+  it("E20: name authentication as the cause when it fails", async () => {
+    await using fake = await FakeSlurm.make();
+    const stderr = "squeue: error: slurm_send_node_msg: auth_g_create: REQUEST_JOB_INFO has authentication error\n";
+    await fake.prints("squeue", { stderr, exitCode: 1 });
+    expect(await statusWith(fake)).toMatchObject({
+      state: "unknown",
+      why: expect.stringMatching(/^authentication failed/),
+    });
+  });
+
+  it("E24: a job whose partition is gone is followed, and new ones are refused with the reason", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.prints("squeue", { stdout: row({ reason: "PartitionInactive" }) });
+    const stderr =
+      "sbatch: error: invalid partition specified: main\nsbatch: error: Batch job submission failed: Invalid partition name specified\n";
+    await fake.prints("sbatch", { stderr, exitCode: 1 });
+    expect((await statusWith(fake))?.state).toBe("running");
+    expect(await fake.scheduler().submit([request(fake)], context)).toMatchObject([
+      { state: "rejected", reason: expect.stringContaining("invalid partition specified: main") },
+    ]);
+  });
+
+  it("do not take the exit codes of an older sacct for what they seem", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true, version: "24.05.1" });
+    await fake.prints("sacct", { stdout: accountingLine({ id: "12", state: "FAILED", exit: "0:0", name: token }) });
+    const status = await statusWith(fake);
+    expect(status).toMatchObject({ state: "ended", verdict: { kind: "failed" } });
+    expect(status?.state === "ended" && status.verdict.exitCode).toBeUndefined();
+    await fake.prints("squeue", { stdout: row({ state: "FAILED", exit: "128:0" }) });
+    expect(await statusWith(fake)).toMatchObject({ verdict: { kind: "failed", exitCode: 128, source: "accounting" } });
+  });
+
+  it("know a step that was killed for its memory, whatever the job ended with", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const stdout =
+      accountingLine({ id: "12", state: "COMPLETED", name: token }) +
+      accountingLine({ id: "12.batch", state: "COMPLETED", name: "batch" }) +
+      accountingLine({ id: "12.0", state: "OUT_OF_MEMORY", exit: "0:125", name: "app" });
+    await fake.prints("sacct", { stdout });
+    expect(await statusWith(fake)).toMatchObject({ verdict: { kind: "oom", raw: expect.stringContaining("step 0") } });
+  });
+
+  it("take accounting that is switched off, or not installed, for none", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const slurm = fake.scheduler();
+    await fake.prints("sacct", { stderr: "Slurm accounting storage is disabled\n", exitCode: 1 });
+    expect(await slurm.statuses([job], context)).toEqual([{ state: "absent" }]);
+    expect(slurm.capabilities.history).toBe("queue");
+    await using bare = await FakeSlurm.make({ accounting: true });
+    await bare.does("scontrol", 'rm -f "$d/bin/sacct"; cat "$d/scontrol.out"');
+    expect(await statusWith(bare)).toEqual({ state: "absent" });
+  });
+});
+
+describe("many", () => {
+  it("E18: 50,000 jobs in the queue are read, ours among them", async () => {
+    await using fake = await FakeSlurm.make();
+    const line = queueLine({ id: "ID", state: "RUNNING", name: "NAME" }).trimEnd();
+    await fake.does(
+      "squeue",
+      `awk -v line='${line}' 'BEGIN { for (i = 1; i <= 50000; i++) { row = line; sub(/ID/, i, row); sub(/NAME/, sprintf("t%014d", i), row); sub(/NAME/, "", row); print row } }'`,
+    );
+    const jobs = [1, 25_000, 50_000, 50_001].map((number) => ({
+      id: String(number),
+      token: `t${String(number).padStart(14, "0")}` as Token,
+      submittedAt,
+    }));
+    const statuses = await fake.scheduler().statuses(jobs, context);
+    expect(statuses.map(({ state }) => state)).toEqual(["running", "running", "running", "absent"]);
+    expect(await fake.calls("squeue")).toHaveLength(1);
+  });
+
+  it("E18: 100 MB are cut at the limit, and such an answer is none", async () => {
+    await using fake = await FakeSlurm.make();
+    await fake.does("squeue", `head -c 100000000 /dev/zero | tr '\\0' x`);
+    expect(await statusWith(fake)).toMatchObject({ state: "unknown", why: expect.stringContaining("limit") });
+  });
+
+  it("E19: a query that hangs is killed at its limit, there is never more than one, and whoever asked shares its answer", async () => {
+    await using fake = await FakeSlurm.make();
+    const slurm = fake.scheduler();
+    await slurm.probe(context);
+    const before = (await fake.calls("squeue")).length;
+    await fake.does("squeue", 'mkdir "$d/one" || touch "$d/two"; sleep 600; rmdir "$d/one"');
+    const [first, ...others] = await Promise.all(Array.from({ length: 20 }, () => slurm.statuses([job], hasty)));
+    expect(first).toMatchObject([{ state: "unknown", why: expect.stringContaining("time limit") }]);
+    for (const answer of others) expect(answer).toEqual(first);
+    expect((await fake.calls("squeue")).length - before).toBeLessThanOrEqual(2);
+  });
+
+  it("accounting is asked for 200 at once, and for fewer when the answer is too large", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const jobs = Array.from({ length: 450 }, (_, index) => ({ ...job, id: String(1_000 + index) }));
+    await fake.scheduler().statuses(jobs, context);
+    const sizes = (await fake.calls("sacct")).map((call) => call.split(" -j ")[1]?.split(",").length);
+    expect(sizes).toEqual([200, 200, 50]);
+    const large = `case "$*" in *12,13*) head -c 70000000 /dev/zero | tr '\\0' x ;; *) cat "$d/sacct.out" ;; esac`;
+    const stdout = accountingLine({ id: "13", state: "COMPLETED", name: token });
+    await fake.prints("sacct", { stdout });
+    await fake.does("sacct", large);
+    const two = await fake.scheduler().statuses([job, { ...job, id: "13" }], context);
+    expect(two.map(({ state }) => state)).toEqual(["absent", "ended"]);
+  });
+
+  it("orders name 200 jobs at once, those of the queue alone", async () => {
+    await using fake = await FakeSlurm.make();
+    const ids = Array.from({ length: 450 }, (_, index) => String(1_000 + index));
+    await fake.prints("squeue", { stdout: ids.map((id) => row({ id })).join("") });
+    const refused = "scancel: error: Kill job error on job id 1001: Access/permission denied\n";
+    await fake.prints("scancel", { stderr: refused, exitCode: 1 });
+    const jobs = [...ids, "5000", "all", "1000; rm"].map((id) => ({ ...job, id }));
+    const results = await fake.scheduler().cancel(jobs, context);
+    const states = results.map(({ state }) => state);
+    expect(states.slice(0, 3)).toEqual(["requested", "refused", "requested"]);
+    expect(states.slice(-3)).toEqual(["over", "refused", "refused"]);
+    const calls = await fake.calls("scancel");
+    expect(calls.map((call) => call.split(" ").length)).toEqual([200, 200, 50]);
+    expect(calls.join(" ")).not.toMatch(/5000|all|rm/);
+  });
+});
+
+describe("several clusters", () => {
+  it("every command names the cluster that the site file names", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const slurm = fake.scheduler({ SLURM_CLUSTERS: "red" });
+    await fake.prints("sbatch", { stdout: "12;red\n" });
+    await fake.prints("squeue", { stdout: `CLUSTER: red\n${row()}` });
+    const [result] = await slurm.submit([request(fake)], context);
+    expect(result).toMatchObject({ state: "submitted", job: { id: "12", cluster: "red" } });
+    await slurm.find([...wanted, { token: newToken(), since: submittedAt }], context);
+    await slurm.cancel([job], context);
+    await slurm.hold([job], context);
+    for (const command of ["sbatch", "squeue", "sacct", "scancel", "scontrol"] as const) {
+      const calls = await fake.calls(command);
+      expect(calls.length).toBeGreaterThan(0);
+      for (const call of calls) expect(call).toContain("-M red");
+    }
+  });
+
+  it("a job is asked for at the cluster that took it", async () => {
+    await using fake = await FakeSlurm.make();
+    const there = { ...job, cluster: "green" };
+    await fake.does("squeue", `case "$*" in *green*) cat "$d/squeue.out" ;; esac`);
+    await fake.prints("scancel", {});
+    await fake.prints("squeue", { stdout: row() });
+    await fake.does("squeue", `case "$*" in *green*) cat "$d/squeue.out" ;; esac`);
+    const slurm = fake.scheduler();
+    const statuses = await slurm.statuses([job, there], context);
+    expect(statuses.map(({ state }) => state)).toEqual(["absent", "running"]);
+    expect(await slurm.cancel([there, job], context)).toEqual([{ state: "requested" }, { state: "over" }]);
+    expect(await fake.calls("scancel")).toEqual(["-M green 12"]);
+  });
+});
