@@ -1,5 +1,5 @@
 /** What a real Slurm without accounting can be made to show; the contract is proven by test/conformance/slurm.test.ts. */
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ScheduledJob, Scheduler, SubmitRequest } from "../../../src/schedulers/types.ts";
@@ -153,7 +153,8 @@ function jobTests(): void {
     await cluster.run("scontrol", "update", `JobId=${job.id}`, "Requeue=1");
     await cluster.run("scontrol", "requeue", job.id);
     await until(slurm, job, "queued", ({ restarts }) => restarts === 1);
-    await cluster.run("scontrol", "update", `JobId=${job.id}`, "StartTime=now");
+    // Not within the second of its end, for which its credential is revoked.
+    await cluster.run("scontrol", "update", `JobId=${job.id}`, "StartTime=now+3seconds");
     expect(await ended(slurm, job)).toMatchObject({ kind: "completed" });
     expect(await readFile(asked.log, "utf8")).toMatch(/^run 0\n[^]*run 1\n$/);
   });
@@ -170,7 +171,10 @@ function jobTests(): void {
   });
 
   it("never began where its log cannot be written", async () => {
-    const job = await submitted(slurm, request("exit 0", { log: "/nonesuch/directory/log" }));
+    // Newer versions make directories that are missing; none makes one of a file.
+    const file = join(workdirOf(cluster), "file");
+    await writeFile(file, "");
+    const job = await submitted(slurm, request("exit 0", { log: join(file, "log") }));
     const verdict = await ended(slurm, job);
     expect(verdict.kind).toBe("launch");
     expect(verdict.exitCode).toBeUndefined();

@@ -52,7 +52,7 @@ describeWithEngine("slurmdbd", "Slurm with accounting", () => {
   });
 
   it("tells times and usage, of steps, too", async () => {
-    const body = "srun -n1 sh -c 'i=0; while test $i -lt 200000; do i=$((i+1)); done'";
+    const body = "PATH=/usr/bin:/bin; export PATH; srun -n1 sh -c 'i=0; while test $i -lt 200000; do i=$((i+1)); done'";
     const job = await submitted(slurm, request(body));
     const { verdict } = await until(slurm, job, "ended", (status) => status.verdict.source === "accounting");
     expect(verdict).toMatchObject({ kind: "completed", exitCode: 0 });
