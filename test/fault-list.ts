@@ -247,7 +247,11 @@ export const faultList: readonly FaultToProve[] = [
   fault("E5", "The queue's answer is empty, with exit status 0", "absent is not ended: asked again, else unknown"),
   fault("E6", "A job has left the queue before anybody looked", "ended by the history and its own record"),
   fault("E7", "The history cannot be asked either", "the exit record tells; without one unknown"),
-  fault("E8", "Accounting says running after the end", "the exit record waits for the scheduler's word"),
+  fault(
+    "E8",
+    "The accounting lags behind the end",
+    "not ended, not absent: waited for; the exit record waits for the scheduler's word",
+  ),
   fault("E9", "One purged id in a question about many", "the others are still answered"),
   fault("E10", "New words for states, lower case, marks, another language", "understood or unknown, never wrong"),
   fault("E11", "Time limit, preemption, a failed node, memory, deadline", "causes of their own; never success"),

@@ -1,5 +1,6 @@
 import type { Resources } from "../../jobs/app.ts";
 import { coresPerNode, totalMemoryBytes } from "../../jobs/resources.ts";
+import { clockOf, directiveWord, kibibytes, nativeProblems, unquotable } from "../directive-words.ts";
 import type { Placement, SubmitRequest } from "../types.ts";
 import { tokenVariable } from "./record.ts";
 import type { Flavour } from "./version.ts";
@@ -19,9 +20,9 @@ export function directivesOf(request: SubmitRequest, flavour: Flavour): readonly
     ...(walltimeS === undefined ? [] : [["-l", `walltime=${clockOf(walltimeS)}`]]),
     ...placementOptions(placement, flavour),
   ];
-  const native = placement.native.map(quoted).join(" ");
+  const native = placement.native.map(directiveWord).join(" ");
   return [
-    ...options.map((words) => `#PBS ${words.map(quoted).join(" ")}`),
+    ...options.map((words) => `#PBS ${words.map(directiveWord).join(" ")}`),
     ...(native === "" ? [] : [`#PBS ${native}`]),
   ];
 }
@@ -49,7 +50,7 @@ function selectResources({ resources, placement }: SubmitRequest): readonly (rea
     `mpiprocs=${resources.ranks_per_node}`,
     `ompthreads=${resources.threads_per_rank}`,
     ...(resources.gpus > 0 ? [`ngpus=${resources.gpus}`] : []),
-    ...(resources.memory === undefined ? [] : [`mem=${kilobytes(resources.memory)}`]),
+    ...(resources.memory === undefined ? [] : [`mem=${kibibytes(resources.memory)}kb`]),
     ...(placement.constraint === undefined ? [] : [placement.constraint]),
   ];
   const arrangement = resources.nodes > 1 ? "scatter" : "pack";
@@ -71,7 +72,7 @@ function torqueResources({ resources, placement }: SubmitRequest): readonly (rea
   const memory = totalMemoryBytes(resources);
   return [
     ["-l", node.join(":")],
-    ...(memory === undefined ? [] : [["-l", `mem=${kilobytes(memory)}`]]),
+    ...(memory === undefined ? [] : [["-l", `mem=${kibibytes(memory)}kb`]]),
     ...(placement.exclusive ? [["-n"]] : []),
   ];
 }
@@ -91,8 +92,7 @@ function placementOptions(placement: Placement, flavour: Flavour): readonly (rea
 }
 
 /** Options that are ours, or that would change what the submission means or prints. */
-const ownOptions = /^-[NSvVojekJtrzIXh]/;
-const ownAttributes = /^(?:-W)?(?:block|depend)\b/;
+const ownOptions = /^-[NSvVojekJtrzIXh]|^(?:-W)?(?:block|depend)\b/;
 
 /** What of a request PBS cannot do, all of it. */
 export function problemsOf(request: SubmitRequest, flavour: Flavour): readonly string[] {
@@ -111,45 +111,15 @@ export function problemsOf(request: SubmitRequest, flavour: Flavour): readonly s
     refuse(placement.licenses, "Torque has no licences: its scheduler takes them as native options");
   }
   if (request.log.includes(":")) problems.push(`PBS takes what stands before the ':' in '${request.log}' for a host`);
-  return [...problems, ...nativeProblems(placement.native), ...wrongResources(resources), ...unquotable(request)];
-}
-
-function nativeProblems(native: readonly string[]): readonly string[] {
-  const first = native[0];
   return [
-    ...(first === undefined || first.startsWith("-") ? [] : [`the native option '${first}' does not begin with '-'`]),
-    ...native
-      .filter((word) => ownOptions.test(word) || ownAttributes.test(word))
-      .map((word) => `the native option '${word}' is set by the agent itself`),
+    ...problems,
+    ...nativeProblems(placement.native, ownOptions),
+    ...wrongResources(resources),
+    ...unquotable([request.log, ...placement.native, ...Object.values(placement)], "pbs"),
   ];
-}
-
-function unquotable({ log, placement }: SubmitRequest): readonly string[] {
-  const { native, ...named } = placement;
-  return [log, ...native, ...Object.values(named)]
-    .filter((value): value is string => typeof value === "string" && value.includes("'") && value.includes('"'))
-    .map((value) => `qsub cannot be given both kinds of quotes in one word: ${value}`);
 }
 
 function wrongResources(resources: Resources): readonly string[] {
   const needed = resources.ranks_per_node * resources.threads_per_rank;
   return coresPerNode(resources) < needed ? [`${needed} threads need more than ${coresPerNode(resources)} cores`] : [];
-}
-
-/** `HH:MM:SS`, hours without bound. Whole seconds, at least one. */
-export function clockOf(seconds: number): string {
-  const whole = Math.max(1, Math.ceil(seconds));
-  const two = (value: number): string => String(value).padStart(2, "0");
-  return `${two(Math.floor(whole / 3600))}:${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`;
-}
-
-/** `kb` is 1024 bytes; rounded up, so that nobody gets less than was asked for. A number without a unit would be bytes. */
-export function kilobytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1024)}kb`;
-}
-
-/** As one word of a directive, where both kinds of quotes stand for what is between them. */
-function quoted(word: string): string {
-  if (/^[\w@%+=:,./^()[\]-]+$/.test(word)) return word;
-  return word.includes("'") ? `"${word}"` : `'${word}'`;
 }

@@ -1,4 +1,5 @@
 import type { Probe } from "../../common/adapter.ts";
+import { isoTime } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { isFault } from "../../common/fault.ts";
 import { shellQuoted } from "../../common/shell.ts";
@@ -101,7 +102,7 @@ class Pbs implements Scheduler {
     if (problems.length > 0) return { state: "rejected", reason: problems.join("; ") };
     const script = rendered(() => this.render(request));
     if (typeof script !== "string") return script;
-    const submittedAt = new Date(context.clock.now()).toISOString();
+    const submittedAt = isoTime(context.clock.now());
     const answer = await this.#run(qsub(script, this.#flavour), context);
     if (answer.state !== "submitted") return answer;
     return { state: "submitted", job: { id: answer.id, token: request.token, submittedAt } };

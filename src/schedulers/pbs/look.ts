@@ -1,3 +1,4 @@
+import { inRanges } from "../directive-words.ts";
 import type { ScheduledJob, ScheduledStatus } from "../types.ts";
 import { idOf } from "./ids.ts";
 import type { QstatAnswer } from "./qstat.ts";
@@ -43,9 +44,9 @@ function isOurs(job: ScheduledJob, records: readonly JobRecord[]): "yes" | "no" 
 function taskByItsArray(job: ScheduledJob, parent: JobRecord, flavour: Flavour): ScheduledStatus {
   const status = statusOf(parent, flavour);
   const submitted = parent.attributes.get("array_indices_submitted");
-  if (submitted !== undefined && !includes(submitted, job.task ?? -1)) return { state: "absent" };
+  if (submitted !== undefined && !inRanges(submitted, job.task ?? -1)) return { state: "absent" };
   if (status.state === "queued") return status;
-  const waits = includes(parent.attributes.get("array_indices_remaining"), job.task ?? -1);
+  const waits = inRanges(parent.attributes.get("array_indices_remaining"), job.task ?? -1);
   if (status.state === "running" && waits) return { state: "queued", reason: parent.attributes.get("comment") };
   if (status.state === "ended" && (waits || !parent.attributes.has("Exit_status"))) return neverBegan(parent);
   return { state: "unknown", why: `qstat lists ${job.id} without its task ${job.task}` };
@@ -54,14 +55,4 @@ function taskByItsArray(job: ScheduledJob, parent: JobRecord, flavour: Flavour):
 function neverBegan(parent: JobRecord): ScheduledStatus {
   const raw = `the array is ${parent.attributes.get("job_state")}; the task never began`;
   return { state: "ended", verdict: { kind: "cancelled", raw, source: "queue" } };
-}
-
-/** Is the index in `0-3,7,9-15:2`? */
-function includes(ranges: string | undefined, index: number): boolean {
-  return (ranges ?? "").split(",").some((range) => {
-    const parts = /^(\d+)(?:-(\d+)(?::(\d+))?)?$/.exec(range.trim());
-    if (!parts) return false;
-    const first = Number(parts[1]);
-    return index >= first && index <= Number(parts[2] ?? first) && (index - first) % Number(parts[3] ?? 1) === 0;
-  });
 }

@@ -37,12 +37,6 @@ export function timeOf(text: string | undefined): string | undefined {
   return Number.isNaN(ms) ? undefined : new Date(ms).toISOString();
 }
 
-/** `HH:MM:SS` or seconds. */
-export function secondsOf(text: string | undefined): number | undefined {
-  const parts = /^(?:(?:(\d+):)?(\d+):)?(\d+)(?:\.\d+)?$/.exec(text ?? "");
-  return parts ? Number(parts[1] ?? 0) * 3600 + Number(parts[2] ?? 0) * 60 + Number(parts[3]) : undefined;
-}
-
 const factors: Readonly<Record<string, number>> = {
   "": 1,
   k: 1024,

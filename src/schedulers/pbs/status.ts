@@ -1,6 +1,7 @@
+import { secondsOf } from "../directive-words.ts";
 import type { ScheduledStatus, Verdict } from "../types.ts";
 import { type ExitMeaning, meaningOfExitStatus } from "./exit-status.ts";
-import { bytesOf, type JobRecord, secondsOf, timeOf } from "./record.ts";
+import { bytesOf, type JobRecord, timeOf } from "./record.ts";
 import type { Flavour } from "./version.ts";
 
 /** `substate` of a job that was deleted (JOB_SUBSTATE_TERMINATED). */

@@ -1,6 +1,7 @@
 import { chromium } from "./chromium.ts";
 import { container } from "./container.ts";
 import type { Engine, EngineProbe } from "./engine.ts";
+import { gridengine } from "./gridengine.ts";
 import { mount } from "./mount.ts";
 import { mpich, openmpi } from "./mpi.ts";
 import { perlThreads } from "./perl-threads.ts";
@@ -25,6 +26,7 @@ export const engines = {
   slurm,
   slurmdbd,
   "slurm-cgroup": slurmCgroup,
+  gridengine,
 } as const satisfies Record<string, Engine>;
 
 export type EngineName = keyof typeof engines;

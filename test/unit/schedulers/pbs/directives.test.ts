@@ -1,12 +1,10 @@
-import { assert, bigInt, integer, property } from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Token } from "../../../../src/common/token.ts";
-import { clockOf, directivesOf, kilobytes, problemsOf } from "../../../../src/schedulers/pbs/directives.ts";
+import { directivesOf, problemsOf } from "../../../../src/schedulers/pbs/directives.ts";
 import { createPbs } from "../../../../src/schedulers/pbs/index.ts";
-import { bytesOf, secondsOf } from "../../../../src/schedulers/pbs/record.ts";
+
 import type { Placement, SubmitRequest } from "../../../../src/schedulers/types.ts";
 import { LocalHost } from "../../../../src/hosts/local/index.ts";
-import { fuzz } from "../../../helpers/fuzz.ts";
 
 function request(placement: Partial<Placement> = {}, more: Partial<SubmitRequest> = {}): SubmitRequest {
   return {
@@ -137,30 +135,5 @@ describe("what PBS cannot do is said before", () => {
     const wrong = request({ qos: "x", parallelEnvironment: "y" }, { log: "/a:b" });
     expect(problemsOf(wrong, "openpbs")).toHaveLength(3);
     expect(problemsOf(request({ ...everything, native: ["-p", "1"] }, { resources: large }), "openpbs")).toEqual([]);
-  });
-});
-
-describe("units", () => {
-  it("a walltime is never shorter than asked for, and less than a second longer", () => {
-    assert(
-      property(integer({ min: 1, max: 100_000_000 }), (ms) => {
-        const seconds = secondsOf(clockOf(ms / 1000)) ?? 0;
-        expect(seconds * 1000).toBeGreaterThanOrEqual(ms);
-        expect(seconds * 1000).toBeLessThan(ms + 1000);
-        expect(clockOf(ms / 1000)).toMatch(/^\d{2,}:[0-5]\d:[0-5]\d$/);
-      }),
-      fuzz(150),
-    );
-  });
-
-  it("memory is never less than asked for, and less than a kilobyte more", () => {
-    assert(
-      property(bigInt({ min: 1n, max: 2n ** 50n }), (size) => {
-        const bytes = bytesOf(kilobytes(Number(size))) ?? 0;
-        expect(bytes).toBeGreaterThanOrEqual(Number(size));
-        expect(bytes).toBeLessThan(Number(size) + 1024);
-      }),
-      fuzz(150),
-    );
   });
 });

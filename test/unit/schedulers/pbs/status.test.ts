@@ -1,9 +1,10 @@
 import { assert, constantFrom, dictionary, integer, oneof, property, string } from "fast-check";
 import { describe, expect, it } from "vitest";
 import { newToken } from "../../../../src/common/token.ts";
+import { secondsOf } from "../../../../src/schedulers/directive-words.ts";
 import { judge } from "../../../../src/schedulers/pbs/look.ts";
 import { parseQstat, type QstatAnswer } from "../../../../src/schedulers/pbs/qstat.ts";
-import { bytesOf, type JobRecord, secondsOf, timeOf } from "../../../../src/schedulers/pbs/record.ts";
+import { bytesOf, type JobRecord, timeOf } from "../../../../src/schedulers/pbs/record.ts";
 import { statusOf } from "../../../../src/schedulers/pbs/status.ts";
 import type { ScheduledJob, ScheduledStatus, Verdict } from "../../../../src/schedulers/types.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";

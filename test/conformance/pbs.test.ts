@@ -1,9 +1,9 @@
-import { systemClock } from "../../../src/common/clock.ts";
-import { LocalHost } from "../../../src/hosts/local/index.ts";
-import { createPbs } from "../../../src/schedulers/pbs/index.ts";
-import { describeScheduler } from "../../conformance/scheduler.ts";
-import { FakePbs } from "../../helpers/fake-pbs/index.ts";
-import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { systemClock } from "../../src/common/clock.ts";
+import { LocalHost } from "../../src/hosts/local/index.ts";
+import { createPbs } from "../../src/schedulers/pbs/index.ts";
+import { describeScheduler } from "./scheduler.ts";
+import { FakePbs } from "../helpers/fake-pbs/index.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const abilities = { arrays: true, hold: true, history: true };
 /** Of `-a`: local time of the server, far away. */
@@ -30,7 +30,6 @@ describeScheduler(
         await pbs.setFaults({ down: true });
         return { [Symbol.asyncDispose]: () => pbs.setFaults({}) };
       },
-      abilities,
       [Symbol.asyncDispose]: async () => {
         await pbs[Symbol.asyncDispose]();
         await directory[Symbol.asyncDispose]();
