@@ -202,6 +202,11 @@ export const faultList: readonly FaultToProve[] = [
     "opens and compacts in bounded memory: 100 MB within seconds in 160 MB; 1 GB took 8 s of CPU and 271 MB",
   ),
   fault(
+    "C10",
+    "A job runs out of memory",
+    "cause `oom` where the kernel counts for the attempt alone, else the signal with a remark; the agent goes on",
+  ),
+  fault(
     "C13",
     "Somebody deletes the attempt directory of a running job",
     "noticed; followed by identity; evidence missing; never success by guess",

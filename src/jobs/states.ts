@@ -61,7 +61,7 @@ export const endCauses = {
   exit: "the command exited by itself",
   signal: "a signal that we did not send ended it",
   timeout: "its own time limit",
-  oom: "out of memory",
+  oom: "out of memory, as the scheduler says or the kernel's count for the attempt's own control group; where only a count for more than the attempt is there, it reads as signal SIGKILL with a remark",
   node: "the machine or node went away (also: restarted)",
   launch: "it could not be started; nothing ran",
   infrastructure: "the allocation was lost or preempted; not a try",

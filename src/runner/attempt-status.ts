@@ -137,7 +137,7 @@ function tierOf(evidence: Evidence): ProofTier {
 
 function endedStatus(name: AttemptName, evidence: Evidence, rc: ExitRecord): AttemptStatus {
   const { recorder, job } = identitiesOf(name, evidence);
-  const end = endFromRecord(rc, job?.atMs ?? recorder?.atMs, evidence.dropped);
+  const end = endFromRecord(rc, job?.atMs ?? recorder?.atMs, evidence);
   if (rc.kind === "launch") return { state: "ended", end, remaining: [], tier: "never-started" };
   const rebooted = recorder !== undefined && verdictOf(recorder) === "rebooted";
   if (rc.alone || evidence.gone || rebooted) return { state: "ended", end, remaining: [], tier: tierOf(evidence) };

@@ -6,6 +6,7 @@ import { errnoOf } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { Logger } from "../common/logger.ts";
 import { type CgroupBase, makeCgroup, removeCgroup } from "./cgroups.ts";
+import { type OomCounter, ownOomCounter, SharedOomCounter } from "./oom.ts";
 import { identityOf, nodeIdentity, type ProcessIdentity } from "./identity.ts";
 import { writePlan } from "./plan-files.ts";
 import { lineReader, type StartAnswer, type StartRequest } from "./protocol.ts";
@@ -37,6 +38,7 @@ export class Attempts {
   readonly #starting = new Map<string, Promise<StartAnswer>>();
   readonly #live = new Map<string, string>();
   readonly #spawner: Spawner | undefined;
+  readonly #shared = new SharedOomCounter();
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -86,7 +88,14 @@ export class Attempts {
       await failpoint("runner.after-directory");
       const command = request.runtime === "pty" ? ptyCommand(request, this.#options) : request;
       writePlan(
-        { ...request, ...command, limitMs: request.limitMs, cgroup, openFiles: this.#options.openFiles },
+        {
+          ...request,
+          ...command,
+          limitMs: request.limitMs,
+          cgroup,
+          openFiles: this.#options.openFiles,
+          oom: this.#oomCounter(cgroup),
+        },
         recorder.form,
       );
     } catch (error) {
@@ -98,6 +107,10 @@ export class Attempts {
     await failpoint("runner.after-spawn");
     if (answer.state === "busy") rmSync(join(request.directory, recorder.form === "perl" ? "plan" : "plan.sh"));
     return answer;
+  }
+
+  #oomCounter(cgroup: string | undefined): OomCounter | undefined {
+    return (cgroup === undefined ? undefined : ownOomCounter(cgroup)) ?? this.#shared.now();
   }
 
   #spawn(request: StartRequest): Promise<StartAnswer> {

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { cgroupPids } from "./attempt-status.ts";
 
 /** A part of the version 2 control group tree that is ours: one group for each attempt. */
@@ -10,6 +10,8 @@ export interface CgroupBase {
 }
 
 const youngMs = 60_000;
+/** Where `DelegateSubgroup=` of the runner's unit puts the runner itself: the groups of attempts then lie beside it. */
+const runnerSubgroup = "siteagent-runner";
 
 /**
  * A place for our groups, when a trial shows that a process can be put there and killed there. Undefined when not: no version 2 tree, not
@@ -20,6 +22,7 @@ export async function probeCgroups(stateDirectory: string): Promise<CgroupBase |
   if (directory === undefined) return undefined;
   try {
     mkdirSync(directory, { recursive: true });
+    countMemory(directory);
     sweep(directory);
     if (await trial(join(directory, `probe-${process.pid}`))) return { directory };
   } catch {
@@ -30,10 +33,26 @@ export async function probeCgroups(stateDirectory: string): Promise<CgroupBase |
 }
 
 /** Where the groups of this user and state directory lie; undefined when there is no version 2 tree. */
-export function cgroupBase(stateDirectory: string): string | undefined {
-  const own = ownGroup();
+export function cgroupBase(stateDirectory: string, own: string | undefined = ownGroup()): string | undefined {
+  if (own === undefined) return undefined;
   const key = createHash("sha256").update(`${process.getuid?.()} ${stateDirectory}`).digest("hex").slice(0, 12);
-  return own === undefined ? undefined : join(own, `siteagent-${key}`);
+  return join(basename(own) === runnerSubgroup ? dirname(own) : own, `siteagent-${key}`);
+}
+
+/**
+ * Lets the kernel count the memory of each group below the base, if it may: in a group with processes of its own no controller can be
+ * switched on, and one that systemd starts processes in must not have any. So only in the base, which is ours, and in the unit's group where
+ * systemd has put this process below it.
+ */
+export function countMemory(base: string, own: string | undefined = ownGroup()): void {
+  const isBesideUs = own !== undefined && basename(own) === runnerSubgroup && dirname(own) === dirname(base);
+  for (const group of isBesideUs ? [dirname(base), base] : [base]) {
+    try {
+      writeFileSync(join(group, "cgroup.subtree_control"), "+memory");
+    } catch {
+      // not ours, or without this controller: what ends an attempt is told all the same, but not that it was lack of memory
+    }
+  }
 }
 
 /** Empty groups of attempts whose recorder was killed; a young one may be about to be entered. */

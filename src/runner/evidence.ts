@@ -27,6 +27,11 @@ export interface ExitRecord {
   readonly message: string | undefined;
 }
 
+export interface OomEvidence {
+  readonly alone: boolean;
+  readonly kills: number;
+}
+
 /** Everything that an attempt's directory says. File times are hints, these are evidence. */
 export interface Evidence {
   readonly directory: "present" | "missing";
@@ -39,6 +44,8 @@ export interface Evidence {
   readonly gone: boolean;
   /** Output went beyond its cap. */
   readonly dropped: boolean;
+  /** The kernel killed processes for lack of memory while it ran: of the attempt `alone`, or of those with whom it shares the count. */
+  readonly oom: OomEvidence | undefined;
   readonly timeout: boolean;
   readonly stop: boolean;
   /** The attempt's own control group; undefined also when the file names a group that cannot be ours. */
@@ -71,13 +78,14 @@ export async function evidenceFrom(source: EvidenceSource, token?: string): Prom
   const read = async (name: string): Promise<string | undefined> =>
     names?.has(name) === true ? await source.read(name) : undefined;
   const rc = await read("rc");
-  const [guardAtMs, recorder, job, gone, out, err, timeout, stop, cgroup] = await Promise.all([
+  const [guardAtMs, recorder, job, gone, out, err, oom, timeout, stop, cgroup] = await Promise.all([
     names?.has("started") === true ? source.modifiedMs("started") : undefined,
     read("recorder"),
     read("job"),
     rc === undefined ? undefined : read("gone"),
     rc === undefined ? undefined : read("out.dropped"),
     rc === undefined ? undefined : read("err.dropped"),
+    rc === undefined ? undefined : read("oom"),
     read("timeout"),
     read("stop"),
     read("cgroup"),
@@ -90,6 +98,7 @@ export async function evidenceFrom(source: EvidenceSource, token?: string): Prom
     rc: rc === undefined ? undefined : (parseExitRecord(rc) ?? "damaged"),
     gone: gone !== undefined,
     dropped: (out ?? err) !== undefined,
+    oom: oom === undefined ? undefined : parseOom(oom),
     timeout: timeout !== undefined,
     stop: stop !== undefined,
     cgroup: cgroup !== undefined && token !== undefined ? ownCgroup(cgroup.trim(), token) : undefined,
@@ -123,8 +132,18 @@ export function parseExitRecord(text: string): ExitRecord | undefined {
   };
 }
 
-/** The end that an exit record proves. */
-export function endFromRecord(rc: ExitRecord, startedAtMs: number | undefined, dropped = false): AttemptEnd {
+/** `1 alone|shared KILLS`; undefined when damaged. */
+export function parseOom(text: string): OomEvidence | undefined {
+  const [, whose, kills] = /^1 (alone|shared) (\d{1,9})\n?$/.exec(text) ?? [];
+  return whose === undefined ? undefined : { alone: whose === "alone", kills: Number(kills) };
+}
+
+/** The end that an exit record proves, with what else is known of it. */
+export function endFromRecord(
+  rc: ExitRecord,
+  startedAtMs: number | undefined,
+  known: Partial<Pick<Evidence, "dropped" | "oom">> = {},
+): AttemptEnd {
   const times = {
     ...(startedAtMs === undefined || rc.kind === "launch" ? {} : { started_at: isoTime(startedAtMs) }),
     ended_at: isoTime(rc.atMs),
@@ -134,15 +153,32 @@ export function endFromRecord(rc: ExitRecord, startedAtMs: number | undefined, d
       ? {}
       : { usage: { max_rss_bytes: rc.maxRssBytes, cpu_seconds: rc.cpuSeconds } };
   const how = rc.kind === "signal" ? { signal: signalName(rc.value) } : { exit_code: rc.value };
-  const parts = [rc.message ?? describe(rc), dropped ? "output beyond its cap was dropped" : undefined];
+  const cause = causeOf(rc, known.oom);
+  const parts = [
+    rc.message ?? (cause === "oom" ? undefined : describe(rc)),
+    known.oom && describeOom(known.oom, cause, rc),
+    known.dropped === true ? "output beyond its cap was dropped" : undefined,
+  ];
   const message = parts.filter((part) => part !== undefined).join("; ");
-  return { cause: causeOf(rc), ...how, evidence: "rc", ...(message ? { message } : {}), ...times, ...usage };
+  return { cause, ...how, evidence: "rc", ...(message ? { message } : {}), ...times, ...usage };
 }
 
-function causeOf(rc: ExitRecord): EndCause {
+/** Killed as the kernel kills for lack of memory; a shell says 137 of what it ran. */
+function isKilled(rc: ExitRecord): boolean {
+  return rc.kind === "signal" ? rc.value === 9 : rc.kind !== "launch" && rc.value === 137;
+}
+
+function describeOom({ alone, kills }: OomEvidence, cause: EndCause, rc: ExitRecord): string | undefined {
+  const some = kills === 1 ? "a process" : `${kills} processes`;
+  if (alone) return `${cause === "oom" ? "out of memory: " : ""}the kernel killed ${some} of it for lack of memory`;
+  return isKilled(rc) ? `meanwhile the kernel killed ${some} here for lack of memory, perhaps this one` : undefined;
+}
+
+function causeOf(rc: ExitRecord, oom: OomEvidence | undefined): EndCause {
   if (rc.marker === "timeout") return "timeout";
   if (rc.marker === "stop") return "cancelled";
   if (rc.kind === "launch") return "launch";
+  if (oom?.alone === true && isKilled(rc)) return "oom";
   return rc.kind === "signal" ? "signal" : "exit";
 }
 

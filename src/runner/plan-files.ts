@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "../common/fault.ts";
+import type { OomCounter } from "./oom.ts";
 
 /** What a recorder is told. Everything is data: nothing of it is ever read as shell text. */
 export interface RecorderPlan {
@@ -18,6 +19,8 @@ export interface RecorderPlan {
   readonly cgroup: string | undefined;
   /** Soft limit of open files; undefined = as it is. */
   readonly openFiles: number | undefined;
+  /** What tells whether lack of memory ended it; undefined = nothing. */
+  readonly oom?: OomCounter | undefined;
 }
 
 /** What is different for a recorder that a scheduler starts. */
@@ -39,6 +42,7 @@ export function perlPlan(plan: RecorderPlan): string {
     String(plan.maxOutputBytes),
     plan.cgroup ?? "",
     String(plan.openFiles ?? ""),
+    oomText(plan.oom),
     String(environment.length),
     ...environment,
     ...plan.argv,
@@ -64,10 +68,11 @@ export function shellPlan(plan: RecorderPlan, batch?: BatchRecorder): string {
     `cap=${plan.maxOutputBytes > 0 ? plan.maxOutputBytes : ""}`,
     `cgroup=${quote(plan.cgroup ?? "")}`,
     `nofile=${plan.openFiles ?? ""}`,
+    `oom=${quote(oomText(plan.oom))}`,
     `codes=${batch ? quote(batch.reservedCodes.join(" ") || "none") : ""}`,
     // A scheduler may know what belongs to a job by its session (PBS does): there everything stays in the one it gave.
     `session=${batch ? "" : "setsid"}`,
-    `run() { exec $session env $signals ${base} ${command.join(" ")}; }`,
+    `run() { exec $session $env $signals ${base} ${command.join(" ")}; }`,
     "",
   ].join("\n");
 }
@@ -85,6 +90,10 @@ export function writePlan(plan: RecorderPlan, form: "perl" | "sh"): void {
 }
 
 /** One word of a POSIX shell that stands for exactly this text. */
+function oomText(oom: OomCounter | undefined): string {
+  return oom === undefined ? "" : `${oom.alone ? "alone" : "shared"} ${oom.count} ${oom.file}`;
+}
+
 export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

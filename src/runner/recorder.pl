@@ -6,7 +6,7 @@
 #   - an exit code is told from a signal; a command that cannot be executed is told from one that exits 127;
 #   - it carries out stop orders (file `stop`, woken by SIGUSR1) itself, so that a stop survives agent and runner.
 # Reads DIRECTORY/plan (fields separated by NUL, see plan-files.ts). Writes started/, recorder, job, out, err, timeout,
-# out.dropped, err.dropped, unkillable, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS |
+# out.dropped, err.dropped, unkillable, oom, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS |
 # refused … | error … | ended; with --serve each line begins with the token, and TOKEN busy … and TOKEN exited are said for it.
 use strict;
 
@@ -38,7 +38,7 @@ syscall($nr->{mask}, 0, $signals, 0, 8);                                      # 
 
 my $text = slurp("$d/plan");
 defined $text or fail("cannot read the plan: $!");
-my ($format, $token, $limit, $grace, $mask, $cwd, $cap, $cgroup, $nofile, $count, @rest) = split /\0/, $text, -1;
+my ($format, $token, $limit, $grace, $mask, $cwd, $cap, $cgroup, $nofile, $oom, $count, @rest) = split /\0/, $text, -1;
 $format eq 'siteagent-plan 1' or fail("unknown plan '$format'");
 my @environment = splice @rest, 0, $count;
 my @argv = @rest;
@@ -217,9 +217,17 @@ sub record {
   my $signal = $status & 127;
   my ($kind, $code, $shown) = $signal ? ('signal', $signal, 128 + $signal) : ('exit', $status >> 8, $status >> 8);
   trim() if defined $cap_at;
+  note_oom() if $shown && $marker eq '-' && $oom ne '';
   put('rc', "$shown\n1 $kind $code " . wall() . " $marker $alone $rss $cpu\n", 1, 1);
   $recorded = $alone ? 2 : 1;
   announce('ended') unless $alone;
+}
+
+# The kernel counts what it kills for lack of memory, before it does it.
+sub note_oom {
+  my ($whose, $before, $file) = split / /, $oom, 3;
+  my ($now) = (slurp($file) // '') =~ /^oom_kill (\d+)$/m;
+  put('oom', "1 $whose " . ($now - $before) . "\n", 0, 0) if defined $now && $now > $before;
 }
 
 # ---- the tree: every process of the attempt descends from us

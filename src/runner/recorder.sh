@@ -1,7 +1,7 @@
 #!/bin/sh
 # siteagent recorder, portable form: first process and witness of one attempt. Usage: sh recorder.sh DIRECTORY
 # DIRECTORY and the path of this file are absolute. Needs a POSIX shell, coreutils and setsid. recorder.pl is the stronger form (true subreaper, exact cause of death) with the same evidence.
-# Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, out.dropped, err.dropped, rc.
+# Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, out.dropped, err.dropped, oom, rc.
 # Says on stdout, for a runner that may be gone: guard | started PID | error … | ended.
 # Where a plan keeps the environment that it finds (a batch job's), the command gets these back.
 given_path=$PATH
@@ -69,7 +69,10 @@ record() {
   put recorder "$(identity $$) sh" once || fail 'cannot write evidence'
   # A shell lets its background commands ignore INT and QUIT and cannot undo it; newer coreutils can.
   signals=
-  ! env --default-signal true 2>/dev/null || signals=--default-signal
+  env=env
+  # By its path: some shells have one of their own, which cannot.
+  [ ! -x /usr/bin/env ] || env=/usr/bin/env
+  ! $env --default-signal true 2>/dev/null || signals=--default-signal
   trap '' HUP INT QUIT TERM PIPE USR1 USR2 TSTP TTIN TTOU ALRM
   (
     trap - HUP INT QUIT TERM PIPE USR1 USR2 TSTP TTIN TTOU ALRM
@@ -105,6 +108,7 @@ record() {
     end_helper
   fi
   [ -z "$cap" ] || { trim out; trim err; }
+  [ "$code" = 0 ] || [ "$marker" != - ] || [ -z "$oom" ] || note_oom
   put rc "$code
 1 code $code $(wall) $marker 0 0 0" patient
   [ "$marker" != timeout ] || wait "$helper"
@@ -120,6 +124,14 @@ record() {
 end_helper() {
   [ -n "$helper" ] && ! kill -KILL -"$helper" 2>/dev/null || return 0
   for one in $(tree "$helper:$(ticks "$helper")"); do kill -KILL "${one%%:*}" 2>/dev/null; done
+}
+
+# The kernel counts what it kills for lack of memory, before it does it.
+note_oom() {
+  rest=${oom#* }
+  killed=0
+  while read -r key value; do [ "$key" != oom_kill ] || killed=$((value - ${rest%% *})); done 2>/dev/null <"${rest#* }"
+  [ "$killed" -le 0 ] || mark oom "1 ${oom%% *} $killed"
 }
 
 # It ended before its first instruction.

@@ -200,7 +200,7 @@ function cancelledBy(facts: Facts, verdict: Verdict): string {
 }
 
 function endOf(facts: Facts, record: ExitRecord): AttemptEnd {
-  return endFromRecord(record, startedAtMs(facts), facts.evidence.dropped);
+  return endFromRecord(record, startedAtMs(facts), facts.evidence);
 }
 
 function running(facts: Facts): AttemptStatus {

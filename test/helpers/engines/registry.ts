@@ -2,6 +2,7 @@ import { chromium } from "./chromium.ts";
 import { container } from "./container.ts";
 import type { Engine, EngineProbe } from "./engine.ts";
 import { gridengine } from "./gridengine.ts";
+import { memoryCgroup } from "./memory-cgroup.ts";
 import { mount } from "./mount.ts";
 import { mpich, openmpi } from "./mpi.ts";
 import { perlThreads } from "./perl-threads.ts";
@@ -20,6 +21,7 @@ export const engines = {
   chromium,
   container,
   mount,
+  "memory-cgroup": memoryCgroup,
   "perl-threads": perlThreads,
   openmpi,
   mpich,

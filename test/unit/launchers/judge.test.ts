@@ -33,6 +33,7 @@ const empty: Evidence = {
   rc: undefined,
   gone: false,
   dropped: false,
+  oom: undefined,
   timeout: false,
   stop: false,
   cgroup: undefined,

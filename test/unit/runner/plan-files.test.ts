@@ -31,7 +31,7 @@ describe("plan for perl", () => {
     fc.assert(
       fc.property(fc.array(text), text, (args, value) => {
         const fields = perlPlan({ ...plan, argv: ["cmd", ...args], environment: { A: value, B: "" } }).split("\0");
-        expect(fields.slice(0, 10)).toEqual([
+        expect(fields.slice(0, 11)).toEqual([
           "siteagent-plan 1",
           plan.token,
           "1500",
@@ -41,9 +41,10 @@ describe("plan for perl", () => {
           "4096",
           "",
           "1024",
+          "",
           "2",
         ]);
-        expect(fields.slice(10)).toEqual([`A=${value}`, "B=", "cmd", ...args]);
+        expect(fields.slice(11)).toEqual([`A=${value}`, "B=", "cmd", ...args]);
       }),
     );
   });
@@ -60,7 +61,7 @@ describe("plan for sh", () => {
         "-c",
         `eval "$1"; show() { printf '%s\\0' "$@"; }; ${what}`,
         "sh",
-        text.replace("exec setsid env $signals -i", "show"),
+        text.replace("exec $session $env $signals -i", "show"),
       ],
       {
         encoding: "utf8",
