@@ -3,11 +3,14 @@ import { Fault } from "./common/fault.ts";
 import { type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
 import { fingerprint } from "./config/fingerprint.ts";
 import type { Site, SiteTarget } from "./config/types.ts";
+import { LocalHost } from "./hosts/local/index.ts";
 import type { Host } from "./hosts/types.ts";
 import { createBatchLauncher } from "./launchers/batch/index.ts";
 import { SchedulerQueue } from "./launchers/batch/queue.ts";
 import { createLocalLauncher } from "./launchers/local/index.ts";
-import type { Launcher } from "./launchers/types.ts";
+import { recorderOn } from "./launchers/batch/places.ts";
+import { requestOf, type RequestOptions } from "./launchers/batch/request.ts";
+import type { AttemptPlan, Launcher } from "./launchers/types.ts";
 import { createPbs } from "./schedulers/pbs/index.ts";
 import { createSlurm } from "./schedulers/slurm/index.ts";
 import type { Scheduler, SchedulerOptions } from "./schedulers/types.ts";
@@ -88,6 +91,22 @@ function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueu
   return createBatchLauncher({
     host,
     queue,
+    ...requestOptions(settings),
+    arrays: settings.arrays,
+    patience: {
+      recordMs: settings.record_patience,
+      verdictMs: settings.verdict_patience,
+      lostMs: settings.lost_after,
+    },
+    settleMs: settings.settle,
+    lookMs,
+    reservedCodes: reservedCodes[settings.scheduler],
+  });
+}
+
+/** What of a target's settings becomes part of each request. */
+function requestOptions(settings: BatchSettings): RequestOptions {
+  return {
     placement: {
       queue: settings.partition ?? settings.queue,
       account: settings.account,
@@ -101,17 +120,19 @@ function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueu
       native: settings.native,
     },
     preamble: settings.preamble,
-    arrays: settings.arrays,
     walltimeMarginMs: settings.walltime_margin,
-    patience: {
-      recordMs: settings.record_patience,
-      verdictMs: settings.verdict_patience,
-      lostMs: settings.lost_after,
-    },
-    settleMs: settings.settle,
-    lookMs: lookMs,
-    reservedCodes: reservedCodes[settings.scheduler],
-  });
+  };
+}
+
+/** The job script that a target would submit for an attempt; nothing is asked or written. undefined for launchers without one. */
+export async function jobScript(site: Site, target: SiteTarget, attempt: AttemptPlan): Promise<string | undefined> {
+  if (target.launcher !== "batch") return undefined;
+  const settings = batchSchema.parse(target.settings);
+  const workdir = site.hosts[target.host]?.workdir ?? "/";
+  const { path } = await recorderOn(workdir);
+  const request = requestOf([attempt], attempt.token, path, requestOptions(settings));
+  const host = new LocalHost({ name: target.host, workdir });
+  return schedulers[settings.scheduler]({ host, environment: {} }).render(request);
 }
 
 /** How often the directory of an attempt is looked at where no watch tells of changes. */

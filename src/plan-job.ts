@@ -3,9 +3,10 @@ import { userInfo } from "node:os";
 import { isJsonObject, type JsonObject, type JsonValue } from "./common/json.ts";
 import { asFault, Fault } from "./common/fault.ts";
 import { newToken } from "./common/token.ts";
+import { jobScript } from "./compose-launchers.ts";
 import { loadSite } from "./config/compile.ts";
 import { builtInRegistries } from "./config/registries.ts";
-import type { Site } from "./config/types.ts";
+import type { Site, SiteTarget } from "./config/types.ts";
 import type { App } from "./jobs/app.ts";
 import { resolveParameters } from "./jobs/parameters.ts";
 import { fillInputs, fillOutputs } from "./jobs/staging.ts";
@@ -27,6 +28,8 @@ export interface PlannedJob {
   readonly inputs: readonly PlannedFile[];
   readonly outputs: readonly PlannedFile[];
   readonly resources: JsonObject;
+  /** What would be handed to the batch scheduler; null where there is none. */
+  readonly script: string | null;
   /** Everything for which the job would be refused; empty = it would run. */
   readonly refused: readonly string[];
 }
@@ -73,7 +76,7 @@ function readJob(job: JsonValue): Request {
   return { workflow, config: part("config") ?? {}, parameters: part("parameters") ?? {}, object: part("object") };
 }
 
-function plan(site: Site, app: App, request: Request): PlannedJob {
+async function plan(site: Site, app: App, request: Request): Promise<PlannedJob> {
   const refused: string[] = [];
   const target = site.targets[app.target];
   const workdir = site.hosts[target?.host ?? ""]?.workdir ?? site.agent.stateDir;
@@ -116,6 +119,7 @@ function plan(site: Site, app: App, request: Request): PlannedJob {
   } catch (error) {
     if (resolved.ok) refused.push(asFault(error).message);
   }
+  const script = await scriptOf(site, target, attempt, refused);
   return {
     app: app.name,
     workflow: app.workflow,
@@ -129,6 +133,23 @@ function plan(site: Site, app: App, request: Request): PlannedJob {
     inputs: staged("sources", fillInputs(app, scope)),
     outputs: staged("destinations", fillOutputs(app, scope)),
     resources: JSON.parse(JSON.stringify(app.resources)) as JsonObject,
+    script,
     refused,
   };
+}
+
+/** A request that no scheduler could be asked for is refused like any other fault of the job. */
+async function scriptOf(
+  site: Site,
+  target: SiteTarget | undefined,
+  attempt: AttemptPlan | undefined,
+  refused: string[],
+): Promise<string | null> {
+  if (!target || !attempt) return null;
+  try {
+    return (await jobScript(site, target, attempt)) ?? null;
+  } catch (error) {
+    refused.push(asFault(error).message);
+    return null;
+  }
 }

@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { planJob } from "../../src/plan-job.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../helpers/temporary.ts";
@@ -41,4 +41,25 @@ test("says what the policy allows", async () => {
   expect(plan.inputs).toMatchObject([{ name: "reads", allowed: false }]);
   expect(plan.outputs).toMatchObject([{ url: "https://out.example.org/in/s1/r", allowed: true }]);
   expect(plan.refused).toHaveLength(1);
+});
+
+test("shows the script that a batch scheduler would get", async () => {
+  const file = directory.join("site.yaml");
+  const text = (await readFile(file, "utf8")).replace(
+    "apps:",
+    `hosts: {here: {workdir: /scratch/w}}
+targets:
+  local: {host: here, launcher: batch, scheduler: slurm, partition: cpu, account: m1, preamble: [module load samtools]}
+apps:`,
+  );
+  await writeFile(file, text, { mode: 0o600 });
+  const job = { workflow: "w-1", config: { sample: "s1", url: "https://data.example.org/x" } };
+  const { script, launcher } = await planJob(file, job);
+  expect(launcher).toBe("batch");
+  expect(script?.split("\n").slice(0, 2).join("\n")).toMatch(/^#!\/bin\/sh\n#SBATCH /);
+  expect(script).toContain("#SBATCH --partition=cpu\n");
+  expect(script).toContain("#SBATCH --account=m1\n");
+  expect(script).toMatch(
+    /\nmodule load samtools\nexec \/bin\/sh '\/scratch\/w\/\.siteagent\/recorder\/[0-9a-f]{16}\/recorder\.sh' "\$directory"\n/,
+  );
 });

@@ -20,9 +20,16 @@ export function planText(context: CliContext, plan: PlannedJob): string {
     factsText(facts, out),
     filesText(context, "Inputs", plan.inputs),
     filesText(context, "Outputs", plan.outputs),
+    scriptText(context, plan.script),
     verdictText(context, plan),
   ];
   return sections.filter((text) => text !== "").join("\n");
+}
+
+function scriptText({ out }: CliContext, script: string | null): string {
+  if (script === null) return "";
+  const lines = script.trimEnd().split("\n");
+  return `${out.style("bold", "Job script")}\n${lines.map((line) => `  ${oneLine(line)}`.trimEnd()).join("\n")}\n`;
 }
 
 function pairs(values: object): string {

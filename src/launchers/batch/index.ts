@@ -8,7 +8,7 @@ import { asFault, Fault } from "../../common/fault.ts";
 import { isToken, newToken, type Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
 import { shellPlan } from "../../runner/plan-files.ts";
-import type { Placement, ScheduledJob, SubmitRequest, SubmitResult } from "../../schedulers/types.ts";
+import type { ScheduledJob, SubmitResult } from "../../schedulers/types.ts";
 import { planProblems, refuse } from "../refusal.ts";
 import type {
   AttemptPlan,
@@ -21,23 +21,18 @@ import type {
 } from "../types.ts";
 import { Attempts } from "./attempts.ts";
 import type { Patience } from "./judge.ts";
-import { logFile, markStopped, placeRecorder, readSubmission, takeGuard, writeSubmission } from "./places.ts";
+import { markStopped, placeRecorder, readSubmission, takeGuard, writeSubmission } from "./places.ts";
 import type { SchedulerQueue } from "./queue.ts";
-import { batchBody } from "./script.ts";
+import { askedWalltimeS, requestOf, type RequestOptions } from "./request.ts";
 import { Submissions } from "./submissions.ts";
 
-export interface BatchLauncherOptions {
+export interface BatchLauncherOptions extends RequestOptions {
   /** Where the scheduler's commands run and, on a file system that its nodes share, the work directories lie. */
   readonly host: Host;
   /** Shared by all launchers of the same scheduler on the same host. */
   readonly queue: SchedulerQueue;
-  readonly placement: Placement;
-  /** Lines of shell before the command: module loads and the like. */
-  readonly preamble: readonly string[];
   /** Alike attempts that are ready together go as one array. */
   readonly arrays: boolean;
-  /** What the scheduler is asked for beyond an attempt's own limit and grace, so that the attempt's own limit comes first; milliseconds. */
-  readonly walltimeMarginMs: number;
   readonly patience: Patience;
   /** How long after an unclear submission the scheduler's silence proves that nothing was accepted; milliseconds. */
   readonly settleMs: number;
@@ -185,7 +180,11 @@ class BatchLauncher implements Launcher {
     const open = new Map<string, [AttemptPlan, ...AttemptPlan[]]>();
     const groups: [AttemptPlan, ...AttemptPlan[]][] = [];
     for (const plan of plans) {
-      const key = JSON.stringify([plan.resources, this.#walltimeS(plan), plan.environment["PATH"]]);
+      const key = JSON.stringify([
+        plan.resources,
+        askedWalltimeS(plan, this.#options.walltimeMarginMs),
+        plan.environment["PATH"],
+      ]);
       const group = open.get(key);
       if (group && group.length < most) {
         group.push(plan);
@@ -207,7 +206,7 @@ class BatchLauncher implements Launcher {
     const token = plans.length === 1 ? first.token : newToken();
     const at = isoTime(context.clock.now());
     const taskOf = (index: number): { task?: number } => (plans.length === 1 ? {} : { task: index });
-    const request = await this.#request(plans, token, context);
+    const request = requestOf(plans, token, await this.#placedRecorder(context), this.#options);
     await Promise.all(plans.map((plan) => this.#writePlan(plan, context)));
     await failpoint("batch.before-intent");
     await Promise.all(
@@ -226,35 +225,14 @@ class BatchLauncher implements Launcher {
     });
   }
 
-  async #request(
-    plans: readonly [AttemptPlan, ...AttemptPlan[]],
-    token: Token,
-    context: CallContext,
-  ): Promise<SubmitRequest> {
-    const { host, placement, preamble } = this.#options;
-    const [first, ...others] = plans;
-    this.#recorder ??= placeRecorder(host, context);
-    const recorder = await this.#recorder.catch((error: unknown) => {
+  async #placedRecorder(context: CallContext): Promise<string> {
+    this.#recorder ??= placeRecorder(this.#options.host, context);
+    try {
+      return await this.#recorder;
+    } catch (error) {
       this.#recorder = undefined;
       throw error;
-    });
-    const path = first.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
-    const directories = [first.directory, ...others.map((plan) => plan.directory)] as const;
-    return {
-      token,
-      tasks: plans.length,
-      resources: first.resources,
-      walltimeS: this.#walltimeS(first),
-      placement,
-      directory: first.directory,
-      log: join(first.directory, logFile),
-      body: batchBody({ path, preamble, recorder, directories: [...directories] }),
-    };
-  }
-
-  #walltimeS(plan: AttemptPlan): number | undefined {
-    if (plan.limitMs === undefined) return undefined;
-    return Math.ceil((plan.limitMs + plan.graceMs + this.#options.walltimeMarginMs) / 1000);
+    }
   }
 
   async #writePlan(plan: AttemptPlan, context: CallContext): Promise<void> {

@@ -1,7 +1,7 @@
 /** What the batch launcher keeps on the target's host: the recorder, and in each attempt's directory its plan and what was submitted. */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
@@ -11,15 +11,19 @@ import { type Evidence, evidenceFrom, maxEvidenceBytes } from "../../runner/evid
 
 const recorderScript = join(import.meta.dirname, "..", "..", "runner", "recorder.sh");
 
-/** Copies recorder.sh to the host below a name made of its content, once; never changed once written, so that queued jobs find theirs. */
-export async function placeRecorder(host: Host, context: CallContext): Promise<string> {
+/** Where the recorder lies below a host's workdir, by its content: an upgrade touches no queued job. */
+export async function recorderOn(workdir: string): Promise<{ readonly path: string; readonly content: Buffer }> {
   const content = await readFile(recorderScript);
   const digest = createHash("sha256").update(content).digest("hex").slice(0, 16);
-  const directory = join(host.workdir, ".siteagent", "recorder", digest);
-  const path = join(directory, "recorder.sh");
+  return { path: join(workdir, ".siteagent", "recorder", digest, "recorder.sh"), content };
+}
+
+/** Copies recorder.sh to the host, once; never changed once written. Returns its path there. */
+export async function placeRecorder(host: Host, context: CallContext): Promise<string> {
+  const { path, content } = await recorderOn(host.workdir);
   const there = await host.files.stat(path, context);
   if (there?.type !== "file" || there.bytes !== content.byteLength) {
-    await host.files.mkdir(directory, {}, context);
+    await host.files.mkdir(dirname(path), {}, context);
     await host.files.write(path, content, { mode: 0o500 }, context);
   }
   return path;

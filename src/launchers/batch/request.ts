@@ -1,0 +1,42 @@
+/** What a scheduler is asked for: pure. */
+import { join } from "node:path";
+import type { Token } from "../../common/token.ts";
+import type { Placement, SubmitRequest } from "../../schedulers/types.ts";
+import type { AttemptPlan } from "../types.ts";
+import { logFile } from "./places.ts";
+import { batchBody } from "./script.ts";
+
+export interface RequestOptions {
+  readonly placement: Placement;
+  /** Lines of shell before the command: module loads and the like. */
+  readonly preamble: readonly string[];
+  /** What the scheduler is asked for beyond an attempt's own limit and grace, so that the attempt's own limit comes first; milliseconds. */
+  readonly walltimeMarginMs: number;
+}
+
+/** One job for one attempt, an array for several alike ones. `recorder`: its absolute path on the host. */
+export function requestOf(
+  plans: readonly [AttemptPlan, ...AttemptPlan[]],
+  token: Token,
+  recorder: string,
+  options: RequestOptions,
+): SubmitRequest {
+  const [first, ...others] = plans;
+  const path = first.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
+  const directories = [first.directory, ...others.map((plan) => plan.directory)] as const;
+  return {
+    token,
+    tasks: plans.length,
+    resources: first.resources,
+    walltimeS: askedWalltimeS(first, options.walltimeMarginMs),
+    placement: options.placement,
+    directory: first.directory,
+    log: join(first.directory, logFile),
+    body: batchBody({ path, preamble: options.preamble, recorder, directories: [...directories] }),
+  };
+}
+
+/** Whole seconds, rounded up; undefined where the attempt has no limit of its own: the scheduler's default counts. */
+export function askedWalltimeS(plan: AttemptPlan, marginMs: number): number | undefined {
+  return plan.limitMs === undefined ? undefined : Math.ceil((plan.limitMs + plan.graceMs + marginMs) / 1000);
+}
