@@ -7,6 +7,7 @@ import { LocalHost } from "./hosts/local/index.ts";
 import type { Host } from "./hosts/types.ts";
 import { createBatchLauncher } from "./launchers/batch/index.ts";
 import { SchedulerQueue } from "./launchers/batch/queue.ts";
+import { withContainerProof } from "./launchers/container-proof.ts";
 import { createLocalLauncher } from "./launchers/local/index.ts";
 import { recorderOn } from "./launchers/batch/places.ts";
 import { requestOf, type RequestOptions } from "./launchers/batch/request.ts";
@@ -80,10 +81,15 @@ export class LauncherPool implements AsyncDisposable {
 }
 
 function localLauncher(site: Site): Launcher {
-  return createLocalLauncher({
+  const local = createLocalLauncher({
     stateDirectory: site.agent.stateDir,
     runtimeDirectory: site.agent.runtimeDir,
     runnerSocket: process.env["SITEAGENT_RUNNER_SOCKET"] || undefined,
+  });
+  const here = new LocalHost({ name: "here", workdir: site.agent.stateDir });
+  return withContainerProof(local, {
+    run: (request, context) => here.run(request, context),
+    rootless: process.getuid?.() !== 0,
   });
 }
 

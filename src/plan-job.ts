@@ -1,5 +1,5 @@
 /** What a job would become on this site, without claiming or starting anything: `siteagent plan`. */
-import { userInfo } from "node:os";
+import { ownAccount } from "./common/account.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./common/json.ts";
 import { asFault, Fault } from "./common/fault.ts";
 import { newToken } from "./common/token.ts";
@@ -103,7 +103,6 @@ async function plan(site: Site, app: App, request: Request): Promise<PlannedJob>
   };
   let attempt: AttemptPlan | undefined;
   try {
-    const account = userInfo();
     attempt = planAttempt({
       app,
       settings: { path: site.agent.path, environment: site.agent.environment },
@@ -113,7 +112,9 @@ async function plan(site: Site, app: App, request: Request): Promise<PlannedJob>
       attempt: 1,
       directories,
       inherited: process.env,
-      account: { name: account.username, home: account.homedir },
+      account: ownAccount(),
+      images: site.policy.images,
+      gpuVendor: target?.gpuVendor ?? "nvidia",
       allocation: target?.allocation ?? false,
     });
   } catch (error) {

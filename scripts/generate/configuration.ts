@@ -84,6 +84,7 @@ const useWords = {
   source: "`from` of inputs",
   expectation: "`size`, `sha256`",
   destination: "`to` of outputs",
+  image: "`image` of a container",
 };
 
 function useWord(use: keyof typeof useWords): string {

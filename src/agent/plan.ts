@@ -1,4 +1,4 @@
-import { userInfo } from "node:os";
+import { ownAccount } from "../common/account.ts";
 import { join } from "node:path";
 import { Fault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
@@ -22,7 +22,6 @@ export async function planInput(
   attempt: { token: Token; attempt: number; gpus?: GpuShare | undefined },
 ): Promise<PlanInput> {
   const { agent } = core.parts.site;
-  const account = userInfo();
   await secretFiles(job);
   return {
     app: { ...job.app, max_output: Math.min(job.app.max_output, core.parts.site.maxOutputBytes) },
@@ -33,7 +32,9 @@ export async function planInput(
     attempt: attempt.attempt,
     directories: jobDirectories(job, attempt.attempt),
     inherited: process.env,
-    account: { name: account.username, home: account.homedir },
+    account: ownAccount(),
+    images: core.parts.site.policy.images,
+    gpuVendor: core.parts.site.targets[job.target]?.gpuVendor ?? "nvidia",
     gpus: attempt.gpus,
     allocation: core.parts.site.targets[job.target]?.allocation ?? false,
   };

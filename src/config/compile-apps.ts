@@ -1,20 +1,20 @@
 import type { App, HookSpec } from "../jobs/app.ts";
 import { isReservedVariable } from "../jobs/environment.ts";
 import { checkParameters } from "../jobs/parameters.ts";
+import { runtimeName } from "../jobs/runtime.ts";
 import { checkFits, checkResources } from "../jobs/resources.ts";
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
-import { checkGpuVariables, checkMpi } from "./compile-runtime.ts";
+import { checkContainer, type Places } from "./compile-container.ts";
+import { checkGpuVariables, checkMpi, checkProgram } from "./compile-runtime.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 import type { AppSettings } from "./compiling.ts";
 import { expandRemote } from "./urls.ts";
 
 /** Cross checks of all apps; site-wide ceilings and defaults are worked in. */
-export async function compileApps(
-  compiling: Compiling,
-  targets: Readonly<Record<string, SiteTarget>>,
-): Promise<Record<string, App>> {
+export async function compileApps(compiling: Compiling, places: Places): Promise<Record<string, App>> {
+  const { targets } = places;
   const apps: Record<string, App> = {};
   const owners = new Map<string, string>();
   for (const [name, settings] of Object.entries(compiling.settings.apps)) {
@@ -32,7 +32,9 @@ export async function compileApps(
     checkTarget(compiling, path, settings, targets);
     checkTemplates(compiling, path, settings);
     checkPaths(compiling, path, settings);
+    checkProgram(compiling, path, settings);
     checkMpi(compiling, path, settings, targets);
+    checkContainer(compiling, path, settings, places);
     checkGpuVariables(compiling, path, settings, targets);
     for (const problem of checkParameters(settings.parameters)) {
       const { at, ...rest } = problem;
@@ -58,11 +60,12 @@ function checkTarget(
   const resources = [...checkResources(app.resources)];
   if (target) {
     const { maxNodes = Infinity, lacks = [] } = registries.launchers[target.launcher] ?? {};
-    if (typeof app.runtime === "string" && lacks.includes(app.runtime)) {
+    const runtime = runtimeName(app.runtime);
+    if (lacks.includes(runtime)) {
       loaded.report.add({
         path: [...path, "runtime"],
-        message: `'${app.runtime}' cannot run on target '${target.name}' (launcher ${target.launcher})`,
-        value: app.runtime,
+        message: `'${runtime}' cannot run on target '${target.name}' (launcher ${target.launcher})`,
+        value: runtime,
         allowed: "another runtime, or a target on this machine",
       });
     }

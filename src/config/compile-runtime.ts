@@ -1,10 +1,11 @@
 /** Cross checks of how an app's command is started. */
 import { gpuVariables } from "../jobs/gpus.ts";
+import { containerOf } from "../jobs/runtime.ts";
 import { type MpiStarter, mpiStarters, starterTemplateFlaw } from "../jobs/mpi.ts";
 import type { AppSettings, Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 
-/** A starter that fits the target, places that are known, and a program that no starter takes for an option of its own. */
+/** A starter that fits the target, and places that are known. */
 export function checkMpi(
   { loaded: { report } }: Compiling,
   path: readonly PropertyKey[],
@@ -35,16 +36,19 @@ export function checkMpi(
       if (flaw) report.add({ ...flaw, path: [...at, index] });
     }
   }
+}
+
+/** A program that neither starter nor engine takes for an option of its own. */
+export function checkProgram({ loaded: { report } }: Compiling, path: readonly PropertyKey[], app: AppSettings): void {
   const [program = ""] = app.command;
-  if (program.startsWith("-")) {
-    const message = `the program '${program}' would be an option of the starter`;
-    report.add({
-      path: [...path, "command", 0],
-      message,
-      value: program,
-      allowed: "a name or path without '-' before it",
-    });
-  }
+  if (!program.startsWith("-") || (!app.mpi && !containerOf(app.runtime))) return;
+  const message = `the program '${program}' would be an option of what starts it`;
+  report.add({
+    path: [...path, "command", 0],
+    message,
+    value: program,
+    allowed: "a name or path without '-' before it",
+  });
 }
 
 /** Which GPUs an attempt sees is ours to say where attempts share them. */

@@ -4,6 +4,7 @@ import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
 import { compileApps } from "./compile-apps.ts";
+import { checkImageRules } from "./compile-container.ts";
 import { compileGpus } from "./compile-gpus.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -76,7 +77,8 @@ export async function compileSite(
   const targets = compileTargets(compiling);
   checkRemotes(compiling);
   checkPolicy(compiling);
-  const apps = await compileApps(compiling, targets);
+  checkImageRules(compiling);
+  const apps = await compileApps(compiling, { targets, hosts });
   report.finish();
   const site: Omit<Site, "file" | "digest"> = {
     id: settings.site,

@@ -11,7 +11,7 @@ export interface LauncherKind {
   readonly allocation: boolean;
   /** Attempts at the same time where the target says nothing; default: the number of processors. */
   readonly slots?: number;
-  /** Runtimes that it cannot start. */
+  /** Runtimes that it cannot start; Docker where it cannot ask the daemon whether a container is dead. */
   readonly lacks?: readonly string[];
 }
 
@@ -27,7 +27,7 @@ export const builtInRegistries: Registries = {
   launchers: {
     local: { settings: z.strictObject({}), maxNodes: 1, allocation: false },
     // Waiting in a queue costs nothing; the scheduler's own limits come on top.
-    batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty"] },
+    batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty", "docker"] },
   },
   schemes: ["file", "http", "https"],
 };

@@ -138,8 +138,12 @@ const policySchema = z
       .max(1000)
       .default([])
       .meta({ description: "private addresses, networks (CIDR) or host names that allowed hosts may lie in" }),
+    images: z.array(z.string().min(1).max(4096)).max(1000).default([]).meta({
+      description:
+        "container images that may run: registry.example.org/path/ or /directory/ and all below, one image, or sha256:…; empty: those that apps name in full",
+    }),
   })
-  .meta({ description: "what URLs of jobs are allowed; empty: none" });
+  .meta({ description: "what URLs of jobs are allowed, and which images; empty: none" });
 
 const hookLimits = z
   .strictObject({

@@ -85,6 +85,8 @@ export interface SitePolicy {
   readonly sources: readonly string[];
   readonly destinations: readonly string[];
   readonly allow_private: readonly string[];
+  /** Container images that may run; empty: those that the file itself names. */
+  readonly images: readonly string[];
 }
 
 /** A site file after parsing, defaults and all checks. Immutable; a job keeps the digest it started with. */

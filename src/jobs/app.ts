@@ -6,6 +6,7 @@ import { z } from "zod";
 import { duration, size } from "../common/zod-units.ts";
 import { mpiSchema } from "./mpi.ts";
 import { archivePolicies, hookNames } from "./rules.ts";
+import { runtimeSchema } from "./runtime.ts";
 
 /** Names of apps, parameters, inputs, outputs: they appear in templates and paths. */
 export const nameSchema = z
@@ -193,10 +194,10 @@ export const appSchema = z.strictObject({
   outputs: z.record(nameSchema, outputSchema).default({}).meta({ description: "what is staged out at the end" }),
   resources: resourcesSchema.prefault({}).meta({ description: "what one attempt needs" }),
   target: z.string().meta({ description: "where it runs: a name under targets" }),
-  runtime: z
-    .enum(["plain", "pty"])
-    .default("plain")
-    .meta({ description: "pty: the command gets a terminal; siteagent attach reaches it" }),
+  runtime: runtimeSchema.default("plain").meta({
+    description:
+      "pty: the command gets a terminal; siteagent attach reaches it; or {ENGINE: …}: it runs in a container",
+  }),
   mpi: mpiSchema.optional(),
   hooks: z
     .partialRecord(z.enum(hookNames), hookSchema)

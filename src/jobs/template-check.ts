@@ -1,7 +1,14 @@
 /** What can be told of templates without a job: syntax, unknown names, commands and URLs that a job could turn into others. */
 import { quoted } from "../common/nearest.ts";
 import type { App } from "./app.ts";
-import { parseTemplate, templateNames, type TemplatePart, type TemplateProblem, type TemplateUse } from "./template.ts";
+import {
+  hasPlace,
+  parseTemplate,
+  templateNames,
+  type TemplatePart,
+  type TemplateProblem,
+  type TemplateUse,
+} from "./template.ts";
 
 /**
  * What is wrong with a command as a whole: a program that a job could choose, and values inside the text of a shell or another
@@ -9,7 +16,6 @@ import { parseTemplate, templateNames, type TemplatePart, type TemplateProblem, 
  */
 export function checkCommand(command: readonly string[]): readonly (TemplateProblem & { readonly index: number })[] {
   const problems: (TemplateProblem & { readonly index: number })[] = [];
-  const hasPlace = (text: string): boolean => parseTemplate(text).parts.some((part) => "name" in part);
   let interpreter: string | undefined;
   let codeNext = false;
   for (const [index, text] of command.entries()) {
@@ -66,6 +72,14 @@ export function namesFor(use: TemplateUse, app: Names): readonly string[] {
   return names;
 }
 
+const takers: Readonly<Record<TemplateUse, string>> = {
+  argument: "commands",
+  source: "sources",
+  expectation: "expectations",
+  destination: "destinations",
+  image: "images",
+};
+
 function takesConfig(use: TemplateUse): boolean {
   return use === "source" || use === "expectation";
 }
@@ -76,7 +90,7 @@ function checkName(name: string, text: string, use: TemplateUse, app: Names): Te
   if (known.includes(name)) return mayBeMissing(name, use, app);
   const where = `at column ${text.indexOf(name, text.indexOf("{{")) + 1} of ${quoted(text)}`;
   if (name.startsWith("config.")) {
-    const message = `'{{${name}}}' ${where}: ${use === "argument" ? "commands" : "destinations"} take declared parameters only`;
+    const message = `'{{${name}}}' ${where}: ${takers[use]} take declared parameters only`;
     return { message, value: name.slice(7), allowed: `a parameter with from: ${name}`, known };
   }
   if (Object.hasOwn(app.parameters, name)) {

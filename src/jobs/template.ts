@@ -9,7 +9,7 @@ import { quoted } from "../common/nearest.ts";
 import type { ParameterValue } from "./app.ts";
 
 /** Where a template stands; decides its names and how values are written. */
-export type TemplateUse = "argument" | "source" | "expectation" | "destination";
+export type TemplateUse = "argument" | "source" | "expectation" | "destination" | "image";
 
 /** Names besides parameters, with what they stand for; `docs/configuration.md` lists them. */
 export const templateNames = {
@@ -94,6 +94,11 @@ export function parseTemplate(text: string): {
   }
   if (literal !== "") parts.push({ literal });
   return { parts, problems };
+}
+
+/** True when a job fills some of the text. */
+export function hasPlace(text: string): boolean {
+  return parseTemplate(text).parts.some((part) => "name" in part);
 }
 
 /** What places stand for in one job. */

@@ -1,15 +1,15 @@
 /** From an app and the values of one job to the plan of an attempt: pure, no shell anywhere, nothing inherited. */
 import { join } from "node:path";
+import type { Account } from "../common/account.ts";
 import { Fault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
 import type { Token } from "../common/token.ts";
 import type { App, ParameterValues } from "../jobs/app.ts";
-import { gpuEnvironment, type GpuShare, gpuVariables } from "../jobs/gpus.ts";
-import { isNeverInherited } from "../jobs/environment.ts";
-import { coresPerNode, walltimeSeconds } from "../jobs/resources.ts";
+import type { GpuShare, GpuVendor } from "../jobs/gpus.ts";
 import { fillText, type TemplateScope } from "../jobs/template.ts";
-import { starterFlaw, starterWords } from "./mpi.ts";
+import { attemptEnvironment, basicEnvironment, inheritedOf } from "./environment.ts";
 import type { AttemptPlan } from "./types.ts";
+import { asIs, wrap, type Wrap, type Wrapped } from "./wrap.ts";
 
 /** Linux takes no argument or NAME=VALUE of 128 KiB or more, its NUL included. */
 export const maxStringBytes = 128 * 1024 - 1;
@@ -62,11 +62,15 @@ export interface PlanInput {
   readonly directories: JobDirectories;
   /** Environment of the agent; only allow-listed names are taken. */
   readonly inherited: Readonly<Record<string, string | undefined>>;
-  readonly account: { readonly name: string; readonly home: string };
+  readonly account: Account;
   /** A scheduler gives the attempt nodes, cores and GPUs; false: it shares a machine with other attempts. */
   readonly allocation: boolean;
   /** What it has of a shared machine's GPUs; undefined where they are not given out by us. */
   readonly gpus?: GpuShare | undefined;
+  /** Whose GPUs the target has. */
+  readonly gpuVendor: GpuVendor;
+  /** `policy.images` of the site. */
+  readonly images: readonly string[];
 }
 
 /**
@@ -75,15 +79,16 @@ export interface PlanInput {
  */
 export function planAttempt(input: PlanInput): AttemptPlan {
   const { app, directories } = input;
-  const { argv, environment } = build(input, app.command, wrap);
+  const { container, ...command } = build(input, app.command, wrap);
   return {
     token: input.token,
     attempt: input.attempt,
     directory: directories.attempt,
     workDirectory: directories.work,
-    argv,
-    environment,
-    runtime: app.runtime,
+    argv: command.argv,
+    environment: command.environment,
+    runtime: app.runtime === "pty" ? "pty" : "plain",
+    ...(container ? { container } : {}),
     umask: Number.parseInt(app.umask, 8),
     limitMs: app.resources.walltime,
     graceMs: app.grace,
@@ -103,27 +108,11 @@ export interface PlannedCommand {
  * @throws Fault PARAMETERS as `planAttempt`.
  */
 export function planCommand(input: PlanInput, command: readonly string[]): PlannedCommand {
-  return build(input, command, (_input, filled) => ({ ...filled, problems: [] }));
+  const { argv, environment } = build(input, command, asIs);
+  return { argv, environment };
 }
 
-type Wrap = (input: PlanInput, filled: PlannedCommand) => PlannedCommand & { readonly problems: readonly string[] };
-
-/** What the app's own command is started by: hooks are started as they are. */
-const wrap: Wrap = (input, { argv, environment }) => {
-  const { mpi, resources } = input.app;
-  if (!mpi) return { argv, environment, problems: [] };
-  const problems = argv.flatMap((argument, index) => {
-    const flaw = starterFlaw(argument);
-    return flaw === undefined ? [] : [`command[${index}]: ${flaw}`];
-  });
-  const words = starterWords(mpi, resources, {
-    allocation: input.allocation,
-    variables: Object.keys(environment).toSorted(),
-  });
-  return { argv: [...words, ...argv], environment, problems };
-};
-
-function build(input: PlanInput, command: readonly string[], wrapped: Wrap): PlannedCommand {
+function build(input: PlanInput, command: readonly string[], wrapped: Wrap): Wrapped {
   const scope = templateScope(input);
   const problems: string[] = [];
   const fill = (template: string, place: string): string => {
@@ -137,20 +126,19 @@ function build(input: PlanInput, command: readonly string[], wrapped: Wrap): Pla
   const own = Object.entries(input.app.environment).map(
     ([name, template]) => [name, fill(template, `environment.${name}`)] as const,
   );
-  const environment = {
-    ...basicEnvironment(input),
-    ...inheritedOf(input),
-    ...Object.fromEntries(own),
-    ...attemptEnvironment(input),
-  };
-  const plan = wrapped(input, { argv: [program ?? "", ...rest], environment });
+  const plan = wrapped(input, {
+    argv: [program ?? "", ...rest],
+    basic: { ...basicEnvironment(input), ...inheritedOf(input) },
+    own: Object.fromEntries(own),
+    attempt: attemptEnvironment(input),
+  });
   problems.push(...plan.problems, ...sizeProblems(plan.argv, plan.environment));
   if (problems.length > 0) {
     throw new Fault("PARAMETERS", `the command of app '${input.app.name}' cannot be built: ${problems.join("; ")}`, {
       details: { problems },
     });
   }
-  return { argv: plan.argv, environment: plan.environment };
+  return plan;
 }
 
 /** What `{{names}}` stand for in the commands of this attempt. */
@@ -172,56 +160,6 @@ export function templateScope(input: PlanInput): TemplateScope {
     inputs: Object.fromEntries(inputs) as Record<string, string>,
     outputs: Object.fromEntries(outputs) as Record<string, string>,
     secrets: Object.fromEntries(secrets) as Record<string, string>,
-  };
-}
-
-function basicEnvironment({ app, settings, account, directories, inherited }: PlanInput): Record<string, string> {
-  return {
-    PATH: settings.path,
-    HOME: account.home,
-    USER: account.name,
-    LOGNAME: account.name,
-    LANG: "C.UTF-8",
-    TMPDIR: directories.tmp,
-    TZ: inherited["TZ"] || "UTC",
-    OMP_NUM_THREADS: String(app.resources.threads_per_rank),
-  };
-}
-
-/** Allow-listed variables of the agent; never those that would hand on its identity, and no proxy with a password. */
-function inheritedOf({ settings, inherited, gpus }: PlanInput): Record<string, string> {
-  const taken: Record<string, string> = {};
-  for (const name of settings.environment) {
-    const value = Object.hasOwn(inherited, name) ? inherited[name] : undefined;
-    if (value === undefined || isNeverInherited(name)) continue;
-    if (gpus && gpuVariables.includes(name)) continue;
-    if (/proxy/i.test(name) && value.includes("@")) continue;
-    taken[name] = value;
-  }
-  return taken;
-}
-
-function attemptEnvironment({ app, directories, jobToken, token, attempt, gpus }: PlanInput): Record<string, string> {
-  const { resources } = app;
-  const seconds = walltimeSeconds(resources);
-  return {
-    SITEAGENT_APP: app.name,
-    SITEAGENT_WORKFLOW: app.workflow,
-    SITEAGENT_ATTEMPT: String(attempt),
-    SITEAGENT_ATTEMPT_TOKEN: token,
-    SITEAGENT_JOB_TOKEN: jobToken,
-    SITEAGENT_JOB_DIR: directories.job,
-    SITEAGENT_IN_DIR: directories.in,
-    SITEAGENT_WORK_DIR: directories.work,
-    SITEAGENT_ATTEMPT_DIR: directories.attempt,
-    SITEAGENT_NODES: String(resources.nodes),
-    SITEAGENT_RANKS_PER_NODE: String(resources.ranks_per_node),
-    SITEAGENT_THREADS_PER_RANK: String(resources.threads_per_rank),
-    SITEAGENT_CORES: String(coresPerNode(resources)),
-    SITEAGENT_GPUS: String(resources.gpus),
-    ...(gpus ? { ...gpuEnvironment(gpus), SITEAGENT_GPU_IDS: gpus.ids.join(",") } : {}),
-    ...(resources.memory === undefined ? {} : { SITEAGENT_MEMORY_BYTES: String(resources.memory) }),
-    ...(seconds === undefined ? {} : { SITEAGENT_WALLTIME_S: String(seconds) }),
   };
 }
 

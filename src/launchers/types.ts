@@ -28,6 +28,16 @@ export interface AttemptPlan {
   readonly resources: Resources;
   /** Ids of GPUs that are the attempt's alone; only where we give them out. */
   readonly gpus?: readonly string[] | undefined;
+  readonly container?: ContainerTrace | undefined;
+}
+
+/** A container that may be there after the processes that its attempt consists of, and whom to ask about it. */
+export interface ContainerTrace {
+  /** Podman's container is among the attempt's processes: with them it is dead, and only its storage may be left. Docker's is the daemon's. */
+  readonly engine: "podman" | "docker";
+  /** Path or name of the engine's program. */
+  readonly program: string;
+  readonly name: string;
 }
 
 /** How everybody names an attempt: the token is what the outside world stores; the directory holds its evidence. */
@@ -36,6 +46,9 @@ export interface AttemptRef {
   readonly directory: string;
   /** What `launch` or `find` returned, when known. */
   readonly handle?: Handle | undefined;
+  /** Its container, if it has one, and the environment in which its engine is asked. */
+  readonly container?: ContainerTrace | undefined;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
 }
 
 export type LaunchResult =

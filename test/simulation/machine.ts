@@ -76,7 +76,12 @@ const site: Site = {
     },
   },
   remotes: {},
-  policy: { sources: ["https://data.example.org/"], destinations: ["https://archive.example.org/"], allow_private: [] },
+  policy: {
+    sources: ["https://data.example.org/"],
+    destinations: ["https://archive.example.org/"],
+    allow_private: [],
+    images: [],
+  },
   maxOutputBytes: 1_000_000,
   hooks: { maxTimeoutMs: 60_000, maxOutputBytes: 1_000 },
   apps,

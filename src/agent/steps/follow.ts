@@ -39,7 +39,9 @@ export function attemptOf(work: JobWork, job: HeldJob): { attempt: HeldAttempt; 
 }
 
 export function refOf(attempt: HeldAttempt): AttemptRef {
-  return { token: attempt.token, directory: attempt.directory, handle: attempt.handle };
+  const { token, directory, handle, plan } = attempt;
+  const { container, environment } = plan;
+  return { token, directory, handle, ...(container ? { container, environment } : {}) };
 }
 
 /** The job's attempts with the current one's end filled in. It is launched no more: its environment need not be kept. */

@@ -1,5 +1,6 @@
 import { chromium } from "./chromium.ts";
 import { container } from "./container.ts";
+import { dockerd, podman } from "./containers.ts";
 import type { Engine, EngineProbe } from "./engine.ts";
 import { gridengine } from "./gridengine.ts";
 import { memoryCgroup } from "./memory-cgroup.ts";
@@ -25,6 +26,8 @@ export const engines = {
   "perl-threads": perlThreads,
   openmpi,
   mpich,
+  podman,
+  dockerd,
   slurm,
   slurmdbd,
   "slurm-cgroup": slurmCgroup,

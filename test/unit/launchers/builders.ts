@@ -16,7 +16,9 @@ export function planInputOf(change: Partial<PlanInput> = {}): PlanInput {
     attempt: 2,
     directories: directoriesOf("/w", jobToken, 2),
     inherited: {},
-    account: { name: "svc", home: "/home/svc" },
+    account: { name: "svc", home: "/home/svc", uid: 1001, gid: 1001, groups: [1001, 50] },
+    images: [],
+    gpuVendor: "nvidia",
     allocation: false,
     ...change,
   };

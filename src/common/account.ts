@@ -1,0 +1,18 @@
+import { userInfo } from "node:os";
+
+/** An account of a machine: whose the processes and files are. */
+export interface Account {
+  readonly name: string;
+  /** Absolute. */
+  readonly home: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** Ids of all its groups. */
+  readonly groups: readonly number[];
+}
+
+/** The account of this process. */
+export function ownAccount(): Account {
+  const { username, homedir, uid, gid } = userInfo();
+  return { name: username, home: homedir, uid, gid, groups: process.getgroups?.() ?? [] };
+}
