@@ -45,7 +45,7 @@ function runTask(node, args) {
 const script = (name) => join(root, "scripts", name);
 const tool = (name) => join(root, "node_modules", name);
 const tasks = {
-  demo: [join(root, "src/main.ts"), "demo"],
+  demo: [script("demo.ts")],
   cli: [join(root, "src/main.ts")],
   test: [script("test.ts")],
   coverage: ["--disable-warning=ExperimentalWarning", script("coverage.ts")],

@@ -26,5 +26,5 @@ export async function installEngines(names: readonly EngineName[]): Promise<void
 }
 
 function say(text: string): void {
-  process.stderr.write(`npm test: ${text}\n`);
+  process.stderr.write(`siteagent: ${text}\n`);
 }

@@ -6,7 +6,7 @@ import { createHubClient, type HubClient } from "../sdk/client.ts";
 import { createByPost, createByTrigger, type Expected, NmdcClient, register } from "./cast.ts";
 import { type Child, startAgent, startHub, tail } from "./children.ts";
 import { packageRoot } from "../common/version.ts";
-import { type HubAccess, type Scene, setScene, writeSite } from "./scene.ts";
+import { type DemoPlace, type HubAccess, type Scene, setScene, thisMachine, writeSite } from "./scene.ts";
 import { follow, makeStage, type Stage } from "./stage.ts";
 import { type Verdict, verify } from "./verify.ts";
 
@@ -15,6 +15,8 @@ export interface DemoOptions {
   readonly keep: boolean;
   /** Folder for everything; default `.siteagent-demo` beside the project, or below the temporary folder. */
   readonly directory?: string | undefined;
+  /** Default: this machine. */
+  readonly place?: DemoPlace;
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
   readonly signal: AbortSignal;
 }
@@ -39,8 +41,9 @@ export async function runDemo(options: DemoOptions): Promise<number> {
       password: hubAccess.admin.password,
     });
     await register(hub);
-    stage.line("2  An agent for this machine: it polls, claims, stages, runs, reports");
-    await writeSite(scene, hubAccess);
+    const { place = thisMachine } = options;
+    stage.line(`2  An agent for ${place.what}: it polls, claims, stages, runs, reports`);
+    await writeSite(scene, hubAccess, place);
     children.push(await startAgent(scene));
     stage.line(`   site file ${scene.siteFile}`);
     stage.line("3  Four jobs on reads of phage lambda: two by a trigger, one that fails once, one that times out once");

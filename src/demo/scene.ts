@@ -83,27 +83,46 @@ export interface HubAccess {
   readonly site: { readonly id: string; readonly client_id: string; readonly client_secret: string };
 }
 
+/** Where the demo's jobs run. */
+export interface DemoPlace {
+  /** In words: "a private Slurm". */
+  readonly what: string;
+  /** Name of the target. */
+  readonly name: string;
+  /** Further keys of the host. */
+  readonly host: Readonly<Record<string, unknown>>;
+  /** Keys of the target, but for its host. */
+  readonly target: Readonly<Record<string, unknown>>;
+}
+
+export const thisMachine: DemoPlace = {
+  what: "this machine",
+  name: "local",
+  host: {},
+  target: { launcher: "local", slots: 2 },
+};
+
 /** The site file of the demo: what an administrator would write, with the three apps of the example. */
-export async function writeSite(scene: Scene, hub: HubAccess): Promise<void> {
+export async function writeSite(scene: Scene, hub: HubAccess, place: DemoPlace): Promise<void> {
   await writeFile(scene.secretFile, `${hub.site.client_secret}\n`, { mode: 0o600 });
   await chmod(scene.secretFile, 0o600);
   const site = {
     site: hub.site.id,
     api: { url: hub.url, client_id: hub.site.client_id, client_secret: { file: scene.secretFile }, poll: "1s" },
     agent: { state_dir: scene.state, runtime_dir: scene.runtime, report: "full", min_free_space: "50MiB" },
-    hosts: { here: { workdir: join(scene.root, "work") } },
-    targets: { local: { host: "here", launcher: "local", slots: 2 } },
+    hosts: { here: { workdir: join(scene.root, "work"), ...place.host } },
+    targets: { [place.name]: { host: "here", ...place.target } },
     policy: {
       sources: [`${hub.url}/`, `file://${encodeURI(join(example, "data"))}/`],
       destinations: [`file://${encodeURI(scene.delivered)}/`],
     },
-    apps: apps(scene),
+    apps: apps(scene, place.name),
   };
   const text = `# The demo's site file; 'siteagent validate ${scene.siteFile}' checks it.\n${stringify(site)}`;
   await writeFile(scene.siteFile, text, { mode: 0o600 });
 }
 
-function apps(scene: Scene): Record<string, unknown> {
+function apps(scene: Scene, target: string): Record<string, unknown> {
   const sample = { type: "string", pattern: "[A-Za-z0-9_][A-Za-z0-9_.-]*", max_length: 64 };
   const outputs = Object.fromEntries(
     ["report.json", "coverage.tsv"].map((file) => [
@@ -124,7 +143,7 @@ function apps(scene: Scene): Record<string, unknown> {
   ];
   const genome = { from: `file://${encodeURI(dataFiles.genome)}`, to: "genome.fa.gz" };
   const byConfig = { reads: { from: "{{config.reads_url}}", to: "reads.fastq.gz" }, genome };
-  const common = { outputs: { ...outputs, summary: { from: "summary.txt" } }, target: "local", grace: "2s" };
+  const common = { outputs: { ...outputs, summary: { from: "summary.txt" } }, target, grace: "2s" };
   return {
     // Made by the trigger: everything it needs to know is in the object.
     readqc: {

@@ -2,8 +2,10 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { runCli } from "../helpers/cli.ts";
+import { cleanEnvironment, repository, runCli } from "../helpers/cli.ts";
+import { describeWithEngine } from "../helpers/engines/index.ts";
 import { isAlive } from "../helpers/processes.ts";
+import { Program } from "../helpers/program.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 import { waitFor } from "../helpers/wait.ts";
 
@@ -54,4 +56,18 @@ it("refuses a folder that no demo made, and touches nothing there", async () => 
   expect(refused.code).toBe(65);
   expect(refused.stderr).toContain(`'${directory.path}' is not empty`);
   expect(await readFile(join(directory.path, "thesis.txt"), "utf8")).toBe("years of work");
+});
+
+describeWithEngine("slurm", "npm run demo -- --slurm", () => {
+  it("runs the same jobs on a Slurm of its own, and ends that, too", { timeout: 180_000 }, async () => {
+    await using directory = await temporaryDirectory("sa-demo-");
+    const args = [join(repository, "scripts", "demo.ts"), "--slurm", "--directory", directory.join("scene")];
+    const demo = await Program.start(process.execPath, args, { env: cleanEnvironment(directory.path) });
+    const done = await demo.result(170_000);
+    expect(done.stdout).toContain("A private Slurm");
+    expect(done.stdout).toContain("All jobs ended as they should");
+    expect(done.code).toBe(0);
+    expect((await readdir(directory.join("scene", "delivered"))).toSorted()).toEqual(delivered);
+    expect(await readFile(directory.join("scene", "site.yaml"), "utf8")).toContain("scheduler: slurm");
+  });
 });
