@@ -42,7 +42,8 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     });
     await register(hub);
     const { place = thisMachine } = options;
-    stage.line(`2  An agent for ${place.what}: it polls, claims, stages, runs, reports`);
+    const agent = options.place ? `An agent for ${place.what}` : "An agent for this machine";
+    stage.line(`2  ${agent}: it polls, claims, stages, runs, reports`);
     await writeSite(scene, hubAccess, place);
     children.push(await startAgent(scene));
     stage.line(`   site file ${scene.siteFile}`);
