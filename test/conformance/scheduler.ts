@@ -280,20 +280,19 @@ function cancelTests(given: Given): void {
     }
   });
 
-  test.each(["", "all", "0", "-9", "--user=root", "1,2", "1 2", "*", "1;rm -rf /"])(
-    "an id that is none (%j) reaches no command",
-    async (id) => {
-      const { scheduler } = given();
-      const bystander = await submitted(given(), "sleep 600");
-      try {
+  test("an id that is none reaches no command", async () => {
+    const { scheduler } = given();
+    const bystander = await submitted(given(), "sleep 600");
+    try {
+      for (const id of ["", "all", "0", "-9", "--user=root", "1,2", "1 2", "*", "1;rm -rf /"]) {
         const wrong = { id, token: newToken(), submittedAt: minutesAgo(1) };
         expect((await orderOne(scheduler.cancel([wrong], context))).state).not.toBe("requested");
-        expect(["queued", "running"]).toContain((await statusOne(scheduler, bystander)).state);
-      } finally {
-        await cancelled(given(), bystander);
       }
-    },
-  );
+      expect(["queued", "running"]).toContain((await statusOne(scheduler, bystander)).state);
+    } finally {
+      await cancelled(given(), bystander);
+    }
+  });
 }
 
 function holdTests(given: Given): void {
