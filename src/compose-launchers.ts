@@ -13,16 +13,18 @@ import { recorderOn } from "./launchers/batch/places.ts";
 import { requestOf, type RequestOptions } from "./launchers/batch/request.ts";
 import type { AttemptPlan, Launcher } from "./launchers/types.ts";
 import { createPbs } from "./schedulers/pbs/index.ts";
+import { createGridEngine } from "./schedulers/sge/index.ts";
 import { createSlurm } from "./schedulers/slurm/index.ts";
 import type { Scheduler, SchedulerOptions } from "./schedulers/types.ts";
 
 const schedulers: Readonly<Record<SchedulerKind, (options: SchedulerOptions) => Scheduler>> = {
   slurm: createSlurm,
   pbs: createPbs,
+  sge: createGridEngine,
 };
 
 /** Exit codes in which a scheduler reads an order. */
-const reservedCodes: Readonly<Record<SchedulerKind, readonly number[]>> = { slurm: [], pbs: [] };
+const reservedCodes: Readonly<Record<SchedulerKind, readonly number[]>> = { slurm: [], pbs: [], sge: [99, 100] };
 
 /**
  * Launchers live as long as the agent, over all reloads: there is one runner per state directory, and one queue per host and scheduler,

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { duration } from "../common/zod-units.ts";
 
 /** Batch schedulers that there are adapters for. */
-export const schedulerKinds = ["slurm", "pbs"] as const;
+export const schedulerKinds = ["slurm", "pbs", "sge"] as const;
 export type SchedulerKind = (typeof schedulerKinds)[number];
 
 /** One line without control characters: it becomes a line of the job script. */
@@ -17,7 +17,7 @@ const word = (description: string) => line.meta({ description }).optional();
 
 export const batchSchema = z
   .strictObject({
-    scheduler: z.enum(schedulerKinds).meta({ description: "slurm; pbs: OpenPBS, PBS Pro, Torque" }),
+    scheduler: z.enum(schedulerKinds).meta({ description: "slurm; pbs: OpenPBS, PBS Pro, Torque; sge: Grid Engine" }),
     partition: word("queue of the scheduler, as Slurm calls it; the same as queue"),
     queue: word("queue of the scheduler"),
     account: word("account that is charged"),

@@ -25,6 +25,8 @@ const spaces = /[\s,]*/y;
 const bare = /[^\s,\]}:"]+/y;
 /** After a quote that ends a string one of these follows at once; any other quote belongs to the value. */
 const afterString = /[,:}\]]|[ \t]*(?:\n|$)/y;
+const special = /["\\]/g;
+const hex = /^[0-9a-fA-F]{4}$/;
 const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", b: "\b", f: "\f" };
 
 class Reader {
@@ -83,19 +85,32 @@ class Reader {
 
   #string(): string {
     let value = "";
-    for (let i = this.#at + 1; i < this.#text.length; i++) {
-      const char = this.#text[i];
-      if (char === "\\") {
-        const next = this.#text[i + 1] ?? "";
-        const code = next === "u" ? /^[0-9a-fA-F]{4}/.exec(this.#text.slice(i + 2, i + 6))?.[0] : undefined;
+    let from = this.#at + 1;
+    for (;;) {
+      const special = this.#next(from);
+      value += this.#text.slice(from, special.at);
+      if (special.char === '"') {
+        if (this.#follows(afterString, special.at + 1)) {
+          this.#at = special.at + 1;
+          return value;
+        }
+        value += '"';
+        from = special.at + 1;
+      } else {
+        const next = this.#text[special.at + 1] ?? "";
+        const code = next === "u" ? hex.exec(this.#text.slice(special.at + 2, special.at + 6))?.[0] : undefined;
         value += code === undefined ? (escapes[next] ?? next) : String.fromCharCode(Number.parseInt(code, 16));
-        i += code === undefined ? 1 : 5;
-      } else if (char === '"' && this.#follows(afterString, i + 1)) {
-        this.#at = i + 1;
-        return value;
-      } else value += char;
+        from = special.at + (code === undefined ? 2 : 6);
+      }
     }
-    throw new Unreadable();
+  }
+
+  /** The next quote or backslash. */
+  #next(from: number): { readonly at: number; readonly char: string } {
+    special.lastIndex = from;
+    const found = special.exec(this.#text);
+    if (!found) throw new Unreadable();
+    return { at: found.index, char: found[0] };
   }
 
   #bare(): string {

@@ -1,5 +1,4 @@
 import { isToken, type Token } from "../../common/token.ts";
-import type { LooseObject, LooseValue } from "./loose-json.ts";
 
 /** The variable that carries the token into the job: the second place where a submission is found again. */
 export const tokenVariable = "SITEAGENT_ATTEMPT_TOKEN";
@@ -10,16 +9,52 @@ export interface JobRecord {
   readonly attributes: ReadonlyMap<string, string>;
 }
 
-/** Of JSON, where attributes with parts are objects. */
-export function recordOfObject(id: string, object: LooseObject): JobRecord {
-  const attributes = new Map<string, string>();
-  for (const [name, value] of object) add(attributes, name, value);
-  return { id, attributes };
+/** Attributes that say something here. A job has some fifty, and there may be thousands of jobs. */
+const wanted = [
+  "Job_Name",
+  "job_state",
+  "substate",
+  "comment",
+  "Hold_Types",
+  "depend",
+  "exec_host",
+  "run_count",
+  "Exit_status",
+  "exit_status",
+  "ctime",
+  "stime",
+  "start_time",
+  "mtime",
+  "obittime",
+  "comp_time",
+  "history_timestamp",
+  "array_indices_submitted",
+  "array_indices_remaining",
+];
+const wantedParts = [
+  ["Resource_List", "walltime"],
+  ["resources_used", "mem"],
+  ["resources_used", "cput"],
+  ["resources_used", "walltime"],
+  ["Variable_List", tokenVariable],
+] as const;
+
+/** How a member of an object is got at: JSON that is JSON has plain objects, the other has maps. */
+export interface Members {
+  member(name: string): unknown;
 }
 
-function add(attributes: Map<string, string>, name: string, value: LooseValue): void {
-  if (typeof value === "string") attributes.set(name, value);
-  else if (value instanceof Map) for (const [part, each] of value) add(attributes, `${name}.${part}`, each);
+/** Of JSON, where attributes with parts are objects. */
+export function recordOfObject(id: string, job: Members, inside: (value: unknown) => Members | undefined): JobRecord {
+  const attributes = new Map<string, string>();
+  const put = (name: string, value: unknown): void => {
+    if (["string", "number", "boolean"].includes(typeof value)) attributes.set(name, String(value));
+  };
+  for (const name of wanted) put(name, job.member(name));
+  for (const [name, part] of wantedParts) put(`${name}.${part}`, inside(job.member(name))?.member(part));
+  // That it was there at all: a job that shows its variables and not our token is not ours.
+  if (job.member("Variable_List") !== undefined) attributes.set("Variable_List", "");
+  return { id, attributes };
 }
 
 /** Whose job it is: the token in its variables, or its name. A site may rename jobs; nobody makes our tokens by chance. */

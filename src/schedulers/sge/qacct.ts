@@ -66,11 +66,18 @@ export function parseQacct(result: RunResult): QacctAnswer {
   return { state: "answer", records };
 }
 
+const wanted = new Set(
+  `jobnumber jobname owner taskid failed exit_status deleted_by qsub_time start_time end_time ru_wallclock cpu maxvmem category`.split(
+    " ",
+  ),
+);
+
 function recordOf(block: string): AccountingRecord | undefined {
   const fields = new Map<string, string>();
   for (const line of block.split("\n")) {
-    const parts = /^(\w+)\s+(.*?)\s*$/.exec(line);
-    if (parts?.[1] !== undefined) fields.set(parts[1], parts[2] ?? "");
+    const end = line.indexOf(" ");
+    const name = line.slice(0, end);
+    if (wanted.has(name)) fields.set(name, line.slice(end).trim());
   }
   const id = fields.get("jobnumber");
   const failed = /^(\d+)(?:\s*:\s*(.*))?$/.exec(fields.get("failed") ?? "");

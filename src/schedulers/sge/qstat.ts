@@ -50,8 +50,9 @@ export function parseQstat(result: RunResult): QstatAnswer {
 
 function entryOf(text: string): QueueEntry | undefined {
   const tag = (name: string): string | undefined => {
-    const found = new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1];
-    return found === undefined ? undefined : unescaped(found).trim();
+    const from = text.indexOf(`<${name}>`);
+    const to = from < 0 ? -1 : text.indexOf("</", from);
+    return to < 0 ? undefined : unescaped(text.slice(from + name.length + 2, to)).trim();
   };
   const id = tag("JB_job_number");
   const letters = tag("state");
@@ -64,6 +65,7 @@ function entryOf(text: string): QueueEntry | undefined {
 const entities: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
 
 function unescaped(text: string): string {
+  if (!text.includes("&")) return text;
   return text.replaceAll(/&(amp|lt|gt|quot|apos);/g, (_, name: string) => entities[name] ?? "");
 }
 

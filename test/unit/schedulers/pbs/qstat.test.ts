@@ -136,8 +136,10 @@ describe("JSON that is none", () => {
   });
 
   it("with words that are no numbers keeps them as they are", () => {
-    const text = '{"Jobs":{"1.s":{"Job_Name":"a","x":007,"y":nan,"z":1e5,"project":.5}}}';
-    expect(jobs(text)).toEqual([["1.s", { Job_Name: "a", x: "007", y: "nan", z: "1e5", project: ".5" }]]);
+    const text = '{"Jobs":{"1.s":{"Job_Name":"a","comment":007,"depend":nan,"exec_host":1e5,"Hold_Types":.5}}}';
+    expect(jobs(text)).toEqual([
+      ["1.s", { Job_Name: "a", comment: "007", depend: "nan", exec_host: "1e5", Hold_Types: ".5" }],
+    ]);
   });
 
   it("with an exported shell function has the other attributes", () => {
@@ -149,9 +151,9 @@ describe("JSON that is none", () => {
   });
 
   it("with a comma too many or too few is read", () => {
-    expect(jobs('{"Jobs":{"1.s":{"a":"b",}\n,"2.s":{"a":"b"\n"c":"d"}},}')).toEqual([
-      ["1.s", { a: "b" }],
-      ["2.s", { a: "b", c: "d" }],
+    expect(jobs('{"Jobs":{"1.s":{"comment":"b",}\n,"2.s":{"comment":"b"\n"depend":"d"}},}')).toEqual([
+      ["1.s", { comment: "b" }],
+      ["2.s", { comment: "b", depend: "d" }],
     ]);
   });
 
