@@ -23,7 +23,7 @@ const schedulers: Readonly<Record<SchedulerKind, (options: SchedulerOptions) => 
   sge: createGridEngine,
 };
 
-/** Exit codes in which a scheduler reads an order. */
+/** Exit codes in which a scheduler reads an order: Grid Engine runs a job again after 99 and stops it in an error state after 100. */
 const reservedCodes: Readonly<Record<SchedulerKind, readonly number[]>> = { slurm: [], pbs: [], sge: [99, 100] };
 
 /**
