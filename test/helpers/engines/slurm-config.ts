@@ -46,11 +46,11 @@ export function slurmConf(place: SlurmPlace, options: SlurmOptions): string {
     SelectTypeParameters: "CR_Core_Memory",
     DefMemPerCPU: "100",
     SchedulerParameters: "batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1",
-    SlurmdTimeout: "10",
-    SlurmctldTimeout: "10",
+    // On a machine that stands still for a while no node is given up; tests of dead nodes set less.
+    SlurmdTimeout: "120",
+    BatchStartTimeout: "120",
     // Commands try for so long, less a second, to reach a controller that is down.
-    MessageTimeout: "5",
-    BatchStartTimeout: "10",
+    MessageTimeout: "10",
     KillWait: "2",
     InactiveLimit: "0",
     CompleteWait: "0",

@@ -42,7 +42,8 @@ export async function startCluster(options: SlurmOptions = {}): Promise<SlurmClu
 
 /** The contract's harness. */
 export async function slurmHarness(options: SlurmOptions): Promise<SchedulerHarness> {
-  const cluster = await startCluster(options);
+  // The outage of the suite is waited for by several commands in turn.
+  const cluster = await startCluster({ ...options, settings: { MessageTimeout: "5", ...options.settings } });
   return {
     scheduler: slurmOf(cluster),
     workdir: workdirOf(cluster),

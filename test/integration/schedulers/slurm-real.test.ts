@@ -27,7 +27,7 @@ let late: ScheduledJob;
 
 describeWithEngine("slurm", "Slurm", () => {
   beforeAll(async () => {
-    const settings = { PreemptType: "preempt/partition_prio", PreemptMode: "REQUEUE", SlurmdTimeout: "3" };
+    const settings = { PreemptType: "preempt/partition_prio", PreemptMode: "REQUEUE" };
     cluster = await startCluster({ nodes: 3, settings });
     slurm = slurmOf(cluster);
     const placement = { native: [], queue: "urgent" };
@@ -222,18 +222,20 @@ function nodeTests(): void {
   });
 
   it("E11: one that dies ends its job by that cause, although its processes may live on", async () => {
-    const asked = request('echo "$$"; exec sleep 600');
-    const job = await submitted(slurm, asked);
-    const { nodes = "" } = await until(slurm, job, "running");
-    expect(cluster.nodes).toContain(nodes);
+    await using fragile = await startCluster({ nodes: 1, settings: { SlurmdTimeout: "3" } });
+    const [node = ""] = fragile.nodes;
+    const own = slurmOf(fragile);
+    const asked = requestFor(workdirOf(fragile), 'echo "$$"; exec sleep 600');
+    const job = await submitted(own, asked);
+    expect(await until(own, job, "running")).toMatchObject({ nodes: node });
     const pid = Number(await waitFor(async () => (await readFile(asked.log, "utf8")).trim(), { what: "its pid" }));
-    await cluster.stop(nodes, "SIGKILL");
-    const verdict = await ended(slurm, job);
+    await fragile.stop(node, "SIGKILL");
+    const verdict = await ended(own, job);
     expect(verdict).toMatchObject({ kind: "node", raw: expect.stringContaining("NODE_FAIL") });
     expect(verdict.exitCode).toBeUndefined();
     expect(isAlive(pid)).toBe(true);
-    await cluster.startNode(nodes);
-    await cluster.nodesReady();
+    await fragile.startNode(node);
+    await fragile.nodesReady();
     await waitFor(() => !isAlive(pid), { what: "the end of its process", timeoutMs: 60_000 });
   });
 }
