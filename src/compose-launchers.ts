@@ -1,6 +1,7 @@
 /** Builds launchers and schedulers for the targets of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
 import { Fault } from "./common/fault.ts";
 import { type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
+import { type PilotSettings, pilotSchema } from "./config/pilot-schema.ts";
 import { fingerprint } from "./config/fingerprint.ts";
 import type { Site, SiteTarget } from "./config/types.ts";
 import { LocalHost } from "./hosts/local/index.ts";
@@ -8,14 +9,15 @@ import type { Host } from "./hosts/types.ts";
 import { createBatchLauncher } from "./launchers/batch/index.ts";
 import { SchedulerQueue } from "./launchers/batch/queue.ts";
 import { withContainerProof } from "./launchers/container-proof.ts";
+import { createPilotLauncher } from "./launchers/pilot/index.ts";
 import { createLocalLauncher } from "./launchers/local/index.ts";
-import { recorderOn } from "./launchers/batch/places.ts";
+import { programOn } from "./launchers/batch/places.ts";
 import { requestOf, type RequestOptions } from "./launchers/batch/request.ts";
 import type { AttemptPlan, Launcher } from "./launchers/types.ts";
 import { createPbs } from "./schedulers/pbs/index.ts";
 import { createGridEngine } from "./schedulers/sge/index.ts";
 import { createSlurm } from "./schedulers/slurm/index.ts";
-import type { Scheduler, SchedulerOptions } from "./schedulers/types.ts";
+import type { Placement, Scheduler, SchedulerOptions } from "./schedulers/types.ts";
 
 const schedulers: Readonly<Record<SchedulerKind, (options: SchedulerOptions) => Scheduler>> = {
   slurm: createSlurm,
@@ -33,6 +35,8 @@ const reservedCodes: Readonly<Record<SchedulerKind, readonly number[]>> = { slur
 export class LauncherPool implements AsyncDisposable {
   readonly #launchers = new Map<string, Launcher>();
   readonly #queues = new Map<string, SchedulerQueue>();
+  /** Launchers that are being closed. */
+  readonly #replaced: PromiseLike<void>[] = [];
 
   /** @throws Fault CONFIG for a launcher that is not built in. */
   launcherOf(site: Site, target: SiteTarget, hosts: ReadonlyMap<string, Host>): Launcher {
@@ -46,6 +50,8 @@ export class LauncherPool implements AsyncDisposable {
         const key = `batch ${fingerprint([site.hosts[target.host], settings])}`;
         return this.#once(key, () => batchLauncher(settings, host, this.#queue(site, settings, host)));
       }
+      case "pilot":
+        return this.#pilot(site, target, hosts);
       default:
         throw new Fault("CONFIG", `launcher '${target.launcher}' is not built in`);
     }
@@ -53,9 +59,26 @@ export class LauncherPool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const [launchers, queues] = [[...this.#launchers.values()], [...this.#queues.values()]];
+    await Promise.allSettled(this.#replaced);
     this.#launchers.clear();
     this.#queues.clear();
     for (const one of [...launchers, ...queues]) await one[Symbol.asyncDispose]();
+  }
+
+  /** Its allocations are the target's, whatever the settings: of two launchers only the newest looks after them. */
+  #pilot(site: Site, target: SiteTarget, hosts: ReadonlyMap<string, Host>): Launcher {
+    const host = hosts.get(target.host);
+    if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
+    const settings = pilotSchema.parse(target.settings);
+    const prefix = `pilot ${target.name} `;
+    const key = `${prefix}${fingerprint([site.hosts[target.host], settings, target.gpuVendor, site.agent.path])}`;
+    for (const [other, launcher] of this.#launchers) {
+      if (!other.startsWith(prefix) || other === key) continue;
+      this.#launchers.delete(other);
+      this.#replaced.push(launcher[Symbol.asyncDispose]());
+    }
+    const path = site.hosts[target.host]?.path ?? site.agent.path;
+    return this.#once(key, () => pilotLauncher(target, settings, { host, path }, this.#queue(site, settings, host)));
   }
 
   #once(key: string, make: () => Launcher): Launcher {
@@ -66,7 +89,7 @@ export class LauncherPool implements AsyncDisposable {
     return made;
   }
 
-  #queue(site: Site, settings: BatchSettings, host: Host): SchedulerQueue {
+  #queue(site: Site, settings: Pick<BatchSettings, "scheduler">, host: Host): SchedulerQueue {
     const { scheduler: kind } = settings;
     const pollMs = longestPoll(site, host.name, kind);
     const { path = site.agent.path, environment = {} } = site.hosts[host.name] ?? {};
@@ -115,18 +138,7 @@ function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueu
 /** What of a target's settings becomes part of each request. */
 function requestOptions(settings: BatchSettings): RequestOptions {
   return {
-    placement: {
-      queue: settings.partition ?? settings.queue,
-      account: settings.account,
-      project: settings.project,
-      qos: settings.qos,
-      constraint: settings.constraint,
-      reservation: settings.reservation,
-      licenses: settings.licenses,
-      exclusive: settings.exclusive,
-      parallelEnvironment: settings.parallel_environment,
-      native: settings.native,
-    },
+    placement: placementOf(settings),
     preamble: settings.preamble,
     walltimeMarginMs: settings.walltime_margin,
   };
@@ -137,11 +149,80 @@ export async function jobScript(site: Site, target: SiteTarget, attempt: Attempt
   if (target.launcher !== "batch") return undefined;
   const settings = batchSchema.parse(target.settings);
   const workdir = site.hosts[target.host]?.workdir ?? "/";
-  const { path } = await recorderOn(workdir);
+  const { path } = await programOn(workdir, "recorder.sh");
   const request = requestOf([attempt], attempt.token, path, requestOptions(settings));
   const host = new LocalHost({ name: target.host, workdir });
   return schedulers[settings.scheduler]({ host, environment: {} }).render(request);
 }
+
+function pilotLauncher(
+  target: SiteTarget,
+  settings: PilotSettings,
+  place: { readonly host: Host; readonly path: string },
+  queue: SchedulerQueue,
+): Launcher {
+  const { nodes, node_cores: cores, node_memory: memoryBytes, node_gpus: gpus } = settings;
+  const slurmStarter = [
+    "srun",
+    "--overlap",
+    "--nodes",
+    String(nodes),
+    "--ntasks-per-node=1",
+    "--cpu-bind=none",
+    "--mem=0",
+    "--kill-on-bad-exit=1",
+  ];
+  return createPilotLauncher({
+    ...place,
+    queue,
+    placement: placementOf(settings),
+    pool: target.name,
+    preamble: settings.preamble,
+    nodes,
+    starter: settings.node_starter ?? (nodes > 1 && settings.scheduler === "slurm" ? slurmStarter : []),
+    node: {
+      cores,
+      memoryBytes,
+      gpuIds: typeof gpus === "number" ? Array.from({ length: gpus }, (_, id) => String(id)) : gpus,
+      gpuVendor: target.gpuVendor,
+    },
+    walltimeMs: settings.walltime,
+    marginMs: settings.margin,
+    startMs: settings.start,
+    idleMs: settings.idle,
+    elastic: {
+      min: settings.min_allocations,
+      max: settings.max_allocations,
+      backlog: settings.backlog,
+      waitMs: settings.backlog_wait ?? 0,
+    },
+    patience: { recordMs: settings.record_patience, lostMs: settings.lost_after },
+    settleMs: settings.settle,
+    lookMs: nodeLookMs,
+    beatMs,
+  });
+}
+
+function placementOf(settings: BatchSettings | PilotSettings): Placement {
+  return {
+    queue: settings.partition ?? settings.queue,
+    account: settings.account,
+    project: settings.project,
+    qos: settings.qos,
+    constraint: settings.constraint,
+    reservation: settings.reservation,
+    licenses: settings.licenses,
+    exclusive: settings.exclusive,
+    parallelEnvironment: settings.parallel_environment,
+    native: settings.native,
+  };
+}
+
+/** How often the words of a node are read: so long its cores may be idle between two attempts of some seconds. */
+const nodeLookMs = 1_000;
+
+/** How often a node of an allocation gives a sign of life. */
+const beatMs = 10_000;
 
 /** How often the directory of an attempt is looked at where no watch tells of changes. */
 const lookMs = 5_000;
@@ -149,8 +230,8 @@ const lookMs = 5_000;
 /** The floor that all targets of one scheduler on one host share. */
 function longestPoll(site: Site, host: string, kind: SchedulerKind): number {
   const polls = Object.values(site.targets).flatMap((target) => {
-    if (target.launcher !== "batch" || target.host !== host) return [];
-    const { scheduler, poll } = batchSchema.parse(target.settings);
+    if (target.host !== host || !["batch", "pilot"].includes(target.launcher)) return [];
+    const { scheduler, poll } = (target.launcher === "batch" ? batchSchema : pilotSchema).parse(target.settings);
     return scheduler === kind ? [poll] : [];
   });
   return Math.max(...polls);

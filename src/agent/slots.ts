@@ -1,3 +1,4 @@
+import { takeGpus } from "../jobs/gpus.ts";
 import { addShares, fits, nothing, type Share, shareOf, subtractShare } from "../jobs/resources.ts";
 import type { Site, SiteTarget } from "../config/types.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -51,8 +52,7 @@ export function chooseGpus(
   inUse: ReadonlySet<string>,
 ): readonly string[] | undefined {
   if (target.gpus === undefined || target.allocation) return [];
-  const free = target.gpuIds.filter((id) => !inUse.has(id));
-  return free.length < count ? undefined : free.slice(0, count);
+  return takeGpus(target.gpuIds, count, inUse);
 }
 
 /** A retry delay that lasts longer keeps no slot from others. */

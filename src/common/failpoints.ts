@@ -192,8 +192,23 @@ export const batchFailpoints = {
   "batch.after-stop": ["src/launchers/batch/index.ts"],
 } as const satisfies Table;
 
+/** Passed by the agent's process where attempts are packed into allocations. */
+export const pilotFailpoints = {
+  "pilot.before-launch": ["src/launchers/pilot/index.ts"],
+  "pilot.after-launch": ["src/launchers/pilot/index.ts"],
+  "pilot.before-order": ["src/launchers/pilot/index.ts"],
+  "pilot.after-order": ["src/launchers/pilot/index.ts"],
+  "pilot.before-stop": ["src/launchers/pilot/index.ts"],
+  "pilot.after-guard": ["src/launchers/pilot/attempts.ts"],
+  "pilot.after-stop": ["src/launchers/pilot/index.ts"],
+  "pilot.before-intent": ["src/launchers/pilot/allocations.ts"],
+  "pilot.after-intent": ["src/launchers/pilot/allocations.ts"],
+  "pilot.after-submit": ["src/launchers/pilot/allocations.ts"],
+} as const satisfies Table;
+
 export type AgentFailpoint = keyof typeof agentFailpoints;
 export type RunnerFailpoint = keyof typeof runnerFailpoints;
 export type HubFailpoint = keyof typeof hubFailpoints;
 export type BatchFailpoint = keyof typeof batchFailpoints;
-export type FailpointName = AgentFailpoint | RunnerFailpoint | HubFailpoint | BatchFailpoint;
+export type PilotFailpoint = keyof typeof pilotFailpoints;
+export type FailpointName = AgentFailpoint | RunnerFailpoint | HubFailpoint | BatchFailpoint | PilotFailpoint;

@@ -1,4 +1,4 @@
-/** Keys of a target whose launcher is `batch`. */
+/** Keys of targets whose launcher asks a scheduler; all of those of `batch`. */
 import { z } from "zod";
 import { duration } from "../common/zod-units.ts";
 
@@ -7,7 +7,7 @@ export const schedulerKinds = ["slurm", "pbs", "sge"] as const;
 export type SchedulerKind = (typeof schedulerKinds)[number];
 
 /** One line without control characters: it becomes a line of the job script. */
-const line = z
+export const line = z
   .string()
   .min(1)
   .max(1000)
@@ -15,63 +15,69 @@ const line = z
 
 const word = (description: string) => line.meta({ description }).optional();
 
+/** Keys of all targets whose attempts or allocations are jobs of a scheduler. */
+export const schedulerShape = {
+  scheduler: z.enum(schedulerKinds).meta({ description: "slurm; pbs: OpenPBS, PBS Pro, Torque; sge: Grid Engine" }),
+  partition: word("queue of the scheduler, as Slurm calls it; the same as queue"),
+  queue: word("queue of the scheduler"),
+  account: word("account that is charged"),
+  project: word("project, where the scheduler has one beside the account"),
+  qos: word("quality of service"),
+  constraint: word("features that nodes must have"),
+  reservation: word("reservation to run in"),
+  licenses: word("licences that jobs take"),
+  parallel_environment: word("Grid Engine: the parallel environment of attempts with more than one core"),
+  native: z
+    .array(line)
+    .max(100)
+    .default([])
+    .meta({ description: "further options of the submit command, one word each" }),
+  preamble: z.array(line).max(100).default([]).meta({
+    description: "lines of shell before the command or an allocation's node agents: module loads and the like",
+  }),
+  poll: duration().prefault("30s").meta({
+    description:
+      "shortest time between two queries of the scheduler; of several targets on the same scheduler the longest counts",
+  }),
+  record_patience: duration().prefault("60s").meta({
+    description: "how long an exit record may show late on the file system after the scheduler said that a job is over",
+  }),
+  lost_after: duration().prefault("30m").meta({
+    description: "after so long a job that scheduler and exit record know nothing of counts as lost",
+  }),
+  settle: duration().prefault("30s").meta({
+    description:
+      "how long after an unclear submission the scheduler must not show the job before it is submitted again",
+  }),
+};
+
+/** Two words for the same. */
+export function checkQueue(settings: {
+  readonly partition?: string | undefined;
+  readonly queue?: string | undefined;
+}): string | undefined {
+  if (settings.partition === undefined || settings.queue === undefined) return undefined;
+  return "partition and queue are the same; give one";
+}
+
 export const batchSchema = z
   .strictObject({
-    scheduler: z.enum(schedulerKinds).meta({ description: "slurm; pbs: OpenPBS, PBS Pro, Torque; sge: Grid Engine" }),
-    partition: word("queue of the scheduler, as Slurm calls it; the same as queue"),
-    queue: word("queue of the scheduler"),
-    account: word("account that is charged"),
-    project: word("project, where the scheduler has one beside the account"),
-    qos: word("quality of service"),
-    constraint: word("features that nodes must have"),
-    reservation: word("reservation to run in"),
-    licenses: word("licences that jobs take"),
-    parallel_environment: word("Grid Engine: the parallel environment of attempts with more than one core"),
+    ...schedulerShape,
     exclusive: z.boolean().default(false).meta({ description: "whole nodes for each attempt" }),
-    native: z
-      .array(line)
-      .max(100)
-      .default([])
-      .meta({ description: "further options of the submit command, one word each" }),
-    preamble: z
-      .array(line)
-      .max(100)
-      .default([])
-      .meta({ description: "lines of shell before the command: module loads and the like" }),
     arrays: z
       .boolean()
       .default(true)
       .meta({ description: "alike attempts that are ready together go as one array, where the scheduler has them" }),
-    poll: duration().prefault("30s").meta({
-      description:
-        "shortest time between two queries of the scheduler; of several targets on the same scheduler the longest counts",
-    }),
     walltime_margin: duration().prefault("60s").meta({
       description: "asked of the scheduler beyond an attempt's walltime and grace, so that its own limit comes first",
-    }),
-    record_patience: duration().prefault("60s").meta({
-      description:
-        "how long an exit record may show late on the file system after the scheduler said that a job is over",
     }),
     verdict_patience: duration().prefault("2m").meta({
       description: "how long an exit record waits for a scheduler that cannot be asked before a success is believed",
     }),
-    lost_after: duration().prefault("30m").meta({
-      description: "after so long a job that scheduler and exit record know nothing of counts as lost",
-    }),
-    settle: duration().prefault("30s").meta({
-      description:
-        "how long after an unclear submission the scheduler must not show the job before it is submitted again",
-    }),
   })
   .check(({ value, issues }) => {
-    if (value.partition === undefined || value.queue === undefined) return;
-    issues.push({
-      code: "custom",
-      message: "partition and queue are the same; give one",
-      input: value.queue,
-      path: ["queue"],
-    });
+    const message = checkQueue(value);
+    if (message !== undefined) issues.push({ code: "custom", message, input: value.queue, path: ["queue"] });
   })
   .meta({ description: "Each attempt is a job of the scheduler" });
 export type BatchSettings = z.output<typeof batchSchema>;

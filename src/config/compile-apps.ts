@@ -1,8 +1,9 @@
 import type { App, HookSpec } from "../jobs/app.ts";
 import { isReservedVariable } from "../jobs/environment.ts";
 import { checkParameters } from "../jobs/parameters.ts";
+import { formatDuration } from "../common/units.ts";
 import { runtimeName } from "../jobs/runtime.ts";
-import { checkFits, checkResources } from "../jobs/resources.ts";
+import { checkFits, checkResources, type ResourceProblem } from "../jobs/resources.ts";
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
 import { checkContainer, type Places } from "./compile-container.ts";
@@ -69,7 +70,7 @@ function checkTarget(
         allowed: "another runtime, or a target on this machine",
       });
     }
-    resources.push(...checkFits(app.resources, { ...target, maxNodes }));
+    resources.push(...checkFits(app.resources, { ...target, maxNodes }), ...checkLimits(registries, app, target));
   } else {
     const known = Object.keys(targets);
     loaded.report.add({
@@ -80,6 +81,22 @@ function checkTarget(
     });
   }
   for (const { key, ...rest } of resources) loaded.report.add({ ...rest, path: [...path, "resources", key] });
+}
+
+/** What the launcher's own settings allow; nothing when they are wrong themselves, which is said elsewhere. */
+function checkLimits(
+  registries: Compiling["registries"],
+  app: AppSettings,
+  target: SiteTarget,
+): readonly ResourceProblem[] {
+  const kind = registries.launchers[target.launcher];
+  if (!kind?.limits || !kind.settings.safeParse(target.settings).success) return [];
+  const { walltimeMs, ...limits } = kind.limits(target.settings);
+  const { walltime } = app.resources;
+  const fits = checkFits(app.resources, { name: target.name, maxNodes: Infinity, ...limits });
+  if (walltime === undefined || walltime + app.grace <= walltimeMs) return fits;
+  const message = `${formatDuration(walltime)} and the grace of ${formatDuration(app.grace)} are longer than target '${target.name}' has for an attempt`;
+  return [...fits, { key: "walltime", message, allowed: `at most ${formatDuration(walltimeMs)} together` }];
 }
 
 function checkTemplates({ loaded, settings }: Compiling, path: readonly PropertyKey[], app: AppSettings): void {

@@ -1,5 +1,7 @@
 import { z } from "zod";
+import type { Capacity } from "../jobs/resources.ts";
 import { batchSchema } from "./batch-schema.ts";
+import { pilotLimits, pilotSchema } from "./pilot-schema.ts";
 
 /** What the configuration must know of a kind of launcher. */
 export interface LauncherKind {
@@ -7,6 +9,8 @@ export interface LauncherKind {
   readonly settings: z.ZodType;
   /** Nodes that one attempt can have at most; default: no limit. */
   readonly maxNodes?: number;
+  /** What one attempt can have at most on each node, and for how long with its grace, by the target's settings; default: no limit. */
+  limits?(settings: unknown): Capacity & { readonly walltimeMs: number };
   /** Its attempts run where a scheduler gave them nodes, cores and GPUs of their own; false: on a machine that they share. */
   readonly allocation: boolean;
   /** Attempts at the same time where the target says nothing; default: the number of processors. */
@@ -28,6 +32,14 @@ export const builtInRegistries: Registries = {
     local: { settings: z.strictObject({}), maxNodes: 1, allocation: false },
     // Waiting in a queue costs nothing; the scheduler's own limits come on top.
     batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty", "docker"] },
+    pilot: {
+      settings: pilotSchema,
+      maxNodes: 1,
+      allocation: true,
+      slots: 1_000,
+      lacks: ["pty", "docker", "podman"],
+      limits: (settings) => pilotLimits(pilotSchema.parse(settings)),
+    },
   },
   schemes: ["file", "http", "https"],
 };

@@ -105,13 +105,10 @@ const hostSchema = z.strictObject({
 const targetSchema = z
   .object({
     host: z.string().meta({ description: "a name under hosts" }),
-    launcher: z.string().meta({ description: "how attempts start: local, batch" }),
-    slots: z
-      .int()
-      .min(1)
-      .max(100_000)
-      .optional()
-      .meta({ description: "attempts at the same time; default: the number of processors, for batch 100" }),
+    launcher: z.string().meta({ description: "how attempts start: local, batch, pilot" }),
+    slots: z.int().min(1).max(100_000).optional().meta({
+      description: "attempts at the same time; default: the number of processors, for batch 100, for pilot 1000",
+    }),
     cores: z.int().min(1).max(10_000_000).optional().meta({ description: "cores for all attempts together" }),
     memory: size().optional().meta({ description: "memory for all attempts together" }),
     gpus: gpusSchema.optional().meta({

@@ -59,3 +59,13 @@ export function gpuEnvironment({ vendor, ids }: GpuShare): Readonly<Record<strin
     ...(vendor === "nvidia" && indices ? { CUDA_DEVICE_ORDER: "PCI_BUS_ID" } : {}),
   };
 }
+
+/** So many of the ids that nobody has; undefined when there are not enough. */
+export function takeGpus(
+  ids: readonly string[],
+  count: number,
+  inUse: ReadonlySet<string>,
+): readonly string[] | undefined {
+  const free = ids.filter((id) => !inUse.has(id));
+  return free.length < count ? undefined : free.slice(0, count);
+}

@@ -1,6 +1,8 @@
 #!/usr/bin/perl
 # siteagent recorder, strong form: first process and witness of one attempt. Usage: perl recorder.pl DIRECTORY
-# or perl recorder.pl --serve: forks a recorder for each "TOKEN DIRECTORY\0" on stdin, which is cheaper than a new perl for each.
+# or perl recorder.pl --serve: forks a recorder for each "TOKEN DIRECTORY\0" on stdin, which is cheaper than a new perl for each;
+# with --leash behind it recorders end their attempts when that process is gone (file `lost` tells why), and the environment of a plan is
+# laid over the one that was found: so on the nodes of an allocation (node.pl).
 # Needs perl-base and no module. Same evidence as recorder.sh, which is the form for machines without perl; in addition:
 #   - it is the subreaper of the attempt: nothing that the job starts can leave its tree, and "no child left" is proven by the kernel;
 #   - an exit code is told from a signal; a command that cannot be executed is told from one that exits 127;
@@ -25,6 +27,7 @@ my $said = '';    # begins each line
 my $where;        # boot, pid namespace and machine, the same for all processes here
 
 my $d = $ARGV[0];
+my $leash = ($ARGV[1] // '') eq '--leash' ? $$ : 0;
 $d = serve() if $d eq '--serve';
 
 # PR_SET_CHILD_SUBREAPER
@@ -35,6 +38,7 @@ umask 077;
 chdir '/';
 $SIG{$_} = 'IGNORE' for qw(HUP INT QUIT TERM PIPE USR2 TSTP TTIN TTOU ALRM);    # polite signals are for the job, not for its witness
 syscall($nr->{mask}, 0, $signals, 0, 8);                                      # taken by sigtimedwait below: no lost wake-ups
+syscall($nr->{prctl}, 1, $USR1, 0, 0, 0) if $leash;                           # PR_SET_PDEATHSIG
 
 my $text = slurp("$d/plan");
 defined $text or fail("cannot read the plan: $!");
@@ -92,6 +96,10 @@ while (1) {
     undef $limit_at;
     if (!$recorded && !$stopping) { put('timeout', wall() . "\n", 0, 0); $marker = 'timeout' }
     stop_tree($now, $grace) unless $stopping;
+  }
+  if ($leash && !$stopping && getppid() != $leash) {
+    if (!$recorded) { put('lost', wall() . "\n", 0, 0); $marker = 'stop' }
+    stop_tree($now, $grace);
   }
   if (-e "$d/stop" && (!$stopping || !$waits++)) {
     my ($wanted) = (slurp("$d/stop") // '') =~ /^(\d+)/;
@@ -161,7 +169,7 @@ sub become_job {
   open(STDIN, '<', '/dev/null') && open(STDOUT, '>>', "$d/out") && open(STDERR, '>>', "$d/err") or $why->(126, "cannot open the output files: $!");
   if ($cgroup ne '') { write_file("$cgroup/cgroup.procs", '0') or $why->(126, "cannot enter the control group: $!") }
   sysread($go_read, my $go, 1) or exit 125;
-  soft_limit(7, $nofile);
+  soft_limit(7, $nofile) if $nofile ne '';
   soft_limit(4, 0);
   my $oom = slurp('/proc/self/oom_score_adj') // 500;
   write_file('/proc/self/oom_score_adj', '500') if $oom < 500;
@@ -169,11 +177,17 @@ sub become_job {
   chdir $cwd or $why->(126, "cannot enter the working directory '$cwd': $!");
   umask oct $mask;
   syscall($nr->{mask}, 1, $signals, 0, 8);
-  %ENV = map { my ($name, $value) = split /=/, $_, 2; ($name => $value) } @environment;
+  delete $ENV{OLDPWD};
+  %ENV = ($leash ? %ENV : (), map { my ($name, $value) = split /=/, $_, 2; ($name => $value) } @environment);
   exec { $argv[0] } @argv;
   my $number = $! + 0;
   my $reason = "cannot execute '$argv[0]': $!";
-  $reason .= ' (the file is there: its interpreter or loader is missing)' if $number == 2 && -e $argv[0];
+  if ($number == 2 && -e $argv[0]) {
+    my $head = '';
+    if (open my $file, '<', $argv[0]) { sysread($file, $head, 256) }
+    my ($interpreter) = $head =~ /^#!\s*(\S+)/;
+    $reason .= ' (the file is there: its ' . (defined $interpreter ? "interpreter '$interpreter'" : 'loader') . ' is missing)';
+  }
   $why->($number == 2 ? 127 : 126, $reason);
 }
 

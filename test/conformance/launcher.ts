@@ -98,7 +98,7 @@ function startTests(harness: () => LauncherHarness, plan: Plan): void {
       const ref = { token: it.token, directory: it.directory };
       const [handle] = await restarted.find([ref], context);
       expect(handle).toMatchObject({ version: expect.any(Number) });
-      expect((await statusNow(restarted, { ...ref, handle })).state).toBe("running");
+      await untilState(restarted, { ...ref, handle }, "running");
       await stopped(restarted, { ...ref, handle });
       expect((await statusNow(restarted, ref)).state).toBe("ended");
     } finally {
@@ -231,7 +231,7 @@ function stopTests(harness: () => LauncherHarness, plan: Plan): void {
   test("ends a running attempt, and the cause is the order", async () => {
     const it = await plan("sleep 60");
     const ref = await launchOne(harness().launcher, it);
-    expect((await statusNow(harness().launcher, ref)).state).toBe("running");
+    await untilState(harness().launcher, ref, "running");
     const [first] = await harness().launcher.stop([ref], { graceMs: 1_000, reason: "test" }, context);
     expect(first).toEqual({ state: "stopping" });
     await stopped(harness().launcher, ref);

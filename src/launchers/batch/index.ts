@@ -5,7 +5,7 @@ import { isoTime } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault, Fault } from "../../common/fault.ts";
-import { isToken, newToken, type Token } from "../../common/token.ts";
+import { newToken, type Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
 import { shellPlan } from "../../runner/plan-files.ts";
 import type { ScheduledJob, SubmitResult } from "../../schedulers/types.ts";
@@ -20,8 +20,9 @@ import type {
   StopResult,
 } from "../types.ts";
 import { Attempts } from "./attempts.ts";
+import { scheduledJobSchema } from "./job-schema.ts";
 import type { Patience } from "./judge.ts";
-import { markStopped, placeRecorder, readSubmission, takeGuard, writeSubmission } from "./places.ts";
+import { markStopped, placeProgram, readSubmission, takeGuard, writeSubmission } from "./places.ts";
 import type { SchedulerQueue } from "./queue.ts";
 import { askedWalltimeS, requestOf, type RequestOptions } from "./request.ts";
 import { Submissions } from "./submissions.ts";
@@ -42,14 +43,7 @@ export interface BatchLauncherOptions extends RequestOptions {
   readonly reservedCodes: readonly number[];
 }
 
-const jobSchema = z.object({
-  id: z.string().min(1),
-  cluster: z.string().optional(),
-  task: z.int().nonnegative().optional(),
-  token: z.string().refine((text): text is Token => isToken(text)),
-  submittedAt: z.string(),
-});
-const handleSchema = z.object({ job: jobSchema });
+const handleSchema = z.object({ job: scheduledJobSchema });
 
 /** Scripts of arrays name all their directories: this many keep them well below what schedulers take (Slurm: 4 MiB). */
 const mostTasks = 1_000;
@@ -226,7 +220,7 @@ class BatchLauncher implements Launcher {
   }
 
   async #placedRecorder(context: CallContext): Promise<string> {
-    this.#recorder ??= placeRecorder(this.#options.host, context);
+    this.#recorder ??= placeProgram(this.#options.host, "recorder.sh", context);
     try {
       return await this.#recorder;
     } catch (error) {

@@ -9,18 +9,23 @@ import { isToken, type Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
 import { type Evidence, evidenceFrom, maxEvidenceBytes } from "../../runner/evidence.ts";
 
-const recorderScript = join(import.meta.dirname, "..", "..", "runner", "recorder.sh");
+const programs = join(import.meta.dirname, "..", "..", "runner");
 
-/** Where the recorder lies below a host's workdir, by its content: an upgrade touches no queued job. */
-export async function recorderOn(workdir: string): Promise<{ readonly path: string; readonly content: Buffer }> {
-  const content = await readFile(recorderScript);
+type Program = "recorder.sh" | "recorder.pl" | "node.pl";
+
+/** Where a program of the runner's lies below a host's workdir, by its content: an upgrade touches no queued job. */
+export async function programOn(
+  workdir: string,
+  name: Program,
+): Promise<{ readonly path: string; readonly content: Buffer }> {
+  const content = await readFile(join(programs, name));
   const digest = createHash("sha256").update(content).digest("hex").slice(0, 16);
-  return { path: join(workdir, ".siteagent", "recorder", digest, "recorder.sh"), content };
+  return { path: join(workdir, ".siteagent", "recorder", digest, name), content };
 }
 
-/** Copies recorder.sh to the host, once; never changed once written. Returns its path there. */
-export async function placeRecorder(host: Host, context: CallContext): Promise<string> {
-  const { path, content } = await recorderOn(host.workdir);
+/** Copies it to the host, once; never changed once written. Returns its path there. */
+export async function placeProgram(host: Host, name: Program, context: CallContext): Promise<string> {
+  const { path, content } = await programOn(host.workdir, name);
   const there = await host.files.stat(path, context);
   if (there?.type !== "file" || there.bytes !== content.byteLength) {
     await host.files.mkdir(dirname(path), {}, context);

@@ -1,7 +1,13 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { agentFailpoints, batchFailpoints, hubFailpoints, runnerFailpoints } from "../../../src/common/failpoints.ts";
+import {
+  agentFailpoints,
+  batchFailpoints,
+  hubFailpoints,
+  pilotFailpoints,
+  runnerFailpoints,
+} from "../../../src/common/failpoints.ts";
 import { repository } from "../../helpers/cli.ts";
 
 const hooks = ["preprocess", "postprocess", "handle_error", "handle_timeout"];
@@ -24,6 +30,7 @@ it("every failpoint of the tables is passed exactly where they say", () => {
   const tables: Record<string, readonly string[]> = {
     ...agentFailpoints,
     ...batchFailpoints,
+    ...pilotFailpoints,
     ...runnerFailpoints,
     ...hubFailpoints,
   };

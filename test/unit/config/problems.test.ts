@@ -199,11 +199,30 @@ describe("things that do not fit each other", () => {
       [/^site\.yaml:3:\d+: targets\.cpu\.queue: partition and queue are the same; give one/],
     ],
     [
+      "allocations, and attempts that never fit into one",
+      `${head}targets: {cpu: {host: here, launcher: pilot, scheduler: pbs, nodes: 2, node_cores: 4, walltime: 90s, min_allocations: 2}}\nhosts: {here: {}}\napps: {}\n`,
+      [
+        /^site\.yaml:3:\d+: targets\.cpu\.nodes: more than one node needs node_starter/,
+        /^site\.yaml:3:\d+: targets\.cpu\.walltime: must be longer than margin and start together/,
+        /^site\.yaml:3:\d+: targets\.cpu\.min_allocations: more than max_allocations/,
+      ],
+    ],
+    [
+      "apps that fit into no allocation",
+      `${head}targets: {cpu: {host: here, launcher: pilot, scheduler: slurm, node_cores: 4, walltime: 1h}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpu, resources: {nodes: 2, cores: 5, gpus: 1, walltime: 1h}}}\n`,
+      [
+        /^site\.yaml:5:\d+: apps\.b\.resources\.nodes: '2' nodes are more than target 'cpu' has; allowed: at most 1/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.cores: '5' cores are more than target 'cpu' has; allowed: at most 4/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.gpus: '1' GPUs are more than target 'cpu' has; allowed: at most 0/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.walltime: 1h and the grace of .* are longer .*; allowed: at most 58m together/,
+      ],
+    ],
+    [
       "names that are not there",
       `${head}targets: {cpu: {host: her, launcher: locl}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpuu}}\n`,
       [
         "site.yaml:3:23: targets.cpu.host: 'her' is not a host of this file; allowed: here; nearest: 'here'",
-        "site.yaml:3:38: targets.cpu.launcher: 'locl' is not a launcher of this version; allowed: local, batch; nearest: 'local'",
+        "site.yaml:3:38: targets.cpu.launcher: 'locl' is not a launcher of this version; allowed: local, batch, pilot; nearest: 'local'",
         "site.yaml:5:47: apps.b.target: 'cpuu' is not a target of this file; allowed: cpu; nearest: 'cpu'",
       ],
     ],

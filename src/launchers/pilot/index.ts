@@ -1,0 +1,538 @@
+import { join } from "node:path";
+import type { Handle, Probe } from "../../common/adapter.ts";
+import { sleepUnless } from "../../common/clock.ts";
+import type { CallContext } from "../../common/context.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import { asFault, Fault } from "../../common/fault.ts";
+import type { Token } from "../../common/token.ts";
+import { shareOf } from "../../jobs/resources.ts";
+import { maxEvidenceBytes } from "../../runner/evidence.ts";
+import { evidenceOn } from "../batch/places.ts";
+import { planProblems, refuse } from "../refusal.ts";
+import type {
+  AttemptPlan,
+  AttemptRef,
+  AttemptStatus,
+  Launcher,
+  LauncherCapabilities,
+  LaunchResult,
+  StopResult,
+} from "../types.ts";
+import { type Allocation, Allocations } from "./allocations.ts";
+import { bare, type Entry, entryOf, isWithdrawn, markStop, needMs, orderOf, withdraw } from "./attempts.ts";
+import { elastic } from "./elastic.ts";
+import { judgePilot } from "./judge.ts";
+import type { PilotNode } from "./node.ts";
+import type { PilotLauncherOptions } from "./options.ts";
+import { type NodeEvent, type RunOrder, writeOrders } from "./orders.ts";
+import { pack, type PackItem, suits } from "./pack.ts";
+
+/** Ended attempts that are remembered; the agent asks for them a few more times. */
+const mostKnown = 20_000;
+/** Signs of life that a node may miss before it is given no more work. */
+const silentBeats = 6;
+/** How often allocations are looked after in which nothing runs. */
+const keepMs = 30_000;
+
+/** Packs attempts into allocations that it asks a scheduler for, and follows them by their own evidence, their nodes' words and the scheduler's. */
+export function createPilotLauncher(options: PilotLauncherOptions): Launcher {
+  return new PilotLauncher(options);
+}
+
+class PilotLauncher implements Launcher {
+  readonly kind = "pilot";
+  readonly capabilities: LauncherCapabilities = { runtimes: ["plain"], tier: "subreaper", attach: false };
+  readonly #options: PilotLauncherOptions;
+  readonly #allocations: Allocations;
+  /** In the order in which they came. */
+  readonly #entries = new Map<Token, Entry>();
+  readonly #listeners = new Set<(token: Token) => void>();
+  readonly #closed = new AbortController();
+  #loaded: Promise<void> | undefined;
+  #turn: Promise<void> = Promise.resolve();
+  #nextTurn: Promise<void> | undefined;
+  #behind: Promise<void> | undefined;
+  #keeping: Promise<void> | undefined;
+  #idleSince: number | undefined;
+  #orders = 0;
+
+  constructor(options: PilotLauncherOptions) {
+    this.#options = options;
+    this.#allocations = new Allocations(options);
+  }
+
+  async probe(context: CallContext): Promise<Probe> {
+    const { host, queue } = this.#options;
+    const place = await host.probe(context);
+    if (!place.ok) return place;
+    const probe = await queue.scheduler.probe(context);
+    if (probe.ok) this.#keep(context);
+    return probe;
+  }
+
+  async launch(plans: readonly AttemptPlan[], context: CallContext): Promise<readonly LaunchResult[]> {
+    await failpoint("pilot.before-launch");
+    await this.#load(context);
+    const results = await Promise.all(plans.map((plan) => this.#launch(plan, context)));
+    this.#keep(context);
+    await this.#takeTurn(context);
+    await failpoint("pilot.after-launch");
+    return results;
+  }
+
+  async find(refs: readonly AttemptRef[], context: CallContext): Promise<readonly (Handle | undefined)[]> {
+    const statuses = await this.statuses(refs, context);
+    return statuses.map((status) => {
+      if (status.state === "unknown") throw new Fault("UNREACHABLE", status.raw ?? status.why);
+      return status.state === "absent" ? undefined : handle;
+    });
+  }
+
+  async statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]> {
+    try {
+      await this.#load(context);
+    } catch (error) {
+      const raw = asFault(error).message;
+      return refs.map(() => ({ state: "unknown", why: "unreachable", raw }));
+    }
+    this.#keep(context);
+    await this.#takeTurn(context);
+    return Promise.all(
+      refs.map(async (ref): Promise<AttemptStatus> => {
+        try {
+          return await this.#status(ref, context);
+        } catch (error) {
+          return { state: "unknown", why: "unreachable", raw: asFault(error).message };
+        }
+      }),
+    );
+  }
+
+  async stop(
+    refs: readonly AttemptRef[],
+    how: { readonly graceMs: number; readonly reason: string },
+    context: CallContext,
+  ): Promise<readonly StopResult[]> {
+    await failpoint("pilot.before-stop");
+    const statuses = await this.statuses(refs, context);
+    const results = await Promise.all(
+      refs.map(async (ref, index): Promise<StopResult> => {
+        try {
+          return await this.#stop(ref, statuses[index], how, context);
+        } catch (error) {
+          return { state: "unknown", why: asFault(error).message };
+        }
+      }),
+    );
+    await failpoint("pilot.after-stop");
+    return results;
+  }
+
+  watch(onChange: (token: Token) => void): Disposable {
+    this.#listeners.add(onChange);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort();
+    for (const one of this.#allocations.all.values())
+      for (const node of one.nodes.values()) node.watch?.[Symbol.dispose]();
+    await Promise.allSettled([this.#turn, this.#nextTurn, this.#behind, this.#keeping]);
+  }
+
+  async #launch(plan: AttemptPlan, context: CallContext): Promise<LaunchResult> {
+    if (this.#entries.has(plan.token)) return { state: "accepted", handle };
+    const problems = this.#problems(plan);
+    if (problems.length > 0) return refuse("launch", problems.join("; "));
+    const names = (await this.#options.host.files.list(plan.directory, context)) ?? [];
+    if (isWithdrawn(new Set(names))) return refuse("infrastructure", "it was stopped before anything ran");
+    if (names.includes("started")) return { state: "accepted", handle };
+    if (!this.#entries.has(plan.token)) this.#remember(entryOf(plan, context.clock.monotonic()));
+    return { state: "accepted", handle };
+  }
+
+  #problems(plan: AttemptPlan): readonly string[] {
+    const { node } = this.#options;
+    const problems = [...planProblems(plan)];
+    if (plan.runtime === "pty") problems.push("runtime 'pty' cannot run in an allocation");
+    if (plan.resources.nodes > 1) problems.push("an attempt on several nodes cannot be packed into an allocation");
+    const capacity = { cores: node.cores, memoryBytes: node.memoryBytes };
+    if (!suits(shareOf(plan.resources), { capacity, gpuIds: node.gpuIds }))
+      problems.push("it needs more cores, memory or GPUs than a node of an allocation has");
+    if ((needMs(plan) ?? 0) > this.#usableMs)
+      problems.push(
+        `its time limit and grace are longer than the ${this.#usableMs} ms that an allocation has for them`,
+      );
+    return problems;
+  }
+
+  get #usableMs(): number {
+    const { walltimeMs, marginMs, startMs } = this.#options;
+    return walltimeMs - marginMs - startMs;
+  }
+
+  #remember(entry: Entry): void {
+    this.#entries.set(entry.token, entry);
+    if (this.#entries.size <= mostKnown) return;
+    for (const [token, old] of this.#entries) {
+      if (this.#entries.size <= mostKnown) return;
+      if (old.final) this.#entries.delete(token);
+    }
+  }
+
+  // ---- what an earlier agent left
+
+  async #load(context: CallContext): Promise<void> {
+    this.#loaded ??= this.#readAll(context);
+    try {
+      await this.#loaded;
+    } catch (error) {
+      this.#loaded = undefined;
+      throw error;
+    }
+  }
+
+  async #readAll(context: CallContext): Promise<void> {
+    await this.#allocations.load(context);
+    const latest = new Map<Token, string>();
+    for (const one of this.#allocations.alive) {
+      for (const node of one.nodes.values()) {
+        for (const { name, ...order } of await node.orders(this.#options.host, context)) {
+          node.placed.set(order.token, order);
+          if ((latest.get(order.token) ?? "") > name) continue;
+          latest.set(order.token, name);
+          const entry = bare(order.token, order.directory, context.clock.monotonic());
+          this.#remember({ ...entry, share: order.share, needMs: order.needMs, place: { one, node } });
+        }
+      }
+    }
+  }
+
+  // ---- one turn: what nodes said is taken, what waits is placed
+
+  /** Who comes during a turn shares the next one. */
+  #takeTurn(context: CallContext): Promise<void> {
+    if (this.#nextTurn) return this.#nextTurn;
+    const next = this.#turn.then(async () => {
+      this.#nextTurn = undefined;
+      if (this.#closed.signal.aborted) return;
+      await this.#hear(context);
+      await this.#place(context);
+      this.#lookAfter(context);
+    });
+    this.#nextTurn = next;
+    this.#turn = next.catch((error: unknown) => {
+      context.log.warn({ err: error }, "allocations cannot be looked after");
+    });
+    return this.#turn;
+  }
+
+  async #hear(context: CallContext): Promise<void> {
+    const { host, lookMs } = this.#options;
+    const now = context.clock.monotonic();
+    for (const one of this.#allocations.all.values()) {
+      const late = one.over !== undefined && now - one.over.at > this.#options.patience.recordMs + lookMs;
+      if (late) {
+        for (const node of one.nodes.values()) this.#unwatch(node);
+        continue;
+      }
+      if (one.scheduled?.state !== "queued") await this.#allocations.discover(one, context);
+      for (const node of one.nodes.values()) {
+        node.watch ??= this.#watchNode(node, context);
+        const unread = one.over !== undefined && !one.weighed;
+        if (!node.hinted && !unread && now - node.lookedAt < lookMs) continue;
+        const news = await node.news(host, context);
+        for (const event of news) this.#take(node, event);
+        if (news.some(({ kind }) => kind === "ending")) this.#options.queue.hurry(context);
+        if (news.some(({ kind }) => kind === "ending" || kind === "calm")) this.#settle(node);
+      }
+      if (one.over && !one.weighed) await this.#allocations.weigh(one, context);
+    }
+  }
+
+  #take(node: PilotNode, event: NodeEvent): void {
+    if (!("token" in event)) return;
+    const entry = this.#entries.get(event.token);
+    if (entry?.place?.node !== node || entry.final) return;
+    switch (event.kind) {
+      case "started":
+        entry.started = true;
+        break;
+      case "back":
+        this.#free(entry, node);
+        break;
+      case "ended":
+        entry.word ??= { kind: "ended" };
+        break;
+      case "gone":
+        entry.word = { kind: "gone" };
+        break;
+      case "failed":
+        entry.word = { kind: "failed", why: event.why };
+        break;
+    }
+    entry.seen = undefined;
+    this.#changed(event.token);
+  }
+
+  /** What decides about ends that may have come with the allocation's was heard. */
+  #settle(node: PilotNode): void {
+    for (const entry of this.#entries.values())
+      if (entry.place?.node === node && entry.word && !entry.final) this.#changed(entry.token);
+  }
+
+  /** It was not started there and never will be. Without its plan only who has it can launch it again. */
+  #free(entry: Entry, node: PilotNode): void {
+    node.placed.delete(entry.token);
+    entry.avoid.add(node);
+    entry.place = undefined;
+    entry.word = undefined;
+    entry.seen = undefined;
+    if (!entry.plan) this.#entries.delete(entry.token);
+  }
+
+  async #place(context: CallContext): Promise<void> {
+    const now = context.clock.monotonic();
+    const waiting = this.#waiting(now);
+    if (waiting.length === 0) return;
+    const { node: shape, beatMs, marginMs } = this.#options;
+    const places = new Map(
+      this.#allocations.alive.flatMap((one) => [...one.nodes.values()].map((node) => [node, one])),
+    );
+    const open = [...places.keys()]
+      .filter((node) => node.isOpen(now, silentBeats * beatMs))
+      .map((node) => ({
+        key: node,
+        capacity: { cores: shape.cores, memoryBytes: shape.memoryBytes },
+        gpuIds: shape.gpuIds,
+        used: node.used,
+        gpusInUse: node.gpusInUse,
+        leftMs: node.leftMs(now) - marginMs,
+        ahead: node.ahead(now, shape.cores),
+      }));
+    const usable = open.filter(({ leftMs }) => leftMs > 0);
+    const orders = new Map<PilotNode, RunOrder[]>();
+    for (const { item: entry, node, gpus } of pack(waiting, usable)) {
+      const one = places.get(node);
+      if (!entry.plan || !one) continue;
+      const order = orderOf(entry.plan, gpus, {
+        path: this.#options.path,
+        vendor: shape.gpuVendor,
+        hasGpus: shape.gpuIds.length > 0,
+      });
+      entry.place = { one, node };
+      node.placed.set(entry.token, order);
+      const runs = orders.get(node) ?? [];
+      runs.push(order);
+      orders.set(node, runs);
+    }
+    await Promise.all([...orders].map(([node, runs]) => this.#send(node, writeOrders(runs), context)));
+  }
+
+  /** Whatever the answer: it may have been written. Only the node, or the end of its allocation, tells that it was not. */
+  async #send(node: PilotNode, orders: Buffer, context: CallContext): Promise<void> {
+    const number = String(this.#orders++).padStart(9, "0");
+    const name = `${String(context.clock.now()).padStart(14, "0")}-${number}-${process.pid}.order`;
+    try {
+      await failpoint("pilot.before-order");
+      await this.#options.host.files.write(join(node.directory, "inbox", name), orders, { mode: 0o600 }, context);
+      await failpoint("pilot.after-order");
+    } catch (error) {
+      context.log.warn({ err: error, node: node.directory }, "orders may not have reached a node");
+    }
+  }
+
+  #waiting(now: number): readonly PackItem<Entry>[] {
+    const waiting: PackItem<Entry>[] = [];
+    for (const entry of this.#entries.values()) {
+      if (entry.place || entry.final || !entry.plan) continue;
+      const { share, avoid, since } = entry;
+      waiting.push({ key: entry, share, needMs: entry.needMs, waitedMs: now - since, avoid });
+    }
+    return waiting;
+  }
+
+  // ---- allocations, behind the turns: commands of a scheduler may take minutes
+
+  #lookAfter(context: CallContext): void {
+    this.#behind ??= (async () => {
+      const before = this.#allocations.alive;
+      try {
+        await this.#allocations.follow(context);
+        await this.#grow(context);
+      } catch (error) {
+        context.log.warn({ err: error }, "allocations cannot be looked after");
+      } finally {
+        this.#behind = undefined;
+      }
+      for (const one of before) if (one.over) this.#unsettle(one);
+    })();
+  }
+
+  async #grow(context: CallContext): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    const { elastic: rule, nodes, node, idleMs } = this.#options;
+    const now = context.clock.monotonic();
+    const waiting = this.#waiting(now);
+    const [alive, coming] = [this.#allocations.alive.length, this.#allocations.coming.length];
+    const capacity = { cores: node.cores, memoryBytes: node.memoryBytes };
+    const shape = { nodes, usableMs: this.#usableMs, node: { capacity, gpuIds: node.gpuIds } };
+    const { submit, surplus } = elastic({ waiting, shape, alive, coming }, rule);
+    if (submit > 0) await this.#allocations.submit(submit, alive < rule.min, context);
+    this.#idleSince = waiting.length > 0 || surplus === 0 ? undefined : (this.#idleSince ?? now);
+    if (this.#idleSince !== undefined && now - this.#idleSince >= idleMs)
+      await this.#allocations.cancelQueued(surplus, context);
+  }
+
+  /** Attempts of an allocation that is over are looked at again. */
+  #unsettle(one: Allocation): void {
+    for (const entry of this.#entries.values())
+      if (entry.place?.one === one && !entry.final) this.#changed(entry.token);
+  }
+
+  /** Turns as long as there is something to look after: no watch sees what other machines write to a shared file system. */
+  #keep(context: CallContext): void {
+    const { elastic: rule, lookMs } = this.#options;
+    const isOpen = (entry: Entry): boolean => !entry.final && !entry.word && !entry.place?.one.over;
+    const isBusy = (): boolean => [...this.#entries.values()].some(isOpen);
+    this.#keeping ??= (async () => {
+      const never = new Promise<void>(() => {});
+      while (!this.#closed.signal.aborted && (rule.min > 0 || isBusy() || this.#allocations.alive.length > 0)) {
+        await this.#load(context).then(
+          () => this.#takeTurn(context),
+          () => undefined,
+        );
+        await sleepUnless(context.clock, isBusy() ? lookMs : keepMs, never, this.#closed.signal);
+      }
+      this.#keeping = undefined;
+    })();
+  }
+
+  // ---- one attempt
+
+  async #status(ref: AttemptRef, context: CallContext): Promise<AttemptStatus> {
+    const entry = this.#entries.get(ref.token) ?? (await this.#learn(ref, context));
+    if (!entry) return { state: "absent" };
+    if (entry.final) return entry.final;
+    if (!entry.place) return { state: "queued", reason: this.#reason() };
+    const { one, node } = entry.place;
+    const now = context.clock.monotonic();
+    const fresh = entry.seen && !one.over && now - entry.seenAt < this.#lookAgainMs(entry, node, now);
+    if (entry.seen && fresh) return entry.seen;
+    const judged = judgePilot(await this.#facts(entry, one, node, context), this.#options.patience);
+    if (judged.state === "free") {
+      this.#free(entry, node);
+      return this.#entries.has(entry.token) ? { state: "queued", reason: this.#reason() } : { state: "absent" };
+    }
+    if (judged.state === "ended") {
+      entry.final = judged;
+      node.placed.delete(entry.token);
+      this.#changed(entry.token);
+    }
+    entry.seen = judged;
+    entry.seenAt = now;
+    return judged;
+  }
+
+  /** Nodes tell of changes; one that is silent does not. */
+  #lookAgainMs(entry: Entry, node: PilotNode, now: number): number {
+    const { lookMs, beatMs } = this.#options;
+    if (entry.word) return 0;
+    return node.isOpen(now, silentBeats * beatMs) ? 60_000 : lookMs;
+  }
+
+  async #facts(
+    entry: Entry,
+    one: Allocation,
+    node: PilotNode,
+    context: CallContext,
+  ): Promise<Parameters<typeof judgePilot>[0]> {
+    const { host } = this.#options;
+    const evidence = await evidenceOn(host, entry.directory, context);
+    const isEarly = evidence.guardAtMs !== undefined && evidence.recorder === undefined && evidence.rc === undefined;
+    const stopped = evidence.rc !== undefined && evidence.rc !== "damaged" && evidence.rc.marker === "stop";
+    return {
+      evidence,
+      lost: stopped && (await host.files.stat(join(entry.directory, "lost"), context)) !== undefined,
+      withdrawn: isEarly && isWithdrawn(new Set((await host.files.list(entry.directory, context)) ?? [])),
+      word: entry.word,
+      node: { host: node.host, calmAtMs: node.calmAtMs, ending: node.ending },
+      over: one.over && { why: one.over.why, forMs: context.clock.monotonic() - one.over.at },
+      nowMs: context.clock.now(),
+    };
+  }
+
+  /** An attempt that an earlier agent handed over and whose order is not there any more: its directory says where it was. */
+  async #learn(ref: AttemptRef, context: CallContext): Promise<Entry | undefined> {
+    const { files } = this.#options.host;
+    const names = new Set((await files.list(ref.directory, context)) ?? []);
+    if (!names.has("started") || isWithdrawn(names)) return undefined;
+    const text = await files.read(join(ref.directory, "allocation"), { maxBytes: maxEvidenceBytes }, context);
+    const found = text && this.#allocations.nodeAt(text.toString("utf8"));
+    if (!found)
+      throw new Fault(
+        "RUNNER",
+        `it has begun, and '${join(ref.directory, "allocation")}' names no allocation of this target`,
+      );
+    const entry: Entry = { ...bare(ref.token, ref.directory, context.clock.monotonic()), place: found };
+    if (names.has("rc")) entry.word = { kind: "ended" };
+    this.#remember(entry);
+    return entry;
+  }
+
+  async #stop(
+    ref: AttemptRef,
+    status: AttemptStatus | undefined,
+    how: { readonly graceMs: number; readonly reason: string },
+    context: CallContext,
+  ): Promise<StopResult> {
+    if (status?.state === "ended") return { state: "gone", tier: status.tier };
+    if (status === undefined || status.state === "unknown")
+      return { state: "unknown", why: status?.raw ?? "it is not known whether it runs" };
+    const { host } = this.#options;
+    const entry = this.#entries.get(ref.token);
+    if (status.state !== "running") {
+      const withdrawn = await withdraw(host, ref.directory, context);
+      if (withdrawn === "starting") return { state: "unknown", why: "it is just starting" };
+      if (withdrawn === "withdrawn") {
+        if (entry?.place) await this.#send(entry.place.node, writeOrders([], [ref.token]), context);
+        entry?.place?.node.placed.delete(ref.token);
+        this.#entries.delete(ref.token);
+        return { state: "gone", tier: "never-started" };
+      }
+    }
+    await markStop(host, ref.directory, how, context);
+    if (entry?.place) await this.#send(entry.place.node, writeOrders([], [ref.token]), context);
+    return { state: "stopping" };
+  }
+
+  /** Why what waits does wait, for people. */
+  #reason(): string {
+    const { alive, trouble } = this.#allocations;
+    const queued = alive.find(({ scheduled }) => scheduled?.state === "queued")?.scheduled;
+    const why = queued?.state === "queued" && queued.reason !== undefined ? ` (${queued.reason})` : "";
+    const there =
+      alive.length === 0 ? "waits for an allocation" : `waits for room in ${alive.length} allocations${why}`;
+    return trouble === undefined ? there : `${there}; ${trouble}`;
+  }
+
+  #changed(token: Token): void {
+    for (const listener of this.#listeners) listener(token);
+  }
+
+  #watchNode(node: PilotNode, context: CallContext): Disposable | undefined {
+    return this.#options.host.files.watch?.(node.directory, (name) => {
+      if (name !== "" && !name.startsWith("events-")) return;
+      node.hinted = true;
+      void this.#takeTurn(context);
+    });
+  }
+
+  #unwatch(node: PilotNode): void {
+    node.watch?.[Symbol.dispose]();
+    node.watch = undefined;
+  }
+}
+
+/** Everything that is to be known lies in the attempt's directory. */
+const handle: Handle = { adapter: "pilot", version: 1, data: {} };

@@ -1,0 +1,308 @@
+/** What can befall allocations, their nodes and the agent while attempts are packed into them. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Fault } from "../../../src/common/fault.ts";
+import type { Host, HostFiles } from "../../../src/hosts/types.ts";
+import type { AttemptPlan, AttemptRef, Launcher } from "../../../src/launchers/types.ts";
+import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
+import { listProcesses, type ProcessEntry } from "../../helpers/processes.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import { context, launchOne, makePlan, readOut, statusNow, stopped, untilState } from "./attempts.ts";
+import { type PilotHarness, pilotHarness } from "./pilot-harness.ts";
+
+failOnLeakedProcesses();
+
+const node = { cores: 2, memoryBytes: undefined, gpuIds: [], gpuVendor: "nvidia" } as const;
+const preempted = { kind: "preempted", raw: "PREEMPTED" } as const;
+
+/** Processes of the harness's allocations: `node.pl`, `--serve` (forks recorders), `recorder.pl` … */
+function processes({ root }: PilotHarness, word: string): readonly ProcessEntry[] {
+  return listProcesses().filter(({ command }) => command.includes(root) && command.includes(word));
+}
+
+function kill(found: readonly ProcessEntry[], signal: NodeJS.Signals = "SIGKILL"): void {
+  for (const { pid } of found) process.kill(pid, signal);
+}
+
+async function running(harness: PilotHarness, script: string, extra?: Partial<AttemptPlan>): Promise<AttemptRef> {
+  const ref = await launchOne(harness.launcher, await makePlan(harness.root, script, extra));
+  await untilState(harness.launcher, ref, "running");
+  return ref;
+}
+
+async function ends(launcher: Launcher, ref: AttemptRef): Promise<object> {
+  return (await untilState(launcher, ref, "ended", 30_000)).end;
+}
+
+const once = "echo $$ >> ../starts; ";
+const starts = async (ref: AttemptRef): Promise<number> =>
+  (await readFile(join(ref.directory, "..", "starts"), "utf8").catch(() => "")).split("\n").length - 1;
+
+/** Seconds that a node said it has left. */
+async function lastBeat(directory: string): Promise<number> {
+  const beats = (await readFile(join(directory, "events-1"), "utf8")).match(/^beat \d+ \d+/gm) ?? [];
+  return Number(beats.at(-1)?.split(" ")[2] ?? Infinity);
+}
+
+describe("the agent", () => {
+  it("that starts anew takes its allocations over, and asks for no other", async () => {
+    await using harness = await pilotHarness({ node });
+    const first = await running(harness, `${once}sleep 60`);
+    const second = await running(harness, "until [ -e ../go ]; do sleep 0.05; done; exit 7");
+    const waiting = await makePlan(harness.root, once);
+    await launchOne(harness.launcher, waiting);
+    const anew = harness.reopen();
+    // What had not been handed over is launched again by who has its plan.
+    expect(await anew.find([first, second, waiting], context)).toEqual([
+      expect.anything(),
+      expect.anything(),
+      undefined,
+    ]);
+    await launchOne(anew, waiting);
+    await stopped(anew, first);
+    expect(await ends(anew, first)).toMatchObject({ cause: "cancelled" });
+    expect(await ends(anew, waiting)).toMatchObject({ cause: "exit", exit_code: 0 });
+    await stopped(anew, second);
+    expect([await starts(first), await starts(waiting)]).toEqual([1, 1]);
+    expect(harness.scheduler.requests).toHaveLength(1);
+  });
+
+  it("E1: finds an allocation whose submission had no clear answer, and asks again for one that was not accepted", async () => {
+    await using harness = await pilotHarness({ node });
+    harness.scheduler.faults.submit.push("unseen");
+    const first = await running(harness, "sleep 60");
+    expect(harness.scheduler.requests).toHaveLength(1);
+    await stopped(harness.launcher, first);
+    await using other = await pilotHarness({ node });
+    other.scheduler.faults.submit.push("lost");
+    const ref = await launchOne(other.launcher, await makePlan(other.root, once));
+    expect(await ends(other.launcher, ref)).toMatchObject({ exit_code: 0 });
+    expect(other.scheduler.requests).toHaveLength(2);
+    expect(await starts(ref)).toBe(1);
+  });
+
+  it("knows nothing while the shared file system cannot be read, and goes on when it can", async () => {
+    let broken = false;
+    await using harness = await pilotHarness({ node }, (host) => unreadable(host, () => broken));
+    const ref = await running(harness, "sleep 60");
+    const anew = harness.reopen();
+    broken = true;
+    await waitFor(async () => (await statusNow(anew, ref)).state === "unknown", { what: "unknown" });
+    expect(await statusNow(harness.launcher, ref)).not.toMatchObject({ state: "ended" });
+    await expect(anew.find([ref], context)).rejects.toThrow(/no answer/);
+    broken = false;
+    await untilState(anew, ref, "running");
+    await stopped(anew, ref);
+    expect(harness.scheduler.requests).toHaveLength(1);
+  });
+});
+
+describe("an allocation", () => {
+  it("E11: that is preempted ends its attempts as no try; what it had not begun runs in the next, once", async () => {
+    await using harness = await pilotHarness({ node });
+    const refs = [
+      await running(harness, `${once}sleep 60`),
+      await running(harness, `${once}trap '' TERM; sleep 60; sleep 60`),
+    ];
+    const waiting = await launchOne(harness.launcher, await makePlan(harness.root, once));
+    harness.scheduler.end("100", undefined, preempted);
+    for (const ref of refs) expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "infrastructure" });
+    expect(await ends(harness.launcher, waiting)).toMatchObject({ cause: "exit", exit_code: 0 });
+    expect(await Promise.all([...refs, waiting].map(starts))).toEqual([1, 1, 1]);
+    expect(harness.scheduler.requests).toHaveLength(2);
+  });
+
+  it("E11: that is gone at one blow is lost when the scheduler has proven it, and not before", async () => {
+    await using harness = await pilotHarness({ node });
+    const ref = await running(harness, "sleep 60");
+    harness.scheduler.faults.says.set("100", { state: "running" });
+    kill([...processes(harness, "node.pl"), ...processes(harness, "recorder.pl")]);
+    await waitFor(() => processes(harness, ".pl").length === 0, { what: "the end of everything" });
+    for (let look = 0; look < 10; look++) expect((await statusNow(harness.launcher, ref)).state).toBe("running");
+    harness.scheduler.faults.says.clear();
+    const status = await untilState(harness.launcher, ref, "ended");
+    expect(status).toMatchObject({ end: { cause: "infrastructure" }, remaining: [], tier: "scheduler" });
+  });
+
+  it("E11: whose time is over ends what runs in it; an attempt's own limit is its own", async () => {
+    await using harness = await pilotHarness({ node, walltimeMs: 6_000, marginMs: 2_000 });
+    const own = await running(harness, "sleep 60", { limitMs: 1_000, graceMs: 200 });
+    const endless = await running(harness, "sleep 60");
+    expect(await ends(harness.launcher, own)).toMatchObject({ cause: "timeout" });
+    expect(await ends(harness.launcher, endless)).toMatchObject({
+      cause: "infrastructure",
+      message: "the allocation ended: its time is over",
+    });
+    const [refused] = await harness.launcher.launch([await makePlan(harness.root, "", { limitMs: 2_500 })], context);
+    expect(refused).toMatchObject({ state: "refused", end: { cause: "launch" } });
+  });
+
+  it("that too little time is left in is not given what cannot end in it", async () => {
+    const elastic = { min: 0, max: 2, backlog: 1, waitMs: 0 };
+    await using harness = await pilotHarness({ node, elastic, walltimeMs: 30_000, marginMs: 2_000 });
+    const first = await running(harness, "sleep 60");
+    const [allocation = ""] = (await readFile(join(first.directory, "allocation"), "utf8")).split("\n");
+    await waitFor(async () => (await lastBeat(allocation)) <= 27, { what: "the time to pass" });
+    const long = await launchOne(harness.launcher, await makePlan(harness.root, once, { limitMs: 25_500 }));
+    expect(await ends(harness.launcher, long)).toMatchObject({ exit_code: 0 });
+    expect(harness.scheduler.requests).toHaveLength(2);
+    expect(await starts(long)).toBe(1);
+  });
+
+  it("that nobody needs ends by itself, and the next attempt gets another", async () => {
+    await using harness = await pilotHarness({ node, idleMs: 1_000 });
+    const ref = await launchOne(harness.launcher, await makePlan(harness.root, "exit 0"));
+    await ends(harness.launcher, ref);
+    await waitFor(() => processes(harness, "node.pl").length === 0, { what: "its end" });
+    const next = await launchOne(harness.launcher, await makePlan(harness.root, "exit 0"));
+    expect(await ends(harness.launcher, next)).toMatchObject({ exit_code: 0 });
+    expect(harness.scheduler.requests).toHaveLength(2);
+  });
+
+  it("is asked for by the backlog, up to the most and no further; fewest are kept without work", async () => {
+    const elastic = { min: 1, max: 3, backlog: 1, waitMs: 0 };
+    await using harness = await pilotHarness({ node, elastic });
+    await harness.launcher.probe(context);
+    await waitFor(() => harness.scheduler.requests.length === 1, { what: "the one that is kept" });
+    const plans = await Promise.all(Array.from({ length: 9 }, () => makePlan(harness.root, "sleep 60")));
+    const refs = await Promise.all(plans.map((plan) => launchOne(harness.launcher, plan)));
+    const runningNow = async (): Promise<number> =>
+      (await harness.launcher.statuses(refs, context)).filter(({ state }) => state === "running").length;
+    await waitFor(async () => (await runningNow()) === 6, { what: "six that run", timeoutMs: 20_000 });
+    expect(harness.scheduler.requests).toHaveLength(3);
+    await Promise.all(refs.map((ref) => stopped(harness.launcher, ref)));
+  });
+
+  it("that is refused is waited for, with the scheduler's words", async () => {
+    await using harness = await pilotHarness({ node });
+    harness.scheduler.faults.submit.push({ limited: "QOSMaxSubmitJobPerUserLimit" });
+    const ref = await launchOne(harness.launcher, await makePlan(harness.root, ""));
+    const said = async (): Promise<boolean> =>
+      JSON.stringify(await statusNow(harness.launcher, ref)).includes("QOSMaxSubmit");
+    await waitFor(said, { what: "the reason" });
+    expect(harness.scheduler.requests).toHaveLength(1);
+    await stopped(harness.launcher, ref);
+  });
+
+  it("that cannot run anything is not asked for over and over, and what its script said is told", async () => {
+    await using harness = await pilotHarness({ node, preamble: ["echo no such module >&2; exit 9"] });
+    const ref = await launchOne(harness.launcher, await makePlan(harness.root, ""));
+    const said = async (): Promise<boolean> =>
+      JSON.stringify(await statusNow(harness.launcher, ref)).includes("no such module");
+    await waitFor(said, { what: "the reason" });
+    expect(harness.scheduler.requests).toHaveLength(1);
+    await stopped(harness.launcher, ref);
+  });
+
+  it("E12: that the scheduler begins again starts nothing a second time", async () => {
+    await using harness = await pilotHarness({ node });
+    const ref = await running(harness, `${once}sleep 60`);
+    kill([...processes(harness, "node.pl"), ...processes(harness, "recorder.pl")]);
+    await waitFor(() => processes(harness, ".pl").length === 0, { what: "the end of the first" });
+    harness.scheduler.startAgain("100");
+    expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "infrastructure" });
+    expect(await starts(ref)).toBe(1);
+  });
+
+  it("of two nodes has a node agent on each", async () => {
+    const starter = ["/bin/sh", "-c", '"$@" & "$@" & wait', "starter"];
+    await using harness = await pilotHarness({ node, nodes: 2, starter });
+    const refs = [];
+    for (let count = 0; count < 4; count++) refs.push(await running(harness, "sleep 60"));
+    expect(processes(harness, "node.pl").filter(({ command }) => !command.startsWith("/bin/sh"))).toHaveLength(2);
+    expect(harness.scheduler.requests).toHaveLength(1);
+    await Promise.all(refs.map((ref) => stopped(harness.launcher, ref)));
+  });
+});
+
+describe("on a node", () => {
+  it("attempts have GPUs of their own, and wait for them", async () => {
+    await using harness = await pilotHarness({ node: { ...node, cores: 8, gpuIds: ["0", "1"] } });
+    const gpu = { resources: { nodes: 1, ranks_per_node: 1, threads_per_rank: 1, gpus: 1 } };
+    const script = "echo $CUDA_VISIBLE_DEVICES/$SITEAGENT_GPU_IDS; sleep 60";
+    const [a, b] = [await running(harness, script, gpu), await running(harness, script, gpu)];
+    const third = await launchOne(harness.launcher, await makePlan(harness.root, script, gpu));
+    const none = await running(harness, script);
+    await waitFor(async () => (await readOut(none)).includes("/"), { what: "output" });
+    expect([await readOut(a), await readOut(b)].toSorted()).toEqual(["0/0\n", "1/1\n"]);
+    expect(await readOut(none)).toBe("/\n");
+    expect((await statusNow(harness.launcher, third)).state).toBe("queued");
+    await stopped(harness.launcher, a);
+    await untilState(harness.launcher, third, "running");
+    await Promise.all([b, third, none].map((ref) => stopped(harness.launcher, ref)));
+  });
+
+  it("attempts see what the site's lines left, under their own environment", async () => {
+    await using harness = await pilotHarness({ node, preamble: ["export MODULE=loaded", "PATH=/opt/module:$PATH"] });
+    const plan = await makePlan(harness.root, "echo $MODULE $PATH");
+    await ends(harness.launcher, await launchOne(harness.launcher, plan));
+    expect(await readOut(plan)).toBe("loaded /opt/module:/usr/local/bin:/usr/bin:/bin\n");
+  });
+
+  it("D2: attempts end with their node agent when that is killed, as no try", async () => {
+    await using harness = await pilotHarness({ node });
+    const refs = [await running(harness, `${once}sleep 60`), await running(harness, `${once}setsid sleep 61 & wait`)];
+    harness.scheduler.faults.says.set("100", { state: "running" });
+    kill(processes(harness, "node.pl"));
+    for (const ref of refs) {
+      expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "infrastructure" });
+      expect(await starts(ref)).toBe(1);
+    }
+  });
+
+  it("attempts end with the process that forks recorders, as no try", async () => {
+    await using harness = await pilotHarness({ node });
+    const ref = await running(harness, `${once}sleep 60`);
+    kill(
+      processes(harness, "--serve").filter(({ parent }) =>
+        processes(harness, "node.pl").some(({ pid }) => pid === parent),
+      ),
+    );
+    expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "infrastructure" });
+  });
+
+  it("an attempt whose recorder is killed leaves nothing behind, and the others go on", async () => {
+    await using harness = await pilotHarness({ node });
+    const other = await running(harness, "sleep 60");
+    const ref = await running(harness, "sleep 4242 & setsid sleep 4243 & wait");
+    kill(processes(harness, ref.directory).filter(({ command }) => command.includes("recorder.pl")));
+    const status = await untilState(harness.launcher, ref, "ended");
+    expect(status).toMatchObject({ end: { cause: "status-lost" }, remaining: [] });
+    expect(listProcesses().filter(({ command }) => /^sleep 424[23]/.test(command))).toEqual([]);
+    expect((await statusNow(harness.launcher, other)).state).toBe("running");
+    await stopped(harness.launcher, other);
+  });
+
+  it("one that waits for its turn is stopped without ever having begun", async () => {
+    await using harness = await pilotHarness({ node });
+    const busy = [await running(harness, "sleep 60"), await running(harness, "sleep 60")];
+    const ref = await launchOne(harness.launcher, await makePlan(harness.root, once));
+    expect(await stopped(harness.launcher, ref)).toEqual({ state: "gone", tier: "never-started" });
+    await Promise.all(busy.map((one) => stopped(harness.launcher, one)));
+    expect(await starts(ref)).toBe(0);
+    expect(await statusNow(harness.reopen(), ref)).toEqual({ state: "absent" });
+  });
+});
+
+/** The host whose files cannot be read while `broken` says so. */
+function unreadable(host: Host, broken: () => boolean): Host {
+  const files = new Proxy(host.files, {
+    get(target, name: keyof HostFiles) {
+      const plain = target[name];
+      if (typeof plain !== "function" || name === "watch")
+        return typeof plain === "function" ? plain.bind(target) : plain;
+      return async (...args: never[]) => {
+        if (broken()) throw new Fault("UNREACHABLE", "the file system gives no answer");
+        return await (plain as (...all: never[]) => unknown).apply(target, args);
+      };
+    },
+  });
+  return new Proxy(host, {
+    get(target, name: keyof Host) {
+      if (name === "files") return files;
+      const plain = target[name];
+      return typeof plain === "function" ? plain.bind(target) : plain;
+    },
+  });
+}
