@@ -1,7 +1,7 @@
 import type { ScheduledJob } from "../types.ts";
 
-/** `123.server`, `123[].server`, `123[4].server`; the server may be missing. Nothing else may reach a command line. */
-const grammar = /^\d{1,15}(\[\d*\])?(\.[A-Za-z0-9][A-Za-z0-9._-]*(:\d+)?)?$/;
+/** `123.server`, `123[].server`, `123[4].server`; the server may be missing, and is no number. Nothing else may reach a command line. */
+const grammar = /^\d{1,15}(\[\d*\])?(\.(?=[\d._-]*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._-]*(:\d+)?)?$/;
 
 export function isPbsId(text: string): boolean {
   return grammar.test(text);

@@ -58,7 +58,7 @@ describe("qsub's answer", () => {
   });
 
   it("E17: between banners the id is found, also when the command ends badly", () => {
-    const stdout = "*** 3 of 5 jobs used ***\nversion 1.2\n44.pbs01.example.org\n*** bye ***\n";
+    const stdout = "*** 3 of 5 jobs used ***\nversion 1.2\n44.pbs01.example.org\n23.06\n*** bye ***\n";
     expect(parseQsub(result({ stdout, exitCode: 1 }), "openpbs")).toEqual({
       state: "submitted",
       id: "44.pbs01.example.org",
