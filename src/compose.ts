@@ -21,7 +21,7 @@ import { keepLastGood, readLastGood } from "./config/last-good.ts";
 import { builtInRegistries } from "./config/registries.ts";
 import { readSecret } from "./config/secrets.ts";
 import type { Site } from "./config/types.ts";
-import { LocalHost } from "./hosts/local/index.ts";
+import { HostPool } from "./compose-hosts.ts";
 import { LauncherPool } from "./compose-launchers.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
@@ -76,7 +76,8 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
   const hubOutputs = new HubOutputs();
   let central: Central | undefined;
   const launchers = new LauncherPool();
-  const shared: Shared = { hubOutputs, launchers, central: () => central, log: recent };
+  const hosts = new HostPool();
+  const shared: Shared = { hubOutputs, launchers, hosts, central: () => central, log: recent };
   return {
     clock: systemClock,
     log: recent,
@@ -91,6 +92,7 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
     loadParts: async () => {
       const site = await loadSite(siteFile, builtInRegistries);
       await keepCopy(siteFile, recent);
+      hosts.forgive();
       return siteParts(site, shared);
     },
     loadLastGood: async () => {
@@ -113,6 +115,7 @@ async function keepCopy(siteFile: string, log: Logger): Promise<void> {
 interface Shared {
   readonly hubOutputs: HubOutputs;
   readonly launchers: LauncherPool;
+  readonly hosts: HostPool;
   readonly central: () => Central | undefined;
   readonly log: Logger;
 }
@@ -126,7 +129,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   });
   const registry = new TransferRegistry([createLocalTransfer({ policy }), http, shared.hubOutputs]);
   const transfers = createTransferEngine({ policy, registry });
-  const hosts = new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)]));
+  const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(
     Object.values(site.targets).map((target) => [target.name, shared.launchers.launcherOf(site, target, hosts)]),
   );
@@ -138,6 +141,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     async [Symbol.asyncDispose]() {
       await transfers[Symbol.asyncDispose]();
       await shared.launchers[Symbol.asyncDispose]();
+      await shared.hosts[Symbol.asyncDispose]();
     },
   };
 }

@@ -110,6 +110,11 @@ export class AgentCore implements TransitionDeps {
     return undefined;
   }
 
+  /** Work directories that lie on this machine. */
+  get workdirsHere(): readonly string[] {
+    return [...this.parts.hosts.values()].flatMap(({ kind, workdir }) => (kind === "local" ? [workdir] : []));
+  }
+
   follower(launcher: Launcher): Follower {
     const known = this.#followers.get(launcher);
     if (known) return known;

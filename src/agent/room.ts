@@ -76,7 +76,7 @@ function lookAtJournal(core: AgentCore): void {
 
 async function shortage(core: AgentCore): Promise<string | undefined> {
   const { minFreeSpaceBytes: least, stateDir } = core.parts.site.agent;
-  for (const directory of new Set([stateDir, ...[...core.parts.hosts.values()].map((host) => host.workdir)])) {
+  for (const directory of new Set([stateDir, ...core.workdirsHere])) {
     const free = await core.machine.freeRoom(directory);
     if (free === undefined) continue;
     if (free.bytes < least) {

@@ -30,7 +30,7 @@ export async function showMissing(core: AgentCore, missing: SyncResult["missing"
   core.problems.keepOnly("missing:", strangers);
   const fresh = [...strangers].filter((job) => core.problems.find(`missing:${job}`) === undefined);
   if (fresh.length === 0) return;
-  const workdirs = [...core.parts.hosts.values()].map((host) => host.workdir);
+  const workdirs = core.workdirsHere;
   const traces = await core.machine.tracesOf(workdirs, new Set(fresh));
   for (const job of fresh) {
     const found = traces.get(job);

@@ -1,10 +1,11 @@
 import { homedir } from "node:os";
-import { dirname, isAbsolute, join, normalize, resolve } from "node:path";
+import { dirname, join, normalize, resolve } from "node:path";
 import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
 import { compileApps } from "./compile-apps.ts";
 import { checkImageRules } from "./compile-container.ts";
+import { checkSearchPath, compileHosts } from "./compile-hosts.ts";
 import { compileGpus } from "./compile-gpus.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -73,8 +74,8 @@ export async function compileSite(
   const compiling: Compiling = { loaded, settings, registries, env: options.env ?? process.env, absolute };
   const agent = compileAgent(compiling);
   const api = await compileApi(compiling);
-  const hosts = compileHosts(compiling, agent.stateDir);
-  const targets = compileTargets(compiling);
+  const hosts = await compileHosts(compiling, agent.stateDir);
+  const targets = compileTargets(compiling, hosts);
   checkRemotes(compiling);
   checkPolicy(compiling);
   checkImageRules(compiling);
@@ -102,7 +103,8 @@ function absolutePath(path: string, base: string, home: string): string {
   return full.length > 1 && full.endsWith("/") ? full.slice(0, -1) : full;
 }
 
-function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent {
+function compileAgent(compiling: Compiling): SiteAgent {
+  const { settings, env, absolute, loaded } = compiling;
   const { agent } = settings;
   const runtimeDir = agent.runtime_dir === undefined ? locate("runtime", env) : absolute(agent.runtime_dir);
   if (Buffer.byteLength(runtimeDir) > maxRuntimeDirBytes) {
@@ -113,7 +115,7 @@ function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent
       allowed: `at most ${maxRuntimeDirBytes} bytes`,
     });
   }
-  checkSearchPath(loaded, ["agent", "path"], agent.path);
+  checkSearchPath(compiling, ["agent", "path"], agent.path);
   for (const [index, name] of agent.environment.entries()) {
     if (!isNeverInherited(name)) continue;
     const message = `'${name}' is never handed on: it would give the agent's identity or settings to jobs`;
@@ -131,14 +133,6 @@ function compileAgent({ settings, env, absolute, loaded }: Compiling): SiteAgent
     minFreeSpaceBytes: agent.min_free_space,
     claim: agent.claim,
   };
-}
-
-function checkSearchPath({ report }: LoadedConfig<SiteSettings>, path: readonly PropertyKey[], text: string): void {
-  for (const [index, part] of text.split(":").entries()) {
-    if (isAbsolute(part)) continue;
-    const message = `part ${index + 1} of '${text}' is not absolute`;
-    report.add({ path, message, value: text, allowed: "absolute directories with : between" });
-  }
 }
 
 async function compileApi(compiling: Compiling): Promise<SiteApi> {
@@ -193,31 +187,7 @@ function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-function compileHosts({ settings, absolute, loaded }: Compiling, stateDir: string): Record<string, SiteHost> {
-  const hosts: Record<string, SiteHost> = {};
-  for (const [name, host] of Object.entries(settings.hosts)) {
-    if (host.ssh !== undefined) {
-      const message = "hosts reached by SSH are not available in this version";
-      loaded.report.add({
-        path: ["hosts", name, "ssh"],
-        atKey: true,
-        message,
-        allowed: "a host of this machine: {workdir: PATH}",
-      });
-    }
-    if (host.path !== undefined) checkSearchPath(loaded, ["hosts", name, "path"], host.path);
-    hosts[name] = {
-      name,
-      kind: "local",
-      workdir: host.workdir === undefined ? join(stateDir, "work") : absolute(host.workdir),
-      path: host.path ?? settings.agent.path,
-      environment: host.environment,
-    };
-  }
-  return hosts;
-}
-
-function compileTargets(compiling: Compiling): Record<string, SiteTarget> {
+function compileTargets(compiling: Compiling, hosts: Readonly<Record<string, SiteHost>>): Record<string, SiteTarget> {
   const { settings, registries, loaded } = compiling;
   const targets: Record<string, SiteTarget> = {};
   for (const [name, target] of Object.entries(settings.targets)) {
@@ -236,6 +206,11 @@ function compileTargets(compiling: Compiling): Record<string, SiteTarget> {
     if (kind) {
       const checked = kind.settings.safeParse(rest);
       if (!checked.success) addSettingsProblems(loaded, path, kind.settings, checked.error.issues);
+      if (kind.here && hosts[host]?.kind === "ssh") {
+        const message = `launcher '${launcher}' starts attempts on this machine, and host '${host}' is reached by SSH`;
+        const allowed = "a host without ssh, or a launcher that hands attempts to a scheduler, as batch";
+        loaded.report.add({ path: [...path, "launcher"], message, value: launcher, allowed });
+      }
     } else {
       const known = Object.keys(registries.launchers);
       const message = `'${launcher}' is not a launcher of this version`;

@@ -13,6 +13,8 @@ export interface LauncherKind {
   limits?(settings: unknown): Capacity & { readonly walltimeMs: number };
   /** Its attempts run where a scheduler gave them nodes, cores and GPUs of their own; false: on a machine that they share. */
   readonly allocation: boolean;
+  /** It starts attempts on the agent's own machine, and nowhere else. */
+  readonly here?: boolean;
   /** Attempts at the same time where the target says nothing; default: the number of processors. */
   readonly slots?: number;
   /** Runtimes that it cannot start; Docker where it cannot ask the daemon whether a container is dead. */
@@ -29,7 +31,7 @@ export interface Registries {
 /** What is built in. */
 export const builtInRegistries: Registries = {
   launchers: {
-    local: { settings: z.strictObject({}), maxNodes: 1, allocation: false },
+    local: { settings: z.strictObject({}), maxNodes: 1, allocation: false, here: true },
     // Waiting in a queue costs nothing; the scheduler's own limits come on top.
     batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty", "docker"] },
     pilot: {

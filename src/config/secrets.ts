@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Fault } from "../common/fault.ts";
-import { readSecretFile } from "../common/secret-file.ts";
+import { readSecretFile, type SecretPlace } from "../common/secret-file.ts";
 import type { SecretInput } from "./secret-schema.ts";
 import type { SecretRef } from "./types.ts";
 
@@ -29,8 +29,13 @@ export function secretRef(
  * @throws Fault SECRET naming the file and the repair; never the content.
  */
 export async function readSecret(ref: SecretRef): Promise<string> {
-  const bytes = await readSecretFile({ ...ref, credential: ref.label.startsWith("credential ") });
+  const bytes = await readSecretFile(secretPlace(ref));
   const secret = bytes.toString("utf8").replace(/\r?\n$/, "");
   if (secret === "") throw new Fault("SECRET", `the secret '${ref.label}' is empty`);
   return secret;
+}
+
+/** For those who read it as bytes. */
+export function secretPlace(ref: SecretRef): SecretPlace {
+  return { ...ref, credential: ref.label.startsWith("credential ") };
 }

@@ -5,6 +5,7 @@ import { duration, size } from "../common/zod-units.ts";
 import { appSchema, nameSchema, retrySchema } from "../jobs/app.ts";
 import { gpusSchema, gpuVendors } from "../jobs/gpus.ts";
 import { secretSchema } from "./secret-schema.ts";
+import { sshSchema } from "./ssh-schema.ts";
 
 const pathText = (description: string) => z.string().min(1).max(4096).meta({ description });
 
@@ -76,18 +77,9 @@ const agentSchema = z
   })
   .meta({ description: "the daemon itself" });
 
-const sshSchema = z
-  .strictObject({
-    host: z.string().min(1).max(255).meta({ description: "host name" }),
-    user: z.string().min(1).max(64).optional().meta({ description: "account there" }),
-    port: z.int().min(1).max(65535).default(22).meta({ description: "port of the SSH server" }),
-    key: secretSchema.optional(),
-  })
-  .meta({ description: "reach the host by SSH; not available in this version" });
-
 const hostSchema = z.strictObject({
   workdir: pathText(
-    "directory below which all directories of jobs lie; default for a local host: <state_dir>/work",
+    "directory below which all directories of jobs lie; default: <state_dir>/work; absolute, and needed, for a host by SSH",
   ).optional(),
   ssh: sshSchema.optional(),
   path: z

@@ -48,15 +48,43 @@ export interface SiteAgent {
   readonly claim: boolean;
 }
 
-export interface SiteHost {
+interface AnyHost {
   readonly name: string;
-  readonly kind: "local";
   /** Absolute. */
   readonly workdir: string;
   /** `PATH` of schedulers' commands. */
   readonly path: string;
   /** Further variables of theirs, by name. */
   readonly environment: Readonly<Record<string, string>>;
+}
+
+/** This machine. */
+export interface LocalSiteHost extends AnyHost {
+  readonly kind: "local";
+}
+
+/** A machine reached by SSH; `workdir` lies there. */
+export interface SshSiteHost extends AnyHost {
+  readonly kind: "ssh";
+  readonly ssh: SiteSsh;
+}
+
+export type SiteHost = LocalSiteHost | SshSiteHost;
+
+/** How a host is reached, as src/hosts/ssh/settings.ts explains. */
+export interface SiteSsh {
+  readonly hosts: readonly string[];
+  readonly user: string | undefined;
+  readonly port: number | undefined;
+  readonly key: SecretRef | undefined;
+  readonly passphrase: SecretRef | undefined;
+  /** Absolute. */
+  readonly knownHosts: string | undefined;
+  readonly jump: readonly string[] | undefined;
+  readonly agent: boolean | undefined;
+  readonly keepaliveMs: number;
+  /** A path is absolute. */
+  readonly config: boolean | string;
 }
 
 /** A named place to run: host + launcher. */

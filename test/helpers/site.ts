@@ -429,7 +429,7 @@ export class TestSite implements AsyncDisposable {
         dialect: this.#options.dialect ?? "auto",
       },
       agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
-      hosts: { here: { workdir: "work", ...this.#options.host } },
+      hosts: { here: { workdir: join(this.root, "work"), ...this.#options.host } },
       targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target } },
       policy: {
         sources: [`${access.url}/`, `file://${root}/inputs/`, ...(this.#options.sources ?? [])],

@@ -68,7 +68,7 @@ function nearestExisting(directory: string): string {
 }
 
 function workdirs({ site }: DoctorFacts): readonly string[] {
-  return site ? Object.values(site.hosts).map((host) => host.workdir) : [];
+  return site ? Object.values(site.hosts).flatMap(({ kind, workdir }) => (kind === "local" ? [workdir] : [])) : [];
 }
 
 async function workDirectories(facts: DoctorFacts): Promise<Finding> {

@@ -6,6 +6,7 @@ import { builtInRegistries } from "../../config/registries.ts";
 import { type CgroupBase, probeCgroups, removeCgroup } from "../../runner/cgroups.ts";
 import type { CliContext } from "../context.ts";
 import { centralChecks } from "./central.ts";
+import { hostChecks } from "./hosts.ts";
 import { machineChecks } from "./machine.ts";
 import { placeChecks } from "./places.ts";
 import { siteChecks } from "./site.ts";
@@ -13,7 +14,13 @@ import type { Check, CheckedFinding, DoctorFacts, DoctorReport, Finding } from "
 
 const checkTimeoutMs = 20_000;
 
-export const allChecks: readonly Check[] = [...machineChecks, ...placeChecks, ...siteChecks, ...centralChecks];
+export const allChecks: readonly Check[] = [
+  ...machineChecks,
+  ...placeChecks,
+  ...siteChecks,
+  ...hostChecks,
+  ...centralChecks,
+];
 
 /** Runs every check; a check that breaks is a warning, never the end. */
 export async function runDoctor(siteFile: string, context: Pick<CliContext, "env" | "signal">): Promise<DoctorReport> {

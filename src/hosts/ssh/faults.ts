@@ -1,5 +1,6 @@
 import { Fault, type FaultOptions } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import { fingerprint, type HostKeyVerdict, keyType, type KnownKey } from "./known-hosts.ts";
 import type { Hop } from "./route.ts";
 
@@ -46,7 +47,7 @@ export function hostKeyFault(
   const type = keyType(key) ?? "unknown";
   const shown = `${type} ${fingerprint(key)}`;
   const [file = "known_hosts"] = hop.knownHosts;
-  const add = `echo '${name} ${type} ${key.toString("base64")}' >> '${file}'`;
+  const add = `echo '${name} ${type} ${key.toString("base64")}' >> ${shellQuoted(file)}`;
   switch (verdict.state) {
     case "revoked":
       return unreachable("host-key", `'${name}' shows a key that is revoked (${place(verdict.by)}): ${shown}`, {
@@ -58,7 +59,7 @@ export function hostKeyFault(
         "host-key",
         `the key of '${name}' has CHANGED: it shows ${shown}, known is ${fingerprint(old.key)} (${place(old)})`,
         {
-          hint: `somebody may be listening in between, or the server was set up anew: ask the centre, and only if it confirms the new fingerprint: ssh-keygen -R '${name}' -f '${old.file}' && ${add}`,
+          hint: `somebody may be listening in between, or the server was set up anew: ask the centre, and only if it confirms the new fingerprint: ssh-keygen -R ${shellQuoted(name)} -f ${shellQuoted(old.file)} && ${add}`,
         },
       );
     }

@@ -1,8 +1,12 @@
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault, Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
+import { shellQuoted } from "../../common/shell.ts";
 import type { Host, RunRequest, RunResult } from "../types.ts";
 import { SftpFiles } from "./files.ts";
 import type { SshLink } from "./link.ts";
@@ -41,9 +45,16 @@ export class SshHost implements Host {
       await this.files.mkdir(this.workdir, {}, context);
       const check = 'cd "$0" && [ -w . ] && [ -x . ]';
       const { exitCode } = await this.#command(["/bin/sh", "-c", check, this.workdir], context);
-      if (exitCode === 0) return { ok: true, version: `${stdout.trim()} over SSH` };
-      const reason = `'${this.workdir}' is no directory there that this account may write`;
-      return { ok: false, reason, hint: `mkdir -p '${this.workdir}' there, as this account` };
+      if (exitCode !== 0) {
+        const reason = `'${this.workdir}' is no directory there that this account may write`;
+        return { ok: false, reason, hint: `there, as this account: mkdir -p ${shellQuoted(this.workdir)}` };
+      }
+      if (await this.#isShared(context)) return { ok: true, version: `${stdout.trim()} over SSH` };
+      return {
+        ok: false,
+        reason: `'${this.workdir}' there is another directory than here: jobs are staged on this machine`,
+        hint: `mount the file system of '${this.workdir}' here at the same path`,
+      };
     } catch (error) {
       const { message, hint } = asFault(error);
       return { ok: false, reason: message, ...(hint === undefined ? {} : { hint }) };
@@ -70,6 +81,17 @@ export class SshHost implements Host {
   #command(argv: RunRequest["argv"], context: CallContext): Promise<RunResult> {
     const request = { argv, cwd: "/", environment: { PATH: ownPath }, timeoutMs: ownCommandMs, maxOutputBytes: 4_096 };
     return runRemotely(this.#link, request, context);
+  }
+
+  /** Does what is made there appear here? Directories of jobs are made, and files staged, by this machine. */
+  async #isShared(context: CallContext): Promise<boolean> {
+    const place = join(this.workdir, `.siteagent-${randomUUID()}`);
+    await this.files.mkdir(place, {}, context);
+    try {
+      return existsSync(place);
+    } finally {
+      await this.files.remove(place, context);
+    }
   }
 
   /** `rm` and `find` follow no links. */

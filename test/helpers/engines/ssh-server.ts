@@ -92,6 +92,11 @@ export class SshServer implements AsyncDisposable {
     await appendFile(this.directory.join("authorized_keys"), await readFile(`${key}.pub`));
   }
 
+  /** Writes `knownHosts` anew. */
+  async know(lines: string): Promise<void> {
+    await writeFile(this.knownHosts, lines);
+  }
+
   /** How a host reaches it. */
   settings(change: Partial<SshSettings> = {}): SshSettings {
     return {

@@ -64,7 +64,7 @@ describeWithEngine("sshd", "which server is the right one", () => {
     expect(fault.message).toContain(await printedFingerprint(server.hostKey()));
     expect(fault.message).toContain(await printedFingerprint(server.directory.join("old")));
     expect(fault.message).toContain(`'${server.knownHosts}:2'`);
-    expect(fault.hint).toContain(`ssh-keygen -R '${server.name}' -f '${server.knownHosts}'`);
+    expect(fault.hint).toContain(`ssh-keygen -R '${server.name}' -f ${server.knownHosts}`);
     expect(server.log).not.toMatch(/Accepted|Failed/);
   });
 

@@ -88,7 +88,7 @@ apps:
       "site.yaml:2:63: api.client_secret: a secret is never written into this file; allowed: {file: …} or {credential: …} (where the secret lies: {file: PATH} or {credential: NAME})",
       "site.yaml:2:78: api.poll: '5 parsecs' is not a duration; allowed: 250ms, 10s, 5m, 2h, 1d, 1h30m, D-HH:MM:SS",
       "site.yaml:2:98: api.dialect: 'hubb' does not fit; allowed: auto, nmdc, hub; nearest: 'hub'",
-      "site.yaml:4:19: hosts.here.workdir: '7' does not fit; allowed: text (directory below which all directories of jobs lie; default for a local host: <state_dir>/work)",
+      "site.yaml:4:19: hosts.here.workdir: '7' does not fit; allowed: text (directory below which all directories of jobs lie; default: <state_dir>/work; absolute, and needed, for a host by SSH)",
       "site.yaml:6:47: targets.local.slots: '0' does not fit; allowed: at least 1",
       "site.yaml:8:3: apps.9a: '9a' is not a name that can be used; allowed: a name: a letter, then letters, digits, _ or -, at most 64",
       "site.yaml:11:14: apps.b.command: a list with 0 entries does not fit; allowed: a list with at least 1",
@@ -254,10 +254,48 @@ describe("things that do not fit each other", () => {
       ],
     ],
     [
-      "a host by SSH",
+      "a host by SSH without a work directory",
       `${head}hosts: {here: {}, login: {ssh: {host: a.example.org}}}\napps: {}\n`,
       [
-        "site.yaml:3:27: hosts.login.ssh: hosts reached by SSH are not available in this version; allowed: a host of this machine: {workdir: PATH}",
+        "site.yaml:3:19: hosts.login: a host reached by SSH needs a 'workdir'; allowed: an absolute path there, as /scratch/svc/siteagent",
+      ],
+    ],
+    [
+      "a work directory that nobody finds at the other end",
+      `${head}hosts: {here: {}, login: {workdir: ~/work, ssh: {host: a.example.org}}}\napps: {}\n`,
+      [/^site\.yaml:3:\d+: hosts\.login\.workdir: '~\/work' is no directory that can be found at the other end/],
+    ],
+    [
+      "an SSH host that cannot be one",
+      `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: svc@a.example.org, port: 0, keepalive: 10ms, jump: -oProxyCommand=x, known_hosts: none}}}\napps: {}\n`,
+      [
+        /hosts\.login\.ssh\.host: .*a name, alias or address, without account and port/,
+        /hosts\.login\.ssh\.port: /,
+        /hosts\.login\.ssh\.jump: .*\[account@\]host\[:port\]/,
+      ],
+    ],
+    [
+      "files and times of an SSH host that cannot be used",
+      `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: a, keepalive: 10ms, known_hosts: none, config: nothing, key: {file: no-key}}}}\napps: {}\n`,
+      [
+        /hosts\.login\.ssh\.keepalive: '10ms' is too short; allowed: at least 1s/,
+        /hosts\.login\.ssh\.known_hosts: 'none' cannot be read/,
+        /hosts\.login\.ssh\.config: 'nothing' cannot be read/,
+        /hosts\.login\.ssh\.key: the secret 'no-key' cannot be read: ENOENT/,
+      ],
+    ],
+    [
+      "a passphrase without key",
+      `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: a, passphrase: {file: secret}}}}\napps: {}\n`,
+      [
+        /hosts\.login\.ssh\.passphrase: a passphrase opens a key, and none is named; allowed: beside key: \{file: PATH\}/,
+      ],
+    ],
+    [
+      "a launcher of this machine on a host by SSH",
+      `${head}hosts: {login: {workdir: /w, ssh: {host: a}}}\ntargets: {t: {host: login, launcher: local}}\napps: {}\n`,
+      [
+        "site.yaml:4:38: targets.t.launcher: launcher 'local' starts attempts on this machine, and host 'login' is reached by SSH; allowed: a host without ssh, or a launcher that hands attempts to a scheduler, as batch",
       ],
     ],
     [

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -47,6 +47,51 @@ describe("loadSite", () => {
     expect(site.api.clientSecret.path).toBe(directory.join("secret"));
     expect(await readSecret(site.api.clientSecret)).toBe("s3cret");
     expect(JSON.stringify(site)).not.toContain("s3cret");
+  });
+
+  it("takes hosts reached by SSH as they are written, with absolute paths and no secret", async () => {
+    const key = directory.join("key");
+    for (const name of ["key", "passphrase", "known", "config"])
+      await writeFile(directory.join(name), "hunter2\n", { mode: 0o600 });
+    const site = await load(
+      directory,
+      `${head}hosts:
+  small: {workdir: /scratch/a/, ssh: {host: login}}
+  large:
+    workdir: /scratch/b
+    path: /opt/slurm/bin:/bin
+    environment: {SLURM_CONF: /etc/slurm.conf}
+    ssh: {host: [a, b], user: svc, port: 2222, key: {file: key}, passphrase: {file: passphrase}, known_hosts: known, jump: "x@gate:22", agent: true, keepalive: 1m, config: config}
+targets: {t: {host: large, launcher: batch, scheduler: slurm}}
+apps: {}
+`,
+    );
+    const usual = { user: undefined, port: undefined, key: undefined, passphrase: undefined, knownHosts: undefined };
+    expect(site.hosts["small"]).toEqual({
+      name: "small",
+      kind: "ssh",
+      workdir: "/scratch/a",
+      path: "/usr/local/bin:/usr/bin:/bin",
+      environment: {},
+      ssh: { hosts: ["login"], ...usual, jump: undefined, agent: undefined, keepaliveMs: 15_000, config: true },
+    });
+    expect(site.hosts["large"]).toMatchObject({
+      path: "/opt/slurm/bin:/bin",
+      environment: { SLURM_CONF: "/etc/slurm.conf" },
+      ssh: {
+        hosts: ["a", "b"],
+        user: "svc",
+        port: 2222,
+        key: { path: key, label: key },
+        passphrase: { path: directory.join("passphrase") },
+        knownHosts: directory.join("known"),
+        jump: ["x@gate:22"],
+        agent: true,
+        keepaliveMs: 60_000,
+        config: directory.join("config"),
+      },
+    });
+    expect(JSON.stringify(site)).not.toContain("hunter2");
   });
 
   it("resolves ~ and relative paths against home and the file's directory", async () => {

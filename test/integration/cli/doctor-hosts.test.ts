@@ -1,0 +1,75 @@
+import { writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
+import { stringify } from "yaml";
+import { expect, it } from "vitest";
+import { describeWithEngine } from "../../helpers/engines/index.ts";
+import { SshServer } from "../../helpers/engines/ssh-server.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { Shell } from "./rig.ts";
+
+interface CheckedHost {
+  readonly id: string;
+  readonly result: string;
+  readonly found: string;
+  readonly repair?: string;
+}
+
+/** What the doctor finds of the hosts of a site file whose only host is this server. */
+async function diagnose(
+  shell: Shell,
+  server: SshServer,
+  change: Readonly<Record<string, unknown>> = {},
+): Promise<CheckedHost> {
+  await mkdir(shell.directory.join("config"), { recursive: true });
+  await writeFile(shell.directory.join("config", "secret"), "x\n", { mode: 0o600 });
+  const ssh = {
+    host: "127.0.0.1",
+    port: server.port,
+    key: { file: server.userKey },
+    known_hosts: server.knownHosts,
+    config: false,
+    ...change,
+  };
+  const site = {
+    site: "lab",
+    api: { url: "http://127.0.0.1:1", client_id: "x", client_secret: { file: "secret" } },
+    hosts: { login: { workdir: server.directory.join("work"), ssh } },
+    targets: { cpu: { host: "login", launcher: "batch", scheduler: "slurm" } },
+    apps: {},
+  };
+  await writeFile(shell.siteFile, stringify(site));
+  const { stdout } = await shell.run(["doctor", "-o", "json"]);
+  const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckedHost[] };
+  const check = checks.find(({ id }) => id === "ssh-hosts");
+  if (!check) throw new Error("no such check");
+  return check;
+}
+
+describeWithEngine("sshd", "the doctor looks at hosts by SSH", () => {
+  it("says that one works, and what is wrong with one that does not, with the repair", async () => {
+    await using directory = await temporaryDirectory("sa-cli-");
+    await using server = await SshServer.start();
+    const shell = new Shell(directory);
+    expect(await diagnose(shell, server)).toMatchObject({
+      result: "ok",
+      found: expect.stringMatching(/^'login': Linux \S+ over SSH$/) as string,
+    });
+
+    await server.know("");
+    const unknown = await diagnose(shell, server);
+    expect(unknown).toMatchObject({ result: "error" });
+    expect(unknown.found).toMatch(
+      /^'login': the key of '\[127\.0\.0\.1\]:\d+' is not known: it shows ssh-ed25519 SHA256:/,
+    );
+    expect(unknown.repair).toContain(`>> ${server.knownHosts}`);
+
+    await server.know(await server.knownLine());
+    await server.down();
+    expect(await diagnose(shell, server)).toMatchObject({
+      result: "error",
+      found: expect.stringContaining("ECONNREFUSED") as string,
+    });
+    const logins = server.log.match(/Accepted publickey/g);
+    expect(logins).toHaveLength(1);
+  });
+});
