@@ -149,7 +149,7 @@ function unidentified(name: AttemptName, evidence: Evidence, nowMs: number): Att
   if (evidence.recorder === "damaged") return { state: "unknown", why: "unrecognised", raw: "recorder: damaged" };
   if (evidence.directory === "present") {
     if (evidence.guardAtMs === undefined) return { state: "absent" };
-    if (evidence.stop) return { state: "absent" }; // the guard was taken by an order to stop
+    if (evidence.stop || evidence.barred) return { state: "absent" }; // the guard was taken by an order to stop
     if (nowMs - evidence.guardAtMs < startGraceMs) return { state: "unknown", why: "starting" };
   }
   const { pids, tier } = remainingOf(name, evidence);

@@ -1,4 +1,4 @@
-import { readdir, stat } from "node:fs/promises";
+import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
 import { errnoOf } from "../common/fault.ts";
@@ -37,6 +37,8 @@ export interface Evidence {
   readonly directory: "present" | "missing";
   /** Wall time at which the start guard was made; undefined = there is no guard. */
   readonly guardAtMs: number | undefined;
+  /** The guard was taken by an order to stop: nothing began, and nothing will. */
+  readonly barred: boolean;
   readonly recorder: (ProcessIdentity & { readonly mode: string | undefined }) | "damaged" | undefined;
   readonly job: ProcessIdentity | "damaged" | undefined;
   readonly rc: ExitRecord | "damaged" | undefined;
@@ -60,6 +62,8 @@ export interface EvidenceSource {
   read(name: string): Promise<string | undefined>;
   /** When `name` was changed last, by the clock of where it lies; undefined when it is not there. */
   modifiedMs(name: string): Promise<number | undefined>;
+  /** Is `name` a symbolic link? Absent: nobody makes one there. */
+  isLink?(name: string): Promise<boolean>;
 }
 
 /** Reads an attempt's directory; without the token its control group is not looked for. Throws only what is no answer (an unreadable or hanging file system). */
@@ -68,6 +72,7 @@ export function readEvidence(directory: string, token?: string): Promise<Evidenc
     names: () => namesIn(directory),
     read: (name) => readText(directory, name),
     modifiedMs: (name) => modifiedMs(join(directory, name)),
+    isLink: (name) => isLink(join(directory, name)),
   };
   return evidenceFrom(source, token);
 }
@@ -78,8 +83,10 @@ export async function evidenceFrom(source: EvidenceSource, token?: string): Prom
   const read = async (name: string): Promise<string | undefined> =>
     names?.has(name) === true ? await source.read(name) : undefined;
   const rc = await read("rc");
-  const [guardAtMs, recorder, job, gone, out, err, oom, timeout, stop, cgroup] = await Promise.all([
-    names?.has("started") === true ? source.modifiedMs("started") : undefined,
+  const hasGuard = names?.has("started") === true;
+  const [guardAtMs, barred, recorder, job, gone, out, err, oom, timeout, stop, cgroup] = await Promise.all([
+    hasGuard ? source.modifiedMs("started") : undefined,
+    hasGuard ? source.isLink?.("started") : undefined,
     read("recorder"),
     read("job"),
     rc === undefined ? undefined : read("gone"),
@@ -93,6 +100,7 @@ export async function evidenceFrom(source: EvidenceSource, token?: string): Prom
   return {
     directory: names === undefined ? "missing" : "present",
     guardAtMs,
+    barred: barred === true,
     recorder: recorder === undefined ? undefined : (parseIdentity(recorder) ?? "damaged"),
     job: job === undefined ? undefined : (parseIdentity(job) ?? "damaged"),
     rc: rc === undefined ? undefined : (parseExitRecord(rc) ?? "damaged"),
@@ -202,6 +210,14 @@ async function namesIn(directory: string): Promise<ReadonlySet<string> | undefin
     const code = errnoOf(error);
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw error;
+  }
+}
+
+async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch {
+    return false; // it went away with its directory
   }
 }
 

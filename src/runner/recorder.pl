@@ -326,6 +326,7 @@ sub trim {
 sub put {
   my ($name, $content, $durable, $patient) = @_;
   while (1) {
+    unlink "$d/$name.tmp";    # where the job has put a fifo, opening it would wait for a reader
     if (open my $file, '>:unix', "$d/$name.tmp") {
       my $good = (syswrite($file, $content) // 0) == length $content;
       $good &&= syscall($nr->{fsync}, fileno $file) == 0 if $durable;
@@ -335,9 +336,17 @@ sub put {
         return 1;
       }
     }
+    next if make_way($name);
     return 0 if !$patient || !-d $d;
     select undef, undef, undef, 5;
   }
+}
+
+# A directory that the job has put in the place of evidence is moved aside: true if there was one.
+sub make_way {
+  my $moved = 0;
+  for my $path ("$d/$_[0].tmp", "$d/$_[0]") { $moved++ if !-l $path && -d $path && rename $path, "$path.aside." . wall() }
+  return $moved;
 }
 
 sub fileno_dir { my $n = fileno $_[0]; return defined $n ? $n : -1 }

@@ -42,15 +42,22 @@ identity() {
   echo "1 $1 $(ticks "$1") $boot ${space%]} ${machine:--} $(wall)"
 }
 
+# What the job has put in the place of evidence makes way: written into a fifo or a directory it would be lost, or wait for ever.
+make_way() {
+  for one in "$d/$1.tmp" "$d/$1"; do
+    if [ -L "$one" ] || [ -p "$one" ]; then rm -f "$one"; elif [ -d "$one" ]; then mv "$one" "$one.aside.$(wall)"; fi
+  done
+}
+
 # durable replace; waits while the disk is full, as long as the directory is there
 put() {
-  until printf '%s\n' "$2" >"$d/$1.tmp" && sync "$d/$1.tmp" && mv -f "$d/$1.tmp" "$d/$1" && sync "$d"; do
+  until make_way "$1" && printf '%s\n' "$2" >"$d/$1.tmp" && sync "$d/$1.tmp" && mv -f "$d/$1.tmp" "$d/$1" && sync "$d"; do
     [ -d "$d" ] && [ "$3" = patient ] || return 1
     sleep 5
   done 2>/dev/null
 }
 
-mark() { printf '%s\n' "$2" >"$d/$1.tmp" && mv -f "$d/$1.tmp" "$d/$1"; }
+mark() { make_way "$1" && printf '%s\n' "$2" >"$d/$1.tmp" && mv -f "$d/$1.tmp" "$d/$1"; }
 
 fail() { echo "error $1"; exit 70; }
 

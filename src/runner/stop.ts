@@ -1,5 +1,5 @@
 import { constants, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
 import { errnoOf } from "../common/fault.ts";
@@ -133,14 +133,15 @@ async function neverStarted(
   if (evidence.directory === "missing") return { state: "gone", tier: "group" };
   try {
     await failpoint("runner.before-guard");
-    await mkdir(join(name.directory, "started"));
+    // A link, where a recorder makes a directory: whoever looks later knows that nothing began, also when we die now.
+    await symlink(".", join(name.directory, "started"));
     await failpoint("runner.after-guard");
     await mark(name.directory, order);
     return { state: "gone", tier: "never-started" };
   } catch (error) {
     if (errnoOf(error) !== "EEXIST") throw error;
     const interrupted = nowMs - (evidence.guardAtMs ?? nowMs) >= startGraceMs;
-    if (evidence.stop || interrupted) return { state: "gone", tier: "never-started" };
+    if (evidence.stop || evidence.barred || interrupted) return { state: "gone", tier: "never-started" };
     return { state: "unknown", why: "it is just starting" };
   }
 }

@@ -156,6 +156,18 @@ describe.each(forms)("recorder in $form", (form) => {
     expect(blocked).toBe(0n);
   });
 
+  test.each([
+    ["directories", "mkdir rc rc.tmp"],
+    ["fifos", "mkfifo rc rc.tmp"],
+    ["links to directories", "mkdir other; ln -s other rc; ln -s other rc.tmp"],
+  ])("the exit record stands in its place, whatever the job has put there: %s", async (_what, make) => {
+    await using directory = await temporaryDirectory();
+    const args = await prepare(form, directory, ["sh", "-c", `${make}; exit 3`]);
+    const run = spawnSync(program, args, { encoding: "utf8", timeout: 20_000, killSignal: "SIGKILL" });
+    expect(run.stdout).toMatch(/ended\n$/);
+    expect(record(directory)).toMatchObject({ value: 3 });
+  });
+
   test("a plan that cannot be read, or a directory that is gone, starts nothing", async () => {
     await using directory = await temporaryDirectory();
     const none = spawnSync(program, [...form.argv.slice(1), directory.join("nowhere")], { encoding: "utf8" });

@@ -28,6 +28,7 @@ const record: ExitRecord = {
 const empty: Evidence = {
   directory: "present",
   guardAtMs: undefined,
+  barred: false,
   recorder: undefined,
   job: undefined,
   rc: undefined,

@@ -26,6 +26,7 @@ function judged(evidence: Partial<Evidence>, change: Partial<PilotFacts> = {}): 
     evidence: {
       directory: "present",
       guardAtMs: undefined,
+      barred: false,
       recorder: undefined,
       job: undefined,
       rc: undefined,

@@ -1,7 +1,7 @@
 /** What directory and process table say of an attempt: absence is not evidence, and nothing unidentified is ever touched. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, utimes, writeFile } from "node:fs/promises";
+import { mkdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/common/clock.ts";
@@ -24,7 +24,7 @@ const lineOf = ({ pid, startTicks, bootId, pidNamespace, machineId, atMs }: Proc
   `1 ${pid} ${startTicks} ${bootId} ${pidNamespace} ${machineId} ${atMs} ${mode}\n`;
 
 interface Content {
-  readonly guard?: "now" | "an hour ago";
+  readonly guard?: "now" | "an hour ago" | "of a stop";
   readonly recorder?: ProcessIdentity | "damaged";
   readonly job?: ProcessIdentity | "damaged";
   readonly rc?: string;
@@ -36,7 +36,8 @@ async function attempt(root: string, content: Content): Promise<AttemptName> {
   const name = { token: newToken(), directory: join(root, newToken()) };
   await mkdir(name.directory);
   const put = (file: string, text: string): Promise<void> => writeFile(join(name.directory, file), text);
-  if (content.guard !== undefined) await mkdir(join(name.directory, "started"));
+  if (content.guard === "of a stop") await symlink(".", join(name.directory, "started"));
+  else if (content.guard !== undefined) await mkdir(join(name.directory, "started"));
   if (content.guard === "an hour ago") await utimes(join(name.directory, "started"), anHourAgo, anHourAgo);
   for (const file of ["recorder", "job"] as const) {
     const identity = content[file];
@@ -51,6 +52,7 @@ describe("an attempt of which no process lives", () => {
   it.each<[string, Content, object]>([
     ["was never begun", {}, { state: "absent" }],
     ["was kept from beginning", { guard: "now", stop: true }, { state: "absent" }],
+    ["was kept from beginning by a runner that died then", { guard: "of a stop" }, { state: "absent" }],
     ["has just taken its guard", { guard: "now" }, { state: "unknown", why: "starting" }],
     ["died between guard and identity", { guard: "an hour ago" }, { state: "absent" }],
     [
@@ -165,6 +167,7 @@ describe("an order to stop an attempt that did not begin", () => {
     ["waits while it may be starting", { guard: "now" }, { state: "unknown", why: "it is just starting" }],
     ["is over when its starter died", { guard: "an hour ago" }, { state: "gone", tier: "never-started" }],
     ["is over when it was given before", { guard: "now", stop: true }, { state: "gone", tier: "never-started" }],
+    ["is over when a runner that took the guard died then", { guard: "of a stop" }, { tier: "never-started" }],
     ["says nothing of another machine", { guard: "now", recorder: elsewhere }, { state: "unknown" }],
     [
       "has nothing to do after its end",
