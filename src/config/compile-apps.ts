@@ -7,7 +7,7 @@ import { checkFits, checkResources, type ResourceProblem } from "../jobs/resourc
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
 import { checkContainer, type Places } from "./compile-container.ts";
-import { checkGpuVariables, checkMpi, checkProgram } from "./compile-runtime.ts";
+import { checkGpuVariables, checkMpi, checkProgram, compileRuntime } from "./compile-runtime.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 import type { AppSettings } from "./compiling.ts";
@@ -187,12 +187,12 @@ function pathFlaw(text: string, glob: boolean): string | undefined {
   return !glob && /[*?[\]]/.test(text) ? "holds signs of a pattern" : undefined;
 }
 
-/** Files of the site that an app names: hook modules and secrets; made absolute. */
+/** Files of the site that an app names: hook modules, secrets and archives; made absolute. */
 async function compileFiles(
   compiling: Compiling,
   path: readonly PropertyKey[],
   app: AppSettings,
-): Promise<Pick<App, "parameters" | "hooks" | "inputs" | "outputs">> {
+): Promise<Pick<App, "parameters" | "hooks" | "inputs" | "outputs" | "runtime">> {
   const parameters = { ...app.parameters };
   for (const [name, spec] of Object.entries(app.parameters)) {
     if (spec.type !== "secret") continue;
@@ -210,7 +210,7 @@ async function compileFiles(
     checkReadable(compiling, [...path, "hooks", name, "module"], module);
     hooks[name] = { ...hook, module, timeout: Math.min(hook.timeout, ceiling) };
   }
-  return { parameters, hooks, ...withRemotes(compiling, app) };
+  return { parameters, hooks, runtime: compileRuntime(compiling, path, app), ...withRemotes(compiling, app) };
 }
 
 function withRemotes({ settings: { remotes } }: Compiling, app: AppSettings): Pick<App, "inputs" | "outputs"> {

@@ -1,8 +1,9 @@
 /** Cross checks of how an app's command is started. */
 import { gpuVariables } from "../jobs/gpus.ts";
-import { containerOf } from "../jobs/runtime.ts";
+import { containerOf, type Runtime, zipOf } from "../jobs/runtime.ts";
+import { hasPlace } from "../jobs/template.ts";
 import { type MpiStarter, mpiStarters, starterTemplateFlaw } from "../jobs/mpi.ts";
-import type { AppSettings, Compiling } from "./compiling.ts";
+import { type AppSettings, checkReadable, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 
 /** A starter that fits the target, and places that are known. */
@@ -69,4 +70,43 @@ export function checkGpuVariables(
       allowed: "resources.gpus, which says how many an attempt gets",
     });
   }
+}
+
+/** The runtime with the path of its archive made absolute. */
+export function compileRuntime(compiling: Compiling, path: readonly PropertyKey[], app: AppSettings): Runtime {
+  const zip = zipOf(app.runtime);
+  if (!zip) return app.runtime;
+  const at = [...path, "runtime", "zip"];
+  if (zip.archive !== undefined) {
+    const archive = compiling.absolute(zip.archive);
+    checkReadable(compiling, [...at, "archive"], archive);
+    return { zip: { ...zip, archive } };
+  }
+  checkZipInput(compiling, [...at, "input"], app, zip.input ?? "");
+  return { zip };
+}
+
+/** What is unpacked is run: no job may choose it. */
+function checkZipInput(
+  { loaded: { report } }: Compiling,
+  path: readonly PropertyKey[],
+  app: AppSettings,
+  name: string,
+): void {
+  const input = Object.hasOwn(app.inputs, name) ? app.inputs[name] : undefined;
+  if (!input) {
+    report.add({ path, message: `'${name}' is not an input of this app`, value: name, known: Object.keys(app.inputs) });
+    return;
+  }
+  const chosen = hasPlace(input.from) && (input.sha256 === undefined || hasPlace(input.sha256));
+  if (!chosen && input.kind === "file" && input.required) return;
+  const message = chosen
+    ? `a job would choose the program: 'from' and 'sha256' of input '${name}' have places`
+    : `input '${name}' may be no file, or not there`;
+  report.add({
+    path,
+    message,
+    value: name,
+    allowed: "an input of kind file whose from, or whose sha256, is written here",
+  });
 }

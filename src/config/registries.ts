@@ -33,13 +33,13 @@ export const builtInRegistries: Registries = {
   launchers: {
     local: { settings: z.strictObject({}), maxNodes: 1, allocation: false, here: true },
     // Waiting in a queue costs nothing; the scheduler's own limits come on top.
-    batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty", "docker"] },
+    batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty", "docker", "zip"] },
     pilot: {
       settings: pilotSchema,
       maxNodes: 1,
       allocation: true,
       slots: 1_000,
-      lacks: ["pty", "docker", "podman"],
+      lacks: ["pty", "docker", "podman", "zip"],
       limits: (settings) => pilotLimits(pilotSchema.parse(settings)),
     },
   },

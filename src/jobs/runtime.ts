@@ -1,5 +1,6 @@
-/** How an app's command is wrapped: run as it is, on a terminal, or in a container. */
+/** How an app's command is wrapped: run as it is, on a terminal, in a container, or out of an archive. */
 import { z } from "zod";
+import { size } from "../common/zod-units.ts";
 
 /** Why a path cannot be mounted; undefined when it can. Engines take `:` and `,` for the end of a path, and no engine quotes alike. */
 export function mountFlaw(path: string): string | undefined {
@@ -148,6 +149,32 @@ const dockerSchema = z
 const engines = { apptainer: apptainerSchema, podman: podmanSchema, docker: dockerSchema };
 export type ContainerEngine = keyof typeof engines;
 
+const zipSchema = z
+  .strictObject({
+    archive: z.string().min(1).max(4096).optional().meta({ description: "a file of the site" }),
+    input: z.string().max(64).optional().meta({
+      description: "name of an input; its `from` has no places, or its sha256 has none: no job chooses the program",
+    }),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits")
+      .optional()
+      .meta({ description: "digest of the archive, checked before each attempt" }),
+    into: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "a name: a letter or digit, then letters, digits, . _ -, at most 64")
+      .default("app")
+      .meta({ description: "directory below work/; what is there is replaced at each attempt" }),
+    max_size: size().prefault("1GiB"),
+  })
+  .refine(({ archive, input }) => (archive === undefined) !== (input === undefined), {
+    message: "either an archive or an input is needed; allowed: archive: PATH, input: NAME, one of them",
+  })
+  .meta({
+    description:
+      "a ZIP archive is unpacked into work/app/, then the command runs, as app/bin/tool; only on this machine",
+  });
+
 export const runtimeSchema = z.union([
   z.enum(["plain", "pty"]),
   z
@@ -155,9 +182,10 @@ export const runtimeSchema = z.union([
       apptainer: apptainerSchema.optional(),
       podman: podmanSchema.optional(),
       docker: dockerSchema.optional(),
+      zip: zipSchema.optional(),
     })
     .refine((choice) => Object.values(choice).filter((value) => value !== undefined).length === 1, {
-      message: `one container engine is needed; allowed: ${Object.keys(engines).join(", ")}, one of them`,
+      message: `one runtime is needed; allowed: ${[...Object.keys(engines), "zip"].join(", ")}, one of them`,
     })
     .meta({ minProperties: 1, maxProperties: 1 }),
 ]);
@@ -177,9 +205,14 @@ export function containerOf(runtime: Runtime): Container | undefined {
   return runtime.docker && { engine: "docker", spec: runtime.docker };
 }
 
-/** The word for a runtime: plain, pty, or the engine. */
+/** The archive that a runtime unpacks; undefined for all others. */
+export function zipOf(runtime: Runtime): z.output<typeof zipSchema> | undefined {
+  return typeof runtime === "string" ? undefined : runtime.zip;
+}
+
+/** The word for a runtime: plain, pty, zip, or the engine. */
 export function runtimeName(runtime: Runtime): string {
-  return typeof runtime === "string" ? runtime : (containerOf(runtime)?.engine ?? "none");
+  return typeof runtime === "string" ? runtime : (containerOf(runtime)?.engine ?? "zip");
 }
 
 /**

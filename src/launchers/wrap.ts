@@ -1,7 +1,9 @@
 /** From a filled command to what is started: as it is, by an MPI starter, in a container, or both. Pure. */
+import { extname, join } from "node:path";
 import { imageFlaw } from "../jobs/images.ts";
-import { type Container, containerOf } from "../jobs/runtime.ts";
+import { type Container, containerOf, zipOf } from "../jobs/runtime.ts";
 import { fillText, hasPlace } from "../jobs/template.ts";
+import type { UnpackOrder } from "../runner/unpack.ts";
 import type { PlanInput } from "./command.ts";
 import { inContainer } from "./containers.ts";
 import { starterFlaw, starterWords } from "./mpi.ts";
@@ -33,6 +35,7 @@ export const asIs: Wrap = (_input, { argv, basic, own, attempt }) => {
 
 /** The app's own command, with the container and the MPI starter that the app says. */
 export const wrap: Wrap = (input, filled) => {
+  if (zipOf(input.app.runtime)) return unpacked(input, withStarter(input, filled.argv, asIs(input, filled)));
   const container = containerOf(input.app.runtime);
   if (!container) return withStarter(input, filled.argv, asIs(input, filled));
   const image = imageOf(input, container);
@@ -54,6 +57,31 @@ export const wrap: Wrap = (input, filled) => {
   const whole = contained(started.argv);
   return { ...whole, problems: [...started.problems, ...whole.problems] };
 };
+
+/**
+ * Unpacks, without a variable of the app, then becomes the command. Arguments are Node, the program that unpacks, its order, and the command.
+ */
+const unpackScript = `
+env -i SITEAGENT_ATTEMPT_TOKEN="$SITEAGENT_ATTEMPT_TOKEN" "$1" "$2" "$3" || exit 125
+shift 3
+exec "$@"
+`.trim();
+
+const unpackProgram = join(import.meta.dirname, "..", "runner", `unpack${extname(import.meta.filename)}`);
+
+/** Out of the app's archive, which is unpacked anew for each attempt. */
+function unpacked({ app, directories }: PlanInput, wrapped: Wrapped): Wrapped {
+  const zip = zipOf(app.runtime);
+  if (!zip) return wrapped;
+  const order: UnpackOrder = {
+    archive: zip.archive ?? join(directories.in, app.inputs[zip.input ?? ""]?.to ?? ""),
+    into: join(directories.work, zip.into),
+    maxBytes: zip.max_size,
+    sha256: zip.sha256,
+  };
+  const words = ["-c", unpackScript, "siteagent-zip", process.execPath, unpackProgram, JSON.stringify(order)];
+  return { ...wrapped, argv: ["/bin/sh", ...words, ...wrapped.argv] };
+}
 
 /** With an MPI starter before it, if the app has one. `command`: the app's own words, none of which the starter may take for its own. */
 function withStarter(input: PlanInput, command: readonly string[], wrapped: Wrapped): Wrapped {

@@ -356,8 +356,8 @@ describe("things that do not fit each other", () => {
       "containers that are none, or two",
       app(`command: [x]\nruntime: {podmn: {image: x}}`),
       [
-        "site.yaml:8:14: apps.b.runtime: one container engine is needed; allowed: apptainer, podman, docker, one of them",
-        "site.yaml:8:15: apps.b.runtime.podmn: unknown key 'podmn'; allowed: apptainer, podman, docker; nearest: 'podman'",
+        "site.yaml:8:14: apps.b.runtime: one runtime is needed; allowed: apptainer, podman, docker, zip, one of them",
+        "site.yaml:8:15: apps.b.runtime.podmn: unknown key 'podmn'; allowed: apptainer, podman, docker, zip; nearest: 'podman'",
       ],
     ],
     [
@@ -394,6 +394,31 @@ describe("things that do not fit each other", () => {
       [
         /^site\.yaml:3:19: policy\.images\[0\]: 'a\.example\.org' does not name a registry and what lies below it; allowed: /,
         /^site\.yaml:4:\d+: apps\.b\.runtime\.docker\.image: 'c\.example\.org\/x\/y' is not allowed by policy\.images; allowed: a\.example\.org, b/,
+      ],
+    ],
+    [
+      "archives that are none, or that a job would choose",
+      app(
+        `command: [app/x]\nparameters: {p: {type: string}}\ninputs: {t: {from: "https://a.example.org/{{p}}.zip", to: t}}\nruntime: {zip: {input: t}}`,
+      ),
+      [
+        /^site\.yaml:10:\d+: apps\.b\.runtime\.zip\.input: a job would choose the program: 'from' and 'sha256' of input 't' have places; allowed: an input/,
+      ],
+    ],
+    [
+      "an archive that is not there, and one too many",
+      `${head}apps:\n  a: {workflow: a, command: [app/x], target: local, runtime: {zip: {archive: none.zip}}}\n  b: {workflow: b, command: [app/x], target: local, runtime: {zip: {input: u}}}\n`,
+      [
+        /^site\.yaml:4:\d+: apps\.a\.runtime\.zip\.archive: '.*none\.zip' cannot be read/,
+        /^site\.yaml:5:\d+: apps\.b\.runtime\.zip\.input: 'u' is not an input of this app/,
+      ],
+    ],
+    [
+      "an archive and an input at once",
+      app(`command: [app/x]\nruntime: {zip: {archive: a.zip, input: b, into: ../x}}`),
+      [
+        /^site\.yaml:8:\d+: apps\.b\.runtime\.zip: either an archive or an input is needed/,
+        /^site\.yaml:8:\d+: apps\.b\.runtime\.zip\.into: '\.\.\/x' does not fit; allowed: a name/,
       ],
     ],
     [

@@ -173,8 +173,8 @@ describe("a command in a container", () => {
 
 describe("the runtime of an app", () => {
   it.each([
-    [{}, /one container engine/],
-    [{ podman: { image }, docker: { image } }, /one container engine/],
+    [{}, /one runtime/],
+    [{ podman: { image }, docker: { image } }, /one runtime/],
     [{ podman: { image, options: ["-v", "/:/host"] } }, /one option in one word/],
     [{ podman: { image, options: ["--name=x"] } }, /is set by siteagent/],
     [{ docker: { image, options: ["--pid=host"] } }, /is set by siteagent/],
