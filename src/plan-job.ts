@@ -116,6 +116,7 @@ async function plan(site: Site, app: App, request: Request): Promise<PlannedJob>
       images: site.policy.images,
       gpuVendor: target?.gpuVendor ?? "nvidia",
       allocation: target?.allocation ?? false,
+      shared: target?.shared ?? true,
     });
   } catch (error) {
     if (resolved.ok) refused.push(asFault(error).message);

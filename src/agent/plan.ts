@@ -37,6 +37,7 @@ export async function planInput(
     gpuVendor: core.parts.site.targets[job.target]?.gpuVendor ?? "nvidia",
     gpus: attempt.gpus,
     allocation: core.parts.site.targets[job.target]?.allocation ?? false,
+    shared: core.parts.site.targets[job.target]?.shared ?? true,
   };
 }
 

@@ -18,11 +18,11 @@ export function checkMpi(
   const at = [...path, "mpi", "starter"];
   if (typeof mpi.starter === "string") {
     const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
-    if (target && !target.allocation && mpiStarters[mpi.starter].allocation) {
+    if (target?.shared && mpiStarters[mpi.starter].allocation) {
       const others = Object.keys(mpiStarters).filter((name) => !mpiStarters[name as MpiStarter].allocation);
       report.add({
         path: at,
-        message: `'${mpi.starter}' starts ranks in a scheduler's allocation, which target '${app.target}' does not give`,
+        message: `'${mpi.starter}' starts ranks in a scheduler's allocation, and target '${app.target}' gives no attempt one of its own`,
         value: mpi.starter,
         allowed: `${others.join(", ")}, or a target with such a launcher`,
       });

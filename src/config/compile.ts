@@ -227,7 +227,8 @@ function compileTargets(compiling: Compiling, hosts: Readonly<Record<string, Sit
       memoryBytes: memory,
       ...gpus,
     };
-    targets[name] = { ...common, allocation, settings: rest as JsonObject };
+    const shared = !allocation || kind?.packs === true;
+    targets[name] = { ...common, allocation, shared, settings: rest as JsonObject };
   }
   return targets;
 }

@@ -15,6 +15,8 @@ export interface LauncherKind {
   readonly allocation: boolean;
   /** It starts attempts on the agent's own machine, and nowhere else. */
   readonly here?: boolean;
+  /** It packs several attempts onto a node of an allocation; default: no. */
+  readonly packs?: boolean;
   /** Attempts at the same time where the target says nothing; default: the number of processors. */
   readonly slots?: number;
   /** Runtimes that it cannot start; Docker where it cannot ask the daemon whether a container is dead. */
@@ -38,6 +40,7 @@ export const builtInRegistries: Registries = {
       settings: pilotSchema,
       maxNodes: 1,
       allocation: true,
+      packs: true,
       slots: 1_000,
       lacks: ["pty", "docker", "podman", "zip"],
       limits: (settings) => pilotLimits(pilotSchema.parse(settings)),

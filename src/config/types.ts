@@ -104,6 +104,8 @@ export interface SiteTarget {
   readonly gpuIds: readonly string[];
   /** A scheduler gives each attempt nodes, cores and GPUs of its own; false: attempts share a machine. */
   readonly allocation: boolean;
+  /** Attempts share cores: on one machine, or packed onto the nodes of an allocation. */
+  readonly shared: boolean;
   /** The launcher's own settings, checked by its schema. */
   readonly settings: JsonObject;
 }

@@ -47,7 +47,7 @@ export const mpiSchema = z
       .meta({ description: "further words for the starter, after ours and before the command" }),
     bind: z.enum(["cores", "none"]).optional().meta({
       description:
-        "cores: each rank is bound to cores of its own; default: cores in a scheduler's allocation, none where attempts share a machine",
+        "cores: each rank is bound to cores of its own; default: cores in an allocation of its own, none where attempts share a machine or node",
     }),
   })
   .meta({ description: "the command is an MPI program: a starter runs it as ranks_per_node ranks on each node" });

@@ -65,6 +65,8 @@ export interface PlanInput {
   readonly account: Account;
   /** A scheduler gives the attempt nodes, cores and GPUs; false: it shares a machine with other attempts. */
   readonly allocation: boolean;
+  /** Others use the same cores: on a machine, or packed into an allocation. */
+  readonly shared: boolean;
   /** What it has of a shared machine's GPUs; undefined where they are not given out by us. */
   readonly gpus?: GpuShare | undefined;
   /** Whose GPUs the target has. */

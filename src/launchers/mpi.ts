@@ -14,18 +14,18 @@ export interface Starting {
   readonly variables: readonly string[];
 }
 
-/** Starter and options; the command follows. `allocation`: nobody else runs on the cores that the starter sees. */
+/** Starter and options; the command follows. `shared`: others run on the cores that the starter sees, which it would bind to as well. */
 export function starterWords(
   mpi: MpiSpec,
   resources: Resources,
-  place: { readonly allocation: boolean; readonly variables: readonly string[] },
+  place: { readonly shared: boolean; readonly variables: readonly string[] },
 ): readonly [string, ...string[]] {
   const shape = mpiShape(resources);
   if (typeof mpi.starter !== "string") {
     const [program, ...words] = mpi.starter.map((text) => fillPlaces(text, shape));
     return [program ?? "", ...words, ...mpi.options];
   }
-  const bind = (mpi.bind ?? (place.allocation ? "cores" : "none")) === "cores";
+  const bind = (mpi.bind ?? (place.shared ? "none" : "cores")) === "cores";
   const words = builtIn[mpi.starter]({ shape, bind, variables: place.variables });
   return [mpi.program ?? mpiStarters[mpi.starter].program, ...words, ...mpi.options];
 }

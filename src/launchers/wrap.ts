@@ -92,7 +92,7 @@ function withStarter(input: PlanInput, command: readonly string[], wrapped: Wrap
     return flaw === undefined ? [] : [`command[${index}]: ${flaw}`];
   });
   const variables = Object.keys(wrapped.environment).toSorted();
-  const words = starterWords(mpi, resources, { allocation: input.allocation, variables });
+  const words = starterWords(mpi, resources, { shared: input.shared, variables });
   return { ...wrapped, argv: [...words, ...wrapped.argv], problems: [...wrapped.problems, ...problems] };
 }
 

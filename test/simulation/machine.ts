@@ -72,6 +72,7 @@ const site: Site = {
       gpuVendor: "nvidia",
       gpuIds: [],
       allocation: false,
+      shared: true,
       settings: {},
     },
   },

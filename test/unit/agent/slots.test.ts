@@ -26,6 +26,7 @@ function siteOf(options: {
       gpuVendor: "nvidia",
       gpuIds: [],
       allocation: false,
+      shared: true,
       settings: {},
     },
   ]);

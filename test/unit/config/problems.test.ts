@@ -344,7 +344,7 @@ describe("things that do not fit each other", () => {
       app(`command: [-x]\nmpi: {starter: srun}`),
       [
         /^site\.yaml:7:\d+: apps\.b\.command\[0\]: the program '-x' would be an option of what starts it/,
-        /^site\.yaml:8:\d+: apps\.b\.mpi\.starter: 'srun' starts ranks in a scheduler's allocation, which target 'local' does not give; allowed: mpiexec-openmpi, mpiexec-hydra, mpirun/,
+        /^site\.yaml:8:\d+: apps\.b\.mpi\.starter: 'srun' starts ranks in a scheduler's allocation, and target 'local' gives no attempt one of its own; allowed: mpiexec-openmpi, mpiexec-hydra, mpirun/,
       ],
     ],
     [

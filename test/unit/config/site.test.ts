@@ -178,6 +178,24 @@ apps:
     );
   });
 
+  it("refuses starters of allocations where attempts are packed into one", async () => {
+    await writeSecret(directory);
+    const settings = z.strictObject({});
+    const launchers = {
+      ...builtInRegistries.launchers,
+      whole: { settings, allocation: true },
+      packed: { settings, allocation: true, packs: true },
+    };
+    const registries = { ...builtInRegistries, launchers };
+    const text = (launcher: string): string =>
+      `${head}targets: {a: {host: here, launcher: ${launcher}}}\napps: {x: {workflow: x, command: [x], target: a, mpi: {starter: srun}}}\n`;
+    const read = (launcher: string) => parseSite(text(launcher), directory.join("site.yaml"), registries, { env: {} });
+    expect((await read("whole")).targets["a"]).toMatchObject({ allocation: true, shared: false });
+    await expect(read("packed")).rejects.toThrow(
+      /apps\.x\.mpi\.starter: 'srun' starts ranks .* gives no attempt one of its own/,
+    );
+  });
+
   it("takes kinds of launchers and schemes that the registries add", async () => {
     const registries = {
       launchers: {

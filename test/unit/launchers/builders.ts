@@ -20,6 +20,7 @@ export function planInputOf(change: Partial<PlanInput> = {}): PlanInput {
     images: [],
     gpuVendor: "nvidia",
     allocation: false,
+    shared: true,
     ...change,
   };
 }

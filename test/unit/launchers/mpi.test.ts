@@ -16,7 +16,9 @@ const twoNodes = { nodes: 2, ranks_per_node: 4, threads_per_rank: 8, gpus: 4 };
 const names = Object.keys(mpiStarters) as MpiStarter[];
 
 function lineOf(app: AppInput, allocation = true): string {
-  const { argv } = planAttempt(planInputOf({ app: appOf({ command: solver, ...app }), allocation }));
+  const { argv } = planAttempt(
+    planInputOf({ app: appOf({ command: solver, ...app }), allocation, shared: !allocation }),
+  );
   return argv.map((word) => (/^[^\s'"]+$/.test(word) ? word : `'${word}'`)).join(" ");
 }
 
@@ -75,7 +77,7 @@ describe("what reaches the ranks", () => {
       resources: { nodes: 2 },
       environment: { MARK: "hidden-value" },
     });
-    const { argv, environment } = planAttempt(planInputOf({ app, allocation: true }));
+    const { argv, environment } = planAttempt(planInputOf({ app, allocation: true, shared: false }));
     expect(environment["MARK"]).toBe("hidden-value");
     expect(argv.join("\n")).not.toContain("hidden-value");
     const named = argv.flatMap((word, index) => (argv[index - 1] === "-x" ? [word] : []));
