@@ -274,7 +274,7 @@ export class Agent implements AsyncDisposable {
       core.deadlines.forget(id);
       // A slot is free: ask for the next job now, not at the next interval.
       core.syncWork.notify();
-      core.changed.notify();
+      core.changed.notify(id);
     });
   }
 
@@ -303,8 +303,10 @@ export class Agent implements AsyncDisposable {
 
   async #watchDrain(core: AgentCore): Promise<void> {
     while (!core.stopping.aborted) {
-      const changed = core.changed.next(core.stopping);
       const mode = this.#mode?.current;
+      // What becomes of jobs concerns this loop only while the agent drains.
+      const news = mode === "draining" || mode === "drained" ? core.changed : core.modeChanged;
+      const changed = news.next(core.stopping);
       if (mode === "draining") await this.#handBackAll(core);
       const unsent = [...core.ledger.book.outbox.values()].some(hasUnsent);
       if (this.#exitWhenDrained && mode === "drained" && !unsent) {

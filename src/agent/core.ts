@@ -29,7 +29,10 @@ export class AgentCore implements TransitionDeps {
   readonly machine: Machine;
   readonly central: Central;
   readonly outboxWork = new Notifier();
+  /** A job changed (its id is the key), or something that all of them depend on. */
   readonly changed = new Notifier();
+  /** The mode changed, or a phase of the process. */
+  readonly modeChanged = new Notifier();
   readonly jobLock = new KeyedMutex();
   /** Wakes the sync loop before its time. */
   readonly syncWork = new Notifier();
@@ -165,6 +168,7 @@ export class AgentCore implements TransitionDeps {
     this.#retired.push(this.parts);
     this.parts = next;
     this.changed.notify();
+    this.logWork.notify();
     this.syncWork.notify();
   }
 

@@ -1,21 +1,27 @@
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { errnoOf, Fault } from "../common/fault.ts";
-import { durableReplace, removeTree, syncDirectoryTogether } from "../common/files.ts";
+import { Fault } from "../common/fault.ts";
+import { inFileThread } from "../common/file-thread.ts";
+import { removeTree } from "../common/files.ts";
 import { isToken, type Token } from "../common/token.ts";
 import { directoriesOf, type JobDirectories } from "../launchers/command.ts";
 import type { HeldJob } from "./held-job.ts";
+import type * as trees from "./trees.ts";
 
 /** The directories of a job and of one attempt (default: the current one). Names are tokens and numbers: ids never enter a path. */
 export function jobDirectories(job: HeldJob, attempt: number = job.attempt): JobDirectories {
   return directoriesOf(dirname(job.directory), job.token, attempt);
 }
 
-/** Makes the job's directories (0700) with a marker that says whose they are; repeatable, and durable when it ends. */
+const makeTree = inFileThread<typeof trees.makeTree>(import.meta.url, "./trees", "makeTree");
+const removeWhole = inFileThread<typeof trees.removeWhole>(import.meta.url, "./trees", "removeWhole");
+
+/**
+ * Makes the job's directories (0700), that of its first attempt included, with a marker that says whose they are; repeatable, and
+ * durable when it ends.
+ */
 export async function makeDirectories(job: HeldJob): Promise<void> {
-  const { in: inputs, work, tmp, secrets, attempt } = jobDirectories(job);
-  await mkdir(job.directory, { recursive: true, mode: 0o700 });
-  await Promise.all([inputs, work, tmp, secrets, dirname(attempt)].map((path) => makeDirectory(path)));
+  const { in: inputs, work, tmp, secrets, attempt } = jobDirectories(job, 1);
   const marker = {
     job: job.id,
     op_id: job.op_id,
@@ -23,17 +29,11 @@ export async function makeDirectories(job: HeldJob): Promise<void> {
     app: job.app.name,
     claimed_at: job.claimed_at,
   };
-  await durableReplace(join(job.directory, "job.json"), `${JSON.stringify(marker, null, 2)}\n`);
-  await syncDirectoryTogether(dirname(job.directory));
-}
-
-/** In a directory that is there. Cheaper than a recursive `mkdir`, which walks up the whole path. */
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw error;
-  }
+  await makeTree({
+    root: job.directory,
+    below: [inputs, work, tmp, secrets, dirname(attempt), attempt],
+    marker: { path: join(job.directory, "job.json"), text: `${JSON.stringify(marker, null, 2)}\n` },
+  });
 }
 
 /** Where the directories of these jobs lie, by the markers in them; jobs without one are not in the answer. */
@@ -74,7 +74,7 @@ export async function removeDirectory(root: string): Promise<void> {
   if (!isAbsolute(root) || !isToken(basename(root))) {
     throw new Fault("UNSAFE_PATH", `refused to remove '${root}': its last part is no token`);
   }
-  await removeTree(root);
+  await removeWhole(root);
 }
 
 /** Where a new job's directories will lie. */

@@ -1,6 +1,7 @@
 import { isDiskFull, isJournalDead } from "./ledger.ts";
-import { isoTime } from "../common/clock.ts";
+import { cutShort, isoTime } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
+import type { Logger } from "../common/logger.ts";
 import { asFault, type Fault } from "../common/fault.ts";
 import { backoffMs } from "../common/retry.ts";
 import { nextStep, type Step } from "../jobs/decide.ts";
@@ -43,6 +44,7 @@ export class JobDriver {
   readonly id: string;
   readonly done: Promise<void>;
   readonly #core: AgentCore;
+  /** Of the steps: used up by an interruption only, for a new one for each step would cost more than most steps. */
   #current = new AbortController();
   /** Faults in a row that no step could take. */
   #defects = 0;
@@ -55,30 +57,41 @@ export class JobDriver {
 
   /** Something changed that the current step does not know: let it stop early and look again. */
   interrupt(): void {
-    this.#current.abort();
+    this.#current.abort(cutShort);
   }
 
   async #run(): Promise<void> {
     const core = this.#core;
     const log = core.log.child({ jobId: this.id });
+    const stop = (): void => this.interrupt();
+    core.stopping.addEventListener("abort", stop, { once: true });
     try {
+      let work = this.#work(log);
       while (!core.stopping.aborted) {
-        this.#current = new AbortController();
-        const signal = AbortSignal.any([core.stopping, this.#current.signal]);
-        const work: JobWork = {
-          core,
-          id: this.id,
-          signal,
-          context: core.context(log, signal),
-          job: () => heldJob(core.ledger, this.id),
-        };
+        if (work.signal.aborted) {
+          this.#current = new AbortController();
+          work = this.#work(log);
+        }
         if (!(await this.#guarded(work))) return;
       }
     } catch (error) {
       core.onFatal(asFault(error));
     } finally {
+      core.stopping.removeEventListener("abort", stop);
       core.prepared.delete(this.id);
     }
+  }
+
+  #work(log: Logger): JobWork {
+    const core = this.#core;
+    const { signal } = this.#current;
+    return {
+      core,
+      id: this.id,
+      signal,
+      context: core.context(log, signal),
+      job: () => heldJob(core.ledger, this.id),
+    };
   }
 
   /** As #advance; a fault of one job's handling stops that job only: said, and tried again later. */
@@ -112,7 +125,7 @@ export class JobDriver {
     const held = job.hold?.kind === "paused" || (job.quarantined !== undefined && step !== "archive");
     if (!job.bound || (held && !hasLiveAttempt(job) && step !== "stop")) {
       // Before central has acknowledged that the job is ours nothing may start; a paused or quarantined job waits for an order.
-      await work.core.changed.next(work.signal);
+      await work.core.changed.next(work.signal, this.id);
       return true;
     }
     try {

@@ -28,7 +28,7 @@ export async function fence(core: AgentCore, id: string, reason: string): Promis
     if (entries.length > 0) await core.ledger.commit(entries, "effect");
     return now.releasing === undefined;
   });
-  core.changed.notify();
+  core.changed.notify(id);
   return fenced;
 }
 

@@ -44,19 +44,15 @@ export async function runLogShipper(core: AgentCore): Promise<void> {
     }
     failures = fault === undefined ? 0 : failures + 1;
     if (fault !== undefined) await core.clock.sleep(waitAfterMs(fault, logBackoff, failures), core.stopping);
-    else if (isQuiet(core, finished)) await core.changed.next(core.stopping);
+    else if (!ships(core)) await core.logWork.next(core.stopping);
+    else if (core.jobs.every((job) => finished.has(keyOf(job)))) await core.changed.next(core.stopping);
     else await pause(core, due.heard);
   }
 }
 
-/** Central takes log bytes, and the site gives them. */
+/** Central takes log bytes, and the site gives them. Told by `logWork` when it changes. */
 function ships(core: AgentCore): boolean {
   return core.central.capabilities.logs && core.parts.site.agent.report === "full";
-}
-
-/** Nothing can come until a job, the site file or what is known of central changes: an idle agent wakes for no round. */
-function isQuiet(core: AgentCore, finished: ReadonlySet<string>): boolean {
-  return !ships(core) || core.jobs.every((job) => finished.has(keyOf(job)));
 }
 
 /** Until the next round: central's interval, cut short when an attempt ended or central asks for more. */

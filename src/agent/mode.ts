@@ -16,7 +16,7 @@ export class ModeSwitch {
 
   enter(phase: "reconciling" | "up" | "stopping" | "stopped"): void {
     this.#phase = phase;
-    this.#core.changed.notify();
+    this.#tell();
   }
 
   get current(): AgentMode {
@@ -55,7 +55,12 @@ export class ModeSwitch {
     );
     await failpoint("mode.after-record");
     this.#core.log.info({ mode, reason, by, until }, "mode changed");
-    this.#core.changed.notify();
+    this.#tell();
     this.#core.syncWork.notify();
+  }
+
+  #tell(): void {
+    this.#core.modeChanged.notify();
+    this.#core.changed.notify();
   }
 }

@@ -164,7 +164,7 @@ async function settle(
     if (deps.ledger.book.outbox.get(report.job)?.some((entry) => entry.report === report && entry.parked === undefined))
       if (!deferred.has(report.job)) defer(deferred, report.job, context);
   }
-  deps.changed.notify();
+  for (const job of new Set(batch.map((report) => report.job))) deps.changed.notify(job);
 }
 
 function isCurrent(ledger: Ledger, report: Report): boolean {

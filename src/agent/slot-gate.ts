@@ -30,7 +30,6 @@ export class SlotGate {
   /** Waits for room; `undefined` when `signal` aborts. */
   async enter(job: HeldJob, signal: AbortSignal): Promise<Place | undefined> {
     while (!signal.aborted) {
-      const changed = this.#core.changed.next(signal);
       const target = this.#core.parts.site.targets[job.target];
       const gpus = target && this.#room(target, job);
       if (target && gpus) {
@@ -44,7 +43,7 @@ export class SlotGate {
           },
         };
       }
-      await changed;
+      await this.#core.changed.next(signal);
     }
     return undefined;
   }

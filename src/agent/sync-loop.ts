@@ -69,7 +69,7 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
       longPoll.answered(now);
       told = digest;
       // From the first answer on it is known what central can do.
-      if (epoch === undefined) core.changed.notify();
+      if (epoch === undefined) core.logWork.notify();
       epoch = answer.session_epoch;
       core.problems.clear("session");
       if (!answer.session_current)

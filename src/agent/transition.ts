@@ -127,7 +127,7 @@ async function commitChange(
   ];
   await deps.ledger.commit(entries, extras.durability ?? "report");
   if (reports.length > 0) deps.outboxWork.notify();
-  deps.changed.notify();
+  deps.changed.notify(id);
   for (const step of steps) {
     deps.log.info(
       {
@@ -167,7 +167,7 @@ export async function amend(
   return await deps.jobLock.run(id, async () => {
     if (when?.(heldJob(deps.ledger, id)) === false) return heldJob(deps.ledger, id);
     await deps.ledger.commit([record("job.change", { patch: nulled(patch) }, id)], durability);
-    deps.changed.notify();
+    deps.changed.notify(id);
     return heldJob(deps.ledger, id);
   });
 }

@@ -2,6 +2,7 @@ import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import type { Readable } from "node:stream";
 import { getCACertificates } from "node:tls";
 import type { z } from "zod";
+import { cutShort } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { errnoOf, Fault } from "../common/fault.ts";
 import { redactText } from "../common/redact.ts";
@@ -163,7 +164,7 @@ export class Transport implements AsyncDisposable {
       }
       throw this.#lost(error);
     } finally {
-      answered.abort();
+      answered.abort(cutShort);
       context.signal.removeEventListener("abort", stop);
     }
   }

@@ -11,8 +11,15 @@ export interface Account {
   readonly groups: readonly number[];
 }
 
-/** The account of this process. */
+let own: Account | undefined;
+
+/** The account of this process, looked up once: each attempt asks, and each look reads the system's list of accounts. */
 export function ownAccount(): Account {
+  own ??= lookUp();
+  return own;
+}
+
+function lookUp(): Account {
   const { username, homedir, uid, gid } = userInfo();
   return { name: username, home: homedir, uid, gid, groups: process.getgroups?.() ?? [] };
 }

@@ -37,8 +37,8 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return promise;
 }
 
-/** Nobody reads it; without one each abort would make an error with its stack. */
-const cutShort = "cut short";
+/** Reason of an abort that ends a wait: nobody reads it, but without one the signal would make an error with its stack. */
+export const cutShort = "cut short";
 
 /**
  * Sleeps `ms`, or until `news` or `signal` if that is sooner. Leaves nothing behind on a signal that lives as long as the process (a

@@ -14,29 +14,6 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Directories with a sync that somebody waits for and that has not begun. */
-const syncsToCome = new Map<string, Promise<void>>();
-/** The last sync of a directory that has begun. */
-const syncsUnderWay = new Map<string, Promise<void>>();
-
-/** As `syncDirectory`, for a directory in which many make names at once: who comes during a sync shares the next one. */
-export function syncDirectoryTogether(directory: string): Promise<void> {
-  const known = syncsToCome.get(directory);
-  if (known) return known;
-  const before = syncsUnderWay.get(directory)?.catch(() => undefined) ?? Promise.resolve();
-  const mine = before.then(async () => {
-    syncsToCome.delete(directory);
-    syncsUnderWay.set(directory, mine);
-    try {
-      await syncDirectory(directory);
-    } finally {
-      if (syncsUnderWay.get(directory) === mine) syncsUnderWay.delete(directory);
-    }
-  });
-  syncsToCome.set(directory, mine);
-  return mine;
-}
-
 /**
  * Replaces a file so that after a crash there is the old or the new content, never a part: temporary name in the same
  * directory, sync, rename, sync of the directory. The only way in which siteagent writes a file that must survive.
@@ -74,6 +51,14 @@ export async function removeUnfinished(path: string): Promise<void> {
   }
 }
 
+/** For files that a job may have made or put in the place of ours: a link is not followed, a fifo not waited for. */
+export const plainOpen = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** True when an error of such an open says that there is no plain file. */
+export function isNoPlainFile(error: unknown): boolean {
+  return ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO"].includes(errnoOf(error) ?? "");
+}
+
 /**
  * Opens for reading what a job or hook may have made or put in the place of ours: a link is not followed, a fifo not waited for (each
  * such wait would hold one of the process's few threads for ever). Undefined when there is no plain file.
@@ -81,9 +66,9 @@ export async function removeUnfinished(path: string): Promise<void> {
 export async function openPlainFile(path: string): Promise<FileHandle | undefined> {
   let handle: FileHandle;
   try {
-    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    handle = await open(path, plainOpen);
   } catch (error) {
-    if (["ENOENT", "ENOTDIR", "ELOOP", "ENXIO"].includes(errnoOf(error) ?? "")) return undefined;
+    if (isNoPlainFile(error)) return undefined;
     throw error;
   }
   if ((await handle.stat()).isFile()) return handle;

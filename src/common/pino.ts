@@ -10,26 +10,32 @@ export function createLogger(options: { readonly level?: LogLevel; readonly fd?:
       level: options.level ?? "info",
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      // JSON leaves these as they are, and some terminals obey them.
-      hooks: { streamWrite: (line) => line.replaceAll(/[\u007f-\u009f\u2028\u2029]/g, escapeOf) },
+      hooks: { streamWrite: (line) => censored(line).replaceAll(terminalControls, escapeOf) },
       formatters: { level: (label) => ({ level: label }) },
-      redact: {
-        paths: [
-          "secret",
-          "password",
-          "token",
-          "access_token",
-          "client_secret",
-          "*.secret",
-          "*.password",
-          "*.token",
-          "headers.authorization",
-        ],
-        censor: "[redacted]",
-      },
     },
     pino.destination({ fd: options.fd ?? 1, sync: true }),
   );
+}
+
+/** JSON leaves these as they are, and some terminals obey them. */
+const terminalControls = /[\u007f-\u009f\u2028\u2029]/g;
+
+/** What is never logged, under whatever it stands. */
+const secretKeys: ReadonlySet<string> = new Set([
+  "secret",
+  "password",
+  "token",
+  "access_token",
+  "client_secret",
+  "authorization",
+]);
+const secretKey = new RegExp(`"(?:${[...secretKeys].join("|")})":`);
+
+/** Looks at the line that is to be written: pino's own redaction takes half of the time of a line, and almost no line has anything to hide. */
+function censored(line: string): string {
+  if (!secretKey.test(line)) return line;
+  const hide = (key: string, value: unknown): unknown => (secretKeys.has(key) ? "[redacted]" : value);
+  return `${JSON.stringify(JSON.parse(line, hide))}\n`;
 }
 
 function escapeOf(character: string): string {

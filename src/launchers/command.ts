@@ -34,11 +34,11 @@ export function directoriesOf(workdir: string, jobToken: Token, attempt: number)
   const job = join(workdir, jobToken);
   return {
     job,
-    in: join(job, "in"),
-    work: join(job, "work"),
-    tmp: join(job, "tmp"),
-    secrets: join(job, "secrets"),
-    attempt: join(job, "attempts", String(attempt)),
+    in: `${job}/in`,
+    work: `${job}/work`,
+    tmp: `${job}/tmp`,
+    secrets: `${job}/secrets`,
+    attempt: `${job}/attempts/${attempt}`,
   };
 }
 

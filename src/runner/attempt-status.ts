@@ -1,11 +1,11 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { access } from "node:fs/promises";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isoTime } from "../common/clock.ts";
 import { errnoOf } from "../common/fault.ts";
 import type { AttemptEnd } from "../jobs/states.ts";
 import type { AttemptStatus, ProofTier } from "../launchers/types.ts";
-import { endFromRecord, type Evidence, type ExitRecord, readEvidence, startGraceMs } from "./evidence.ts";
+import { endFromRecord, type Evidence, type ExitRecord, startGraceMs } from "./evidence.ts";
+import { readEvidenceHere } from "./evidence-here.ts";
 import { type ProcessIdentity, verdictOf } from "./identity.ts";
 import { hasEnded, membersOf, type ProcessStat, readStat } from "./processes.ts";
 
@@ -25,29 +25,29 @@ export interface Look {
   readonly name: AttemptName;
 }
 
-/** What the directory and the process table say about an attempt, without asking anybody. */
-export async function lookAt(name: AttemptName, nowMs: number): Promise<Look> {
-  const brief = await stillRunning(name);
+/** What the directory and the process table say about an attempt, without asking anybody. Waits for the file system. */
+export function lookAt(name: AttemptName, nowMs: number): Look {
+  const brief = stillRunning(name);
   if (brief) return { status: brief, witnessed: true, name };
-  const evidence = await readEvidence(name.directory, name.token);
+  const evidence = readEvidenceHere(name.directory, name.token);
   const { recorder, job } = identitiesOf(name, evidence);
-  const status = await statusFrom(name, evidence, nowMs);
+  const status = statusFrom(name, evidence, nowMs);
   const witnessed = recorder !== undefined && verdictOf(recorder) === "same";
   return { status, witnessed, name: { ...name, recorder, job } };
 }
 
 /** The cheap look at an attempt whose identities are known: no exit record and a living recorder; undefined = look closer. */
-async function stillRunning(name: AttemptName): Promise<AttemptStatus | undefined> {
+function stillRunning(name: AttemptName): AttemptStatus | undefined {
   if (!name.recorder || !name.job || verdictOf(name.recorder) !== "same") return undefined;
   try {
-    await access(join(name.directory, "rc"));
+    const record = statSync(join(name.directory, "rc"), { throwIfNoEntry: false });
+    return record === undefined ? running(name.job) : undefined;
+  } catch {
     return undefined;
-  } catch (error) {
-    return errnoOf(error) === "ENOENT" ? running(name.job) : undefined;
   }
 }
 
-async function statusFrom(name: AttemptName, evidence: Evidence, nowMs: number): Promise<AttemptStatus> {
+function statusFrom(name: AttemptName, evidence: Evidence, nowMs: number): AttemptStatus {
   if (isRecord(evidence.rc)) return endedStatus(name, evidence, evidence.rc);
   const known = identitiesOf(name, evidence);
   if (known.recorder === undefined) return unidentified(name, evidence, nowMs);
@@ -55,7 +55,7 @@ async function statusFrom(name: AttemptName, evidence: Evidence, nowMs: number):
   if (recorder === "uncertain") return { state: "unknown", why: "unreachable", raw: elsewhere(known.recorder) };
   if (recorder === "same") return known.job ? running(known.job) : { state: "unknown", why: "starting" };
   // Between the look at rc and the look at its writer it may have written it.
-  const again = await readEvidence(name.directory, name.token);
+  const again = readEvidenceHere(name.directory, name.token);
   if (isRecord(again.rc)) return endedStatus(name, again, again.rc);
   if (recorder === "rebooted") {
     const end = lost("node", "the machine was restarted while the attempt ran", known.recorder);

@@ -97,18 +97,43 @@ export async function evidenceFrom(source: EvidenceSource, token?: string): Prom
     read("stop"),
     read("cgroup"),
   ]);
+  const dropped = out ?? err;
+  const told = { guardAtMs, barred: barred === true, rc, recorder, job, gone, dropped, oom, timeout, stop, cgroup };
+  return evidenceOf({ there: names !== undefined, ...told }, token);
+}
+
+/** What was read; of the files: undefined = not there, or no plain file. */
+export interface EvidenceFiles {
+  /** The directory is. */
+  readonly there: boolean;
+  readonly guardAtMs: number | undefined;
+  readonly barred: boolean;
+  readonly rc: string | undefined;
+  readonly recorder: string | undefined;
+  readonly job: string | undefined;
+  readonly gone: string | undefined;
+  readonly dropped: string | undefined;
+  readonly oom: string | undefined;
+  readonly timeout: string | undefined;
+  readonly stop: string | undefined;
+  readonly cgroup: string | undefined;
+}
+
+/** What it says. */
+export function evidenceOf(files: EvidenceFiles, token: string | undefined): Evidence {
+  const { there, guardAtMs, barred, rc, recorder, job, oom, cgroup } = files;
   return {
-    directory: names === undefined ? "missing" : "present",
+    directory: there ? "present" : "missing",
     guardAtMs,
-    barred: barred === true,
+    barred,
     recorder: recorder === undefined ? undefined : (parseIdentity(recorder) ?? "damaged"),
     job: job === undefined ? undefined : (parseIdentity(job) ?? "damaged"),
     rc: rc === undefined ? undefined : (parseExitRecord(rc) ?? "damaged"),
-    gone: gone !== undefined,
-    dropped: (out ?? err) !== undefined,
+    gone: files.gone !== undefined,
+    dropped: files.dropped !== undefined,
     oom: oom === undefined ? undefined : parseOom(oom),
-    timeout: timeout !== undefined,
-    stop: stop !== undefined,
+    timeout: files.timeout !== undefined,
+    stop: files.stop !== undefined,
     cgroup: cgroup !== undefined && token !== undefined ? ownCgroup(cgroup.trim(), token) : undefined,
   };
 }

@@ -88,11 +88,25 @@ export const welcomeSchema = z.object({
 });
 export type Welcome = z.output<typeof welcomeSchema>;
 
-export const answerSchema = z.union([
-  z.object({ id: z.int(), result: z.json() }),
-  z.object({ id: z.int(), error: z.object({ code: z.string(), message: z.string() }) }),
-  z.object({ event: z.literal("changed"), token: z.string() }),
-]);
+/** What a runner says. */
+export type Answer =
+  /** The result has the schema of the call's verb. */
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: { readonly code: string; readonly message: string } }
+  | { readonly event: "changed"; readonly token: string };
+
+/** Reads a line of a runner; by hand, because several come for each attempt. @throws Error when it is none. */
+export function readAnswer(line: string): Answer {
+  const message = JSON.parse(line) as Partial<Record<"id" | "result" | "error" | "event" | "token", unknown>> | null;
+  const { id, error, event, token } = message ?? {};
+  if (event === "changed" && typeof token === "string") return { event, token };
+  if (typeof id === "number" && message) {
+    if ("result" in message) return { id, result: message.result };
+    const { code, message: text } = (error ?? {}) as Partial<Record<"code" | "message", unknown>>;
+    if (typeof code === "string" && typeof text === "string") return { id, error: { code, message: text } };
+  }
+  throw new Error("the runner said something that is no answer");
+}
 
 /** A line may hold a group of plans; anything longer is no message of ours. */
 export const longestLineBytes = 64 * 1024 * 1024;

@@ -34,7 +34,8 @@ export async function launch(work: JobWork): Promise<void> {
     if (number > 1 && job.app.restart === "clean") await core.machine.emptyDirectory(jobDirectories(job).work);
     const token = newToken();
     const plan = planAttempt(await planInput(core, job, { token, attempt: number, gpus: place.gpus }));
-    await core.machine.makeDirectory(plan.directory);
+    // That of the first attempt comes with the job's.
+    if (number > 1) await core.machine.makeDirectory(plan.directory);
     await failpoint("start.after-directories");
     const attempt: HeldAttempt = { attempt: number, token, directory: plan.directory, plan };
     // A crash may have left a plan of the same number that was never handed over: it has no durable record and is replaced.

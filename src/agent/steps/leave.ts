@@ -32,7 +32,7 @@ export async function followFenced(work: JobWork): Promise<boolean> {
     "job was taken from this site; its directories are kept",
   );
   await core.ledger.commit([record("job.forgotten", { reason: job.fenced ?? "fenced" }, id)], "report");
-  core.changed.notify();
+  core.changed.notify(id);
   return false;
 }
 
@@ -62,10 +62,9 @@ export async function handBack(work: JobWork): Promise<boolean> {
   const job = work.job();
   for (let failures = 1; !work.signal.aborted; failures++) {
     // Central has to know the state that we leave it in: reports first.
-    const changed = core.changed.next(work.signal);
     if (hasUnsent(core.ledger.book.outbox.get(id))) {
       failures = 0;
-      await changed;
+      await core.changed.next(work.signal, id);
       continue;
     }
     try {
@@ -83,7 +82,7 @@ export async function handBack(work: JobWork): Promise<boolean> {
       );
       await failpoint("release.after-forget");
       work.context.log.info({ reason: job.releasing }, "job was handed back");
-      core.changed.notify();
+      core.changed.notify(id);
       return false;
     } catch (error) {
       const fault = asFault(error);

@@ -8,7 +8,8 @@ import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import type { Token } from "../../common/token.ts";
-import { type AttemptName, type Look, lookAt } from "../../runner/attempt-status.ts";
+import { inFileThread } from "../../common/file-thread.ts";
+import type { AttemptName, Look, lookAt as lookThere } from "../../runner/attempt-status.ts";
 import type { StartAnswer } from "../../runner/protocol.ts";
 import { longestSocketPath } from "../../runner/pty-command.ts";
 import type {
@@ -46,6 +47,8 @@ export interface LocalLauncherOptions {
   /** For tests of other versions: what we speak and what a runner started by us speaks. */
   readonly versions?: { readonly client?: readonly number[]; readonly runner?: readonly number[] };
 }
+
+const lookAt = inFileThread<typeof lookThere>(import.meta.url, "../../runner/attempt-status", "lookAt");
 
 /** How long a runner's silence about a living attempt is believed before its evidence is read again. */
 const vouchedMs = 15_000;

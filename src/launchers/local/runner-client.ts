@@ -5,9 +5,9 @@ import { dirname } from "node:path";
 import type { Clock } from "../../common/clock.ts";
 import { Fault, isFault } from "../../common/fault.ts";
 import {
-  answerSchema,
   lineReader,
   protocolVersions,
+  readAnswer,
   type StartAnswer,
   startAnswerSchema,
   type StartRequest,
@@ -217,7 +217,7 @@ export class RunnerClient {
   }
 
   #take(line: string): void {
-    const message = answerSchema.parse(JSON.parse(line));
+    const message = readAnswer(line);
     if ("event" in message) {
       this.#options.onChange(message.token);
       return;

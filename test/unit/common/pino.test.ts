@@ -15,3 +15,26 @@ it("G8: terminal escapes and forged lines in what is logged stay text in a line 
   expect(text.slice(0, -1)).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
   expect(JSON.parse(text)).toMatchObject({ level: "info", msg: forged, output: forged, err: { message: forged } });
 });
+
+it("what is called a secret is not logged, however deep it lies, and what only speaks of one is", async () => {
+  await using directory = await temporaryDirectory();
+  const fd = openSync(directory.join("log"), "w");
+  const log = createLogger({ fd }).child({ component: "test", token: "hidden-1" });
+  log.info(
+    { password: "hidden-2", api: { client_secret: { file: "hidden-3" }, urls: ["a", { secret: "hidden-4" }] } },
+    "a",
+  );
+  log.warn(
+    { request: { headers: { authorization: "Bearer hidden-5" } }, err: new Error('said {"token":"shown"}') },
+    "b",
+  );
+  closeSync(fd);
+  const text = readFileSync(directory.join("log"), "utf8");
+  expect(text).not.toContain("hidden");
+  const [first, second] = text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as object);
+  expect(first).toMatchObject({ msg: "a", component: "test", api: { client_secret: "[redacted]", urls: ["a", {}] } });
+  expect(second).toMatchObject({ msg: "b", level: "warn", err: { message: 'said {"token":"shown"}' } });
+});

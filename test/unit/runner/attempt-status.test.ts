@@ -109,7 +109,7 @@ describe("an attempt of which no process lives", () => {
     ],
   ])("that %s", async (_what, content, status) => {
     await using directory = await temporaryDirectory();
-    const look = await lookAt(await attempt(directory.path, content), now);
+    const look = lookAt(await attempt(directory.path, content), now);
     expect(look.status).toMatchObject(status);
     expect(look.witnessed).toBe(false);
   });
@@ -117,9 +117,9 @@ describe("an attempt of which no process lives", () => {
   it("whose directory is gone is lost, not successful", async () => {
     await using directory = await temporaryDirectory();
     const name = { token: newToken(), directory: directory.join("gone") };
-    const { status } = await lookAt(name, now);
+    const { status } = lookAt(name, now);
     expect(status).toMatchObject({ state: "ended", end: { cause: "status-lost", evidence: "missing" } });
-    const known = await lookAt({ ...name, recorder: ended, job: ended }, now);
+    const known = lookAt({ ...name, recorder: ended, job: ended }, now);
     expect(known.status).toMatchObject({ state: "ended", end: { cause: "status-lost" } });
   });
 });
@@ -134,7 +134,7 @@ describe("an attempt whose processes live", () => {
       const recorder = identityOf(process.pid);
       if (!job || !recorder) throw new Error("no identities");
       const name = await attempt(directory.path, { guard: "now", recorder, job });
-      const first = await lookAt(name, now);
+      const first = lookAt(name, now);
       expect(first).toMatchObject({
         status: { state: "running" },
         witnessed: true,
@@ -143,14 +143,14 @@ describe("an attempt whose processes live", () => {
       child.kill("SIGSTOP");
       // By the identities that the first look has told.
       const suspended = async () => {
-        const { status } = await lookAt(first.name, now);
+        const { status } = lookAt(first.name, now);
         return status.state === "running" && status.suspended === true;
       };
       await waitFor(suspended, { what: "suspended" });
       const orphan = await attempt(directory.path, { guard: "now", recorder: ended, job });
-      expect(await lookAt(orphan, now)).toMatchObject({ status: { state: "running" }, witnessed: false });
+      expect(lookAt(orphan, now)).toMatchObject({ status: { state: "running" }, witnessed: false });
       const young = await attempt(directory.path, { guard: "now", recorder });
-      expect((await lookAt(young, now)).status).toEqual({ state: "unknown", why: "starting" });
+      expect(lookAt(young, now).status).toEqual({ state: "unknown", why: "starting" });
     } finally {
       child.kill("SIGKILL");
       await once(child, "exit");
@@ -184,7 +184,7 @@ describe("an order to stop an attempt that did not begin", () => {
     await using directory = await temporaryDirectory();
     const name = await attempt(directory.path, {});
     await stopper.stop(name, order);
-    expect((await lookAt(name, now)).status).toEqual({ state: "absent" });
+    expect(lookAt(name, now).status).toEqual({ state: "absent" });
     await expect(mkdir(join(name.directory, "started"))).rejects.toMatchObject({ code: "EEXIST" });
   });
 

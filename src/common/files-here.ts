@@ -1,0 +1,76 @@
+/**
+ * What files.ts does, for a thread that may wait for the file system (file-thread.ts): each call is made at once, which costs a tenth. Only
+ * syncs are left to Node's pool, so that those of many files overlap.
+ */
+import { randomUUID } from "node:crypto";
+import { closeSync, fstatSync, fsync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import { isNoPlainFile, plainOpen } from "./files.ts";
+
+const synced = promisify(fsync);
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = openSync(directory, "r");
+  try {
+    await synced(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** Directories with a sync that somebody waits for and that has not begun. */
+const syncsToCome = new Map<string, Promise<void>>();
+/** The last sync of a directory that has begun. */
+const syncsUnderWay = new Map<string, Promise<void>>();
+
+/** For a directory in which many make names at once: who comes during a sync shares the next one. */
+export function syncDirectoryTogether(directory: string): Promise<void> {
+  const known = syncsToCome.get(directory);
+  if (known) return known;
+  const before = syncsUnderWay.get(directory)?.catch(() => undefined) ?? Promise.resolve();
+  const mine = before.then(async () => {
+    syncsToCome.delete(directory);
+    syncsUnderWay.set(directory, mine);
+    try {
+      await syncDirectory(directory);
+    } finally {
+      if (syncsUnderWay.get(directory) === mine) syncsUnderWay.delete(directory);
+    }
+  });
+  syncsToCome.set(directory, mine);
+  return mine;
+}
+
+/** As `durableReplace`. */
+export async function durableReplaceHere(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    const file = openSync(temporary, "wx", mode);
+    try {
+      writeFileSync(file, content);
+      await synced(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  await syncDirectory(dirname(path));
+}
+
+/** As `openPlainFile`; a descriptor to be closed. */
+export function openPlainFileHere(path: string): number | undefined {
+  let file: number;
+  try {
+    file = openSync(path, plainOpen);
+  } catch (error) {
+    if (isNoPlainFile(error)) return undefined;
+    throw error;
+  }
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  return undefined;
+}
