@@ -142,10 +142,16 @@ export class TestSite implements AsyncDisposable {
 
   /** Starts the agent and waits until it listens on its control socket, unless it is not to. */
   async startAgent(
-    options: { readonly failpoints?: string; readonly wait?: boolean; readonly args?: readonly string[] } = {},
+    options: {
+      readonly failpoints?: string;
+      readonly wait?: boolean;
+      readonly args?: readonly string[];
+      readonly env?: Readonly<Record<string, string>>;
+    } = {},
   ): Promise<Program> {
     const env = {
       ...cleanEnvironment(join(this.root, "home")),
+      ...options.env,
       ...(this.#options.armable === true ? armable(this.root) : {}),
       ...(options.failpoints === undefined ? {} : { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: options.failpoints }),
     };

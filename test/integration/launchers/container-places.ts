@@ -21,6 +21,8 @@ export interface ContainerPlace extends AsyncDisposable {
   readonly runtime: NonNullable<z.input<typeof appSchema>["runtime"]>;
   /** What the agent would hand on to the engine's program. */
   readonly change: Pick<PlanInput, "inherited" | "settings" | "account">;
+  /** Variables that the engine's program needs. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Names of all containers that the engine knows. */
   containers(): Promise<readonly string[]>;
 }
@@ -48,6 +50,7 @@ export async function podmanPlace(): Promise<ContainerPlace> {
   const root = process.getuid?.() === 0;
   return {
     runtime: { podman: { image, program, pull: "never", ...(root ? {} : { user: "root" as const }) } },
+    environment,
     change: changeOf(environment, directory.join("home")),
     containers: async () => lines((await run(program, ["ps", "--all", "--format", "{{.Names}}"], { env })).stdout),
     async [Symbol.asyncDispose]() {
@@ -92,6 +95,7 @@ export async function dockerPlace(): Promise<ContainerPlace> {
   await run("docker", ["import", await busyboxTar(directory), image], { env });
   return {
     runtime: { docker: { image, pull: "never" } },
+    environment: { DOCKER_HOST: address },
     change: changeOf({ DOCKER_HOST: address }, directory.path),
     containers: async () => lines((await run("docker", ["ps", "--all", "--format", "{{.Names}}"], { env })).stdout),
     async [Symbol.asyncDispose]() {
