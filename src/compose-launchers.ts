@@ -91,14 +91,15 @@ export class LauncherPool implements AsyncDisposable {
 
   #queue(site: Site, settings: Pick<BatchSettings, "scheduler">, host: Host): SchedulerQueue {
     const { scheduler: kind } = settings;
-    const pollMs = longestPoll(site, host.name, kind);
+    const { pollMs, confirmations } = courtesyOf(site, host.name, kind);
     const { path = site.agent.path, environment = {} } = site.hosts[host.name] ?? {};
-    const key = fingerprint([site.hosts[host.name], kind, pollMs]);
+    const key = fingerprint([site.hosts[host.name], kind, pollMs, confirmations]);
     const known = this.#queues.get(key);
     if (known) return known;
     const made = new SchedulerQueue({
       scheduler: schedulers[kind]({ host, environment: { ...environment, PATH: path } }),
       pollMs,
+      confirmations,
     });
     this.#queues.set(key, made);
     return made;
@@ -227,12 +228,15 @@ const beatMs = 10_000;
 /** How often the directory of an attempt is looked at where no watch tells of changes. */
 const lookMs = 5_000;
 
-/** The floor that all targets of one scheduler on one host share. */
-function longestPoll(site: Site, host: string, kind: SchedulerKind): number {
-  const polls = Object.values(site.targets).flatMap((target) => {
+/** What all targets of one scheduler on one host share: the longest pause and the fewest queries out of turn that one of them asks for. */
+function courtesyOf(site: Site, host: string, kind: SchedulerKind): { pollMs: number; confirmations: number } {
+  const all = Object.values(site.targets).flatMap((target) => {
     if (target.host !== host || !["batch", "pilot"].includes(target.launcher)) return [];
-    const { scheduler, poll } = (target.launcher === "batch" ? batchSchema : pilotSchema).parse(target.settings);
-    return scheduler === kind ? [poll] : [];
+    const settings = (target.launcher === "batch" ? batchSchema : pilotSchema).parse(target.settings);
+    return settings.scheduler === kind ? [settings] : [];
   });
-  return Math.max(...polls);
+  return {
+    pollMs: Math.max(...all.map(({ poll }) => poll)),
+    confirmations: Math.min(...all.map(({ confirmations }) => confirmations)),
+  };
 }

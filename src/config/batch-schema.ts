@@ -39,6 +39,10 @@ export const schedulerShape = {
     description:
       "shortest time between two queries of the scheduler; of several targets on the same scheduler the longest counts",
   }),
+  confirmations: z.int().min(0).max(1000).default(10).meta({
+    description:
+      "queries out of turn in the time of one poll, for ends that were noticed meanwhile; one tells of all of them",
+  }),
   record_patience: duration().prefault("60s").meta({
     description: "how long an exit record may show late on the file system after the scheduler said that a job is over",
   }),

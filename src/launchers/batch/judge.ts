@@ -50,7 +50,8 @@ export function judge(facts: Facts, patience: Patience): Judgement {
     case "absent":
       return absent(facts, record, patience);
     case "queued":
-      if (record || evidence.job) return calm(running(facts)); // requeued after it ran: its guard lets nothing run again
+      // It has run since that answer; or it was put back into the queue after it ran: its guard lets nothing run again.
+      if (record || evidence.job) return { status: running(facts), urgent: record !== undefined };
       return calm({ state: "queued", ...(scheduled.reason === undefined ? {} : { reason: queuedReason(scheduled) }) });
     case "running":
     case "finishing":
@@ -84,10 +85,14 @@ function overBy(facts: Facts, verdict: Verdict, record: ExitRecord | undefined, 
   if (record) return calm(ended(merged(facts, endOf(facts, record), verdict)));
   const begun = hasBegun(facts.evidence);
   // Jobs that never began can leave no record; those that did may have left one that is not visible here yet.
-  const waits = (begun || verdict.kind === "completed") && (facts.overForMs ?? 0) < patience.recordMs;
+  // What was ended by order may have lost its recorder with the rest: then there is little to wait for.
+  const patientMs = facts.ordered ? Math.min(orderedRecordMs, patience.recordMs) : patience.recordMs;
+  const waits = (begun || verdict.kind === "completed") && (facts.overForMs ?? 0) < patientMs;
   if (waits) return calm(running(facts));
   return calm(ended(unrecorded(facts, verdict, begun)));
 }
+
+const orderedRecordMs = 5_000;
 
 /** The scheduler does not know it any more. Absence is not evidence: the record tells, or a long time does. */
 function absent(facts: Facts, record: ExitRecord | undefined, patience: Patience): Judgement {
@@ -181,6 +186,8 @@ function unrecorded(facts: Facts, verdict: Verdict, begun: boolean): AttemptEnd 
     case "launch":
       return because("launch", says);
     case "failed":
+      // Some schedulers call what they deleted killed, or failed.
+      if (facts.ordered) return because("cancelled", cancelledBy(facts, verdict));
       if (!begun) return because("launch", `${says}: the job script ended before the command was started`);
       // The guard of a job that ran before refused it: the scheduler had begun it again after it lost the first run.
       if (verdict.exitCode === guardRefused)

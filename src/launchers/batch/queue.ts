@@ -15,14 +15,15 @@ export interface QueueOptions {
   readonly scheduler: Scheduler;
   /** Shortest time between two regular queries, milliseconds: the site's floor. */
   readonly pollMs: number;
+  /** Queries out of turn in that time, for exit records that wait for the scheduler's word; one tells of all of them. Default 10. */
+  readonly confirmations?: number;
 }
 
 /** While nothing changes the pause between two regular queries grows up to this many times the floor. */
 const calmest = 4;
-/** Queries out of turn (for an exit record that waits for its confirmation) that may be saved up; one comes with each regular query. */
-const mostExtra = 3;
-/** Between an exit record and the query that it brings forward: schedulers take a moment to see the end. */
+/** Between an exit record and the query that it brings forward: schedulers take a moment to see the end. Each further one waits twice as long. */
 const settleMs = 700;
+const mostDoublings = 3;
 /** A job that nobody asked for any more is asked for no more. */
 const forgottenMs = 10 * 60_000;
 
@@ -40,12 +41,17 @@ interface Tracked {
 export class SchedulerQueue implements AsyncDisposable {
   readonly #scheduler: Scheduler;
   readonly #pollMs: number;
+  readonly #confirmations: number;
   readonly #tracked = new Map<string, Tracked>();
   #commands: Promise<unknown> = Promise.resolve();
   #query: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
   #pauseMs: number;
-  #extra = mostExtra;
+  /** Queries out of turn that are left; they come back with time. */
+  #extra: number;
+  #extraAt: number | undefined;
+  /** Those since the last news. */
+  #inVain = 0;
   #urgentSince: number | undefined;
   #trouble: string | undefined;
   /** Something was added since the last query began. */
@@ -55,6 +61,8 @@ export class SchedulerQueue implements AsyncDisposable {
     this.#scheduler = options.scheduler;
     this.#pollMs = options.pollMs;
     this.#pauseMs = options.pollMs;
+    this.#confirmations = options.confirmations ?? 10;
+    this.#extra = this.#confirmations;
   }
 
   get scheduler(): Scheduler {
@@ -127,15 +135,20 @@ export class SchedulerQueue implements AsyncDisposable {
 
   #isDue(now: number): boolean {
     if (now - this.#askedAt >= this.#pauseMs) return true;
-    const urgent = this.#urgentSince !== undefined && now - Math.max(this.#urgentSince, this.#askedAt) >= settleMs;
-    if (!urgent || this.#extra < 1) return false;
+    if (this.#urgentSince === undefined) return false;
+    const waitMs = settleMs * 2 ** Math.min(this.#inVain, mostDoublings);
+    if (now - Math.max(this.#urgentSince, this.#askedAt) < waitMs) return false;
+    const back = ((now - (this.#extraAt ?? now)) / this.#pollMs) * this.#confirmations;
+    this.#extra = Math.min(this.#confirmations, this.#extra + back);
+    this.#extraAt = now;
+    if (this.#extra < 1) return false;
     this.#extra--;
+    this.#inVain++;
     return true;
   }
 
   async #ask(context: CallContext): Promise<void> {
     const now = context.clock.monotonic();
-    if (now - this.#askedAt >= this.#pauseMs) this.#extra = Math.min(mostExtra, this.#extra + 1);
     this.#askedAt = now;
     this.#isNew = false;
     this.#urgentSince = undefined;
@@ -163,6 +176,7 @@ export class SchedulerQueue implements AsyncDisposable {
       for (const one of asked) one.status = { state: "unknown", why };
     }
     const news = changed && this.#trouble === undefined;
+    if (news) this.#inVain = 0;
     this.#pauseMs = news || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
   }
 

@@ -14,6 +14,9 @@ export interface RequestOptions {
   readonly walltimeMarginMs: number;
 }
 
+/** Of the plan's environment: what the site's lines may need before the command has it (module systems look below HOME). */
+const given = ["PATH", "HOME", "USER", "LOGNAME"];
+
 /** One job for one attempt, an array for several alike ones. `recorder`: its absolute path on the host. */
 export function requestOf(
   plans: readonly [AttemptPlan, ...AttemptPlan[]],
@@ -22,7 +25,11 @@ export function requestOf(
   options: RequestOptions,
 ): SubmitRequest {
   const [first, ...others] = plans;
-  const path = first.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
+  const found = given.flatMap((name) => {
+    const value = first.environment[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(found) };
   const directories = [first.directory, ...others.map((plan) => plan.directory)] as const;
   return {
     token,
@@ -32,7 +39,7 @@ export function requestOf(
     placement: options.placement,
     directory: first.directory,
     log: join(first.directory, logFile),
-    body: batchBody({ path, preamble: options.preamble, recorder, directories: [...directories] }),
+    body: batchBody({ environment, preamble: options.preamble, recorder, directories: [...directories] }),
   };
 }
 

@@ -2,8 +2,8 @@
 import { quote } from "../../runner/plan-files.ts";
 
 export interface BodyInput {
-  /** `PATH` that the site's lines find; they may change it, and what they leave is the command's. */
-  readonly path: string;
+  /** What the site's lines find. They may change `PATH`, and what they leave is the command's. */
+  readonly environment: Readonly<Record<string, string>>;
   /** The administrator's own lines: module loads, licences, scratch directories. */
   readonly preamble: readonly string[];
   /** Absolute path of recorder.sh on the host. */
@@ -12,7 +12,7 @@ export interface BodyInput {
   readonly directories: readonly [string, ...string[]];
 }
 
-/** Sets `PATH`, runs the site's lines and becomes the recorder of the attempt: guard, identity, limit and exit record are its work. */
+/** Sets a few variables, runs the site's lines and becomes the recorder of the attempt: guard, identity, limit and exit record are its work. */
 export function batchBody(input: BodyInput): string {
   const [only, ...others] = input.directories;
   const choice =
@@ -26,8 +26,7 @@ export function batchBody(input: BodyInput): string {
         ];
   return [
     ...choice,
-    `PATH=${quote(input.path)}`,
-    `export PATH`,
+    ...Object.entries(input.environment).map(([name, value]) => `export ${name}=${quote(value)}`),
     ...input.preamble,
     `exec /bin/sh ${quote(input.recorder)} "$directory"`,
     "",

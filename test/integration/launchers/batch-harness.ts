@@ -18,7 +18,7 @@ export async function batchHarness(options: Partial<BatchLauncherOptions> = {}):
   const open = (): Launcher => {
     const launcher = createBatchLauncher({
       host: new LocalHost({ name: "here", workdir: directory.path }),
-      queue: new SchedulerQueue({ scheduler, pollMs: 100 }),
+      queue: new SchedulerQueue({ scheduler, pollMs: 100, confirmations: 1 }),
       placement: { native: [] },
       preamble: [],
       arrays: false,

@@ -24,7 +24,7 @@ export async function pilotHarness(
   const open = (changed: Partial<PilotLauncherOptions> = {}): Launcher => {
     const launcher = createPilotLauncher({
       host: around(new LocalHost({ name: "here", workdir: directory.path })),
-      queue: new SchedulerQueue({ scheduler, pollMs: 100 }),
+      queue: new SchedulerQueue({ scheduler, pollMs: 100, confirmations: 1 }),
       placement: { native: [] },
       pool: "packed",
       preamble: [],

@@ -147,11 +147,14 @@ describe("whatever the two witnesses say", () => {
   });
 });
 
-test("an exit record waits for the scheduler's word, and asks for it soon", () => {
-  const evidence = { ...empty, guardAtMs: 1, recorder: { ...identity, mode: "sh" }, job: identity, rc: record };
-  const facts = { evidence, ordered: false, overForMs: undefined, unknownForMs: undefined, nowMs: 2 };
-  expect(judge({ ...facts, scheduled: { state: "running" } }, patience)).toMatchObject({
-    status: { state: "running", since: "2023-11-14T22:13:20.000Z" },
-    urgent: true,
-  });
-});
+test.each([{ state: "running" }, { state: "finishing" }, { state: "queued" }, undefined] as const)(
+  "an exit record waits for the scheduler's word, and asks for it soon, whatever it said last: %j",
+  (scheduled) => {
+    const evidence = { ...empty, guardAtMs: 1, recorder: { ...identity, mode: "sh" }, job: identity, rc: record };
+    const facts = { evidence, ordered: false, overForMs: undefined, unknownForMs: undefined, nowMs: 2 };
+    expect(judge({ ...facts, scheduled }, patience)).toMatchObject({
+      status: { state: "running", since: "2023-11-14T22:13:20.000Z" },
+      urgent: true,
+    });
+  },
+);

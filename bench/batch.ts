@@ -1,0 +1,143 @@
+/** A site whose jobs are jobs of a real Slurm: how fast they get into its queue beside a shell loop of `sbatch`, and how fast an end is known. */
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { slurm } from "../test/helpers/engines/slurm.ts";
+import { SlurmCluster } from "../test/helpers/engines/slurm-cluster.ts";
+import type { TestSite } from "../test/helpers/site.ts";
+import { waitFor } from "../test/helpers/wait.ts";
+import { Control } from "../test/integration/agent/control.ts";
+import { type Bench, type Figure, median, quantile } from "./lib/bench.ts";
+import { startRelease } from "./lib/release.ts";
+
+const loopGoal = 0.8;
+const arrayGoal = 5;
+const pollS = 30;
+
+/** The job's only work is to say when it ended. */
+const ends = {
+  command: ["/bin/sh", "-c", 'exec date +%s%N > "$SITEAGENT_JOB_DIR/../../ended-$1"', "sh", "{{n}}"],
+  parameters: { n: { type: "integer", minimum: 0 } },
+};
+
+export const bench: Bench = {
+  about:
+    "A private Slurm on loopback (no accounting, two simulated nodes). Submission: jobs are created in bulk on the hub and counted until the last is in Slurm's queue, of a partition that is down, so that nothing runs meanwhile; one job each, then as arrays; beside a shell loop of `sbatch` with a script of one line, in the same round. End: one `date` after the other with the default `poll` of 30 s, from the end of the process to `done` on the hub, asked for every 20 ms.",
+  async run({ quick, say }) {
+    const found = await slurm.probe();
+    if (!found.ok) {
+      say(`not measured: ${found.reason}`);
+      return [];
+    }
+    const [rounds, jobs, dates] = quick ? [1, 40, 5] : [5, 300, 60];
+    await using cluster = await SlurmCluster.start({ settings: { MaxJobCount: "20000" } });
+    const loop: number[] = [];
+    const single: number[] = [];
+    const arrays: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      loop.push(await loopPerSecond(cluster, jobs));
+      single.push(await submittedPerSecond(cluster, jobs, false));
+      arrays.push(await submittedPerSecond(cluster, jobs, true));
+      const rates = [loop, single, arrays].map((values) => values.at(-1)?.toFixed(1) ?? "");
+      say(`round ${round + 1}: loop ${rates[0]}/s, one by one ${rates[1]}/s, arrays ${rates[2]}/s`);
+    }
+    const beside = { what: "shell loop of sbatch, 1/s", values: loop };
+    const ratio = (values: readonly number[]): number => median(values) / median(loop);
+    const figures: Figure[] = [
+      {
+        what: "created → in Slurm's queue, one job each, 1/s",
+        values: single,
+        beside,
+        goal: { text: `≥ ${loopGoal} of it`, held: ratio(single) >= loopGoal },
+      },
+      {
+        what: "the same as arrays, tasks/s",
+        values: arrays,
+        beside,
+        goal: { text: `≥ ${arrayGoal} times it`, held: ratio(arrays) >= arrayGoal },
+      },
+    ];
+    const waits = await endsSeen(cluster, dates, say);
+    const held = quantile(waits, 0.5) <= 2_000 && Math.max(...waits) <= (pollS + 2) * 1_000;
+    figures.push({
+      what: "process end → done on the hub, ms",
+      values: waits,
+      goal: { text: `p50 ≤ 2 s, never more than one interval (${pollS} s) + 2 s`, held },
+    });
+    return figures;
+  },
+};
+
+/** Until the last `sbatch` of a shell loop has answered. */
+async function loopPerSecond(cluster: SlurmCluster, count: number): Promise<number> {
+  const script = "#!/bin/sh\\ntrue\\n";
+  const line = `i=0; while [ $i -lt ${count} ]; do printf '${script}' | sbatch -p closed -o /dev/null >/dev/null || exit 1; i=$((i+1)); done`;
+  const startedAt = performance.now();
+  const child = spawn("/bin/sh", ["-c", line], { env: { ...cluster.environment }, cwd: "/", stdio: "inherit" });
+  const { promise, resolve } = Promise.withResolvers<number | null>();
+  child.once("exit", resolve);
+  if ((await promise) !== 0) throw new Error("the loop of sbatch failed");
+  const rate = (count * 1000) / (performance.now() - startedAt);
+  await emptied(cluster);
+  return rate;
+}
+
+async function submittedPerSecond(cluster: SlurmCluster, count: number, arrays: boolean): Promise<number> {
+  await using site = await slurmSite(cluster, { arrays, settle: "5s" }, count + 10);
+  await site.replaceInSiteFile("partition: main", "partition: closed");
+  const { status } = await new Control(site).post("/v1/reload");
+  if (status !== 200) throw new Error(`the site file was not loaded again: ${status}`);
+  const startedAt = performance.now();
+  await site.client.bulk(Array.from({ length: count }, () => ({ workflow: "noop", config: {} })));
+  await waitFor(async () => (await queued(cluster)) >= count, {
+    what: `${count} jobs in the queue`,
+    timeoutMs: 600_000,
+    intervalMs: 50,
+  });
+  const rate = (count * 1000) / (performance.now() - startedAt);
+  await site.killAgent();
+  await emptied(cluster);
+  return rate;
+}
+
+async function endsSeen(cluster: SlurmCluster, count: number, say: (line: string) => void): Promise<number[]> {
+  await using site = await slurmSite(cluster, {}, 4);
+  const waits: number[] = [];
+  for (let n = 0; n < count; n++) {
+    const { id } = await site.submit("ends", { n });
+    await waitFor(async () => (await site.view(id)).ended_at !== null, {
+      what: `the end of job ${n}`,
+      intervalMs: 20,
+      timeoutMs: 120_000,
+    });
+    const doneAt = Date.now();
+    waits.push(doneAt - Number(await readFile(join(site.root, `ended-${n}`), "utf8")) / 1e6);
+    if ((n + 1) % 20 === 0) say(`${n + 1} ends`);
+  }
+  return waits;
+}
+
+async function slurmSite(
+  cluster: SlurmCluster,
+  target: Readonly<Record<string, unknown>>,
+  slots: number,
+): Promise<TestSite> {
+  const { PATH, ...environment } = cluster.environment;
+  return await startRelease({
+    apps: { ends },
+    slots,
+    agent: { max_jobs: slots + 10 },
+    host: { path: PATH, environment },
+    target: { launcher: "batch", scheduler: "slurm", partition: "main", ...target },
+  });
+}
+
+async function queued(cluster: SlurmCluster): Promise<number> {
+  const text = await cluster.run("squeue", "-h", "-r", "-p", "closed", "-o", "%i");
+  return text.trim() === "" ? 0 : text.trim().split("\n").length;
+}
+
+async function emptied(cluster: SlurmCluster): Promise<void> {
+  await cluster.run("scancel", "-p", "closed");
+  await waitFor(async () => (await queued(cluster)) === 0, { what: "an empty queue", timeoutMs: 120_000 });
+}
