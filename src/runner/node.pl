@@ -118,7 +118,7 @@ sub start_what_fits {
     return if $o{cores} > 0 && $cores + $one->{cores} > $o{cores};
     return if $o{memory} > 0 && $memory + $one->{memory} > $o{memory};
     shift @queue;
-    if (!put("$one->{directory}/allocation", "$home\n") || !put("$one->{directory}/plan", $one->{plan})) {
+    if (!write_file("$one->{directory}/allocation", "$home\n") || !write_file("$one->{directory}/plan", $one->{plan})) {
       give_back($token, "its directory cannot be written: $!");
       next;
     }
@@ -318,13 +318,10 @@ sub write_events {
 
 sub left { my ($now) = @_; return int($o{walltime} - ($now - $begin)) }
 
-sub put {
-  my ($path, $content) = @_;
-  open(my $file, '>', "$path.tmp") or return 0;
-  my $good = (syswrite($file, $content) // 0) == length $content;
-  $good = close($file) && $good;
-  return $good && rename "$path.tmp", $path;
-}
+sub write_file { open(my $file, '>', $_[0]) or return 0; my $n = syswrite($file, $_[1]) // -1; return close($file) && $n == length $_[1] }
+
+# Replaces a file whole.
+sub put { return write_file("$_[0].tmp", $_[1]) && rename "$_[0].tmp", $_[0] }
 
 sub slurp { open(my $file, '<', $_[0]) or return undef; local $/; my $all = <$file>; close $file; return $all }
 

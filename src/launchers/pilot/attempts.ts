@@ -27,7 +27,8 @@ export interface Entry {
   /** Nodes that gave it back. */
   readonly avoid: Set<PilotNode>;
   word: { readonly kind: "ended" | "gone" | "failed"; readonly why?: string } | undefined;
-  started: boolean;
+  /** By the node's clock, as it told us. */
+  startedAtMs: number | undefined;
   final: AttemptStatus | undefined;
   /** The last look, which holds until something is heard of it. */
   seen: AttemptStatus | undefined;
@@ -53,7 +54,7 @@ export function bare(token: Token, directory: string, now: number): Entry {
     place: undefined,
     avoid: new Set(),
     word: undefined,
-    started: false,
+    startedAtMs: undefined,
     final: undefined,
     seen: undefined,
     seenAt: Number.NEGATIVE_INFINITY,

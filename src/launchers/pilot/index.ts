@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Handle, Probe } from "../../common/adapter.ts";
-import { sleepUnless } from "../../common/clock.ts";
+import { isoTime, sleepUnless } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault, Fault } from "../../common/fault.ts";
@@ -31,6 +31,10 @@ import { pack, type PackItem, suits } from "./pack.ts";
 const mostKnown = 20_000;
 /** Signs of life that a node may miss before it is given no more work. */
 const silentBeats = 6;
+/** How often an attempt that an earlier agent handed over is looked at while its node tells of changes. */
+const seldomMs = 60_000;
+/** Words of a node that come shortly after each other are read together. */
+const gatherMs = 15;
 /** How often allocations are looked after in which nothing runs. */
 const keepMs = 30_000;
 
@@ -53,6 +57,7 @@ class PilotLauncher implements Launcher {
   #nextTurn: Promise<void> | undefined;
   #behind: Promise<void> | undefined;
   #keeping: Promise<void> | undefined;
+  #gathering: Promise<void> | undefined;
   #idleSince: number | undefined;
   #orders = 0;
 
@@ -137,7 +142,7 @@ class PilotLauncher implements Launcher {
     this.#closed.abort();
     for (const one of this.#allocations.all.values())
       for (const node of one.nodes.values()) node.watch?.[Symbol.dispose]();
-    await Promise.allSettled([this.#turn, this.#nextTurn, this.#behind, this.#keeping]);
+    await Promise.allSettled([this.#turn, this.#nextTurn, this.#behind, this.#keeping, this.#gathering]);
   }
 
   async #launch(plan: AttemptPlan, context: CallContext): Promise<LaunchResult> {
@@ -231,12 +236,14 @@ class PilotLauncher implements Launcher {
     const { host, lookMs } = this.#options;
     const now = context.clock.monotonic();
     for (const one of this.#allocations.all.values()) {
-      const late = one.over !== undefined && now - one.over.at > this.#options.patience.recordMs + lookMs;
+      const late =
+        one.over !== undefined && one.weighed && now - one.over.at > this.#options.patience.recordMs + lookMs;
       if (late) {
         for (const node of one.nodes.values()) this.#unwatch(node);
         continue;
       }
-      if (one.scheduled?.state !== "queued") await this.#allocations.discover(one, context);
+      // Its files tell of its begin sooner than the scheduler is asked again.
+      await this.#allocations.discover(one, context);
       for (const node of one.nodes.values()) {
         node.watch ??= this.#watchNode(node, context);
         const unread = one.over !== undefined && !one.weighed;
@@ -256,7 +263,7 @@ class PilotLauncher implements Launcher {
     if (entry?.place?.node !== node || entry.final) return;
     switch (event.kind) {
       case "started":
-        entry.started = true;
+        entry.startedAtMs = event.atMs;
         break;
       case "back":
         this.#free(entry, node);
@@ -417,8 +424,10 @@ class PilotLauncher implements Launcher {
     if (!entry.place) return { state: "queued", reason: this.#reason() };
     const { one, node } = entry.place;
     const now = context.clock.monotonic();
-    const fresh = entry.seen && !one.over && now - entry.seenAt < this.#lookAgainMs(entry, node, now);
-    if (entry.seen && fresh) return entry.seen;
+    const isOpen = !one.over && !entry.word && node.isOpen(now, silentBeats * this.#options.beatMs);
+    if (isOpen && entry.plan) return told(entry, node);
+    if (entry.seen && !one.over && now - entry.seenAt < (isOpen ? seldomMs : entry.word ? 0 : this.#options.lookMs))
+      return entry.seen;
     const judged = judgePilot(await this.#facts(entry, one, node, context), this.#options.patience);
     if (judged.state === "free") {
       this.#free(entry, node);
@@ -432,13 +441,6 @@ class PilotLauncher implements Launcher {
     entry.seen = judged;
     entry.seenAt = now;
     return judged;
-  }
-
-  /** Nodes tell of changes; one that is silent does not. */
-  #lookAgainMs(entry: Entry, node: PilotNode, now: number): number {
-    const { lookMs, beatMs } = this.#options;
-    if (entry.word) return 0;
-    return node.isOpen(now, silentBeats * beatMs) ? 60_000 : lookMs;
   }
 
   async #facts(
@@ -524,7 +526,10 @@ class PilotLauncher implements Launcher {
     return this.#options.host.files.watch?.(node.directory, (name) => {
       if (name !== "" && !name.startsWith("events-")) return;
       node.hinted = true;
-      void this.#takeTurn(context);
+      this.#gathering ??= context.clock.sleep(gatherMs, this.#closed.signal).then(() => {
+        this.#gathering = undefined;
+        return this.#takeTurn(context);
+      });
     });
   }
 
@@ -532,6 +537,12 @@ class PilotLauncher implements Launcher {
     node.watch?.[Symbol.dispose]();
     node.watch = undefined;
   }
+}
+
+/** What the node said of an attempt that we handed to it. */
+function told(entry: Entry, node: PilotNode): AttemptStatus {
+  if (entry.startedAtMs === undefined) return { state: "queued", reason: `waits for its turn on ${node.host}` };
+  return { state: "running", since: isoTime(entry.startedAtMs), node: node.host };
 }
 
 /** Everything that is to be known lies in the attempt's directory. */

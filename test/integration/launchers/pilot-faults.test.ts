@@ -160,6 +160,22 @@ describe("an allocation", () => {
     expect(harness.scheduler.requests).toHaveLength(2);
   });
 
+  it("is used as soon as it begins, however seldom the scheduler is asked, and replaced however late its end is seen", async () => {
+    await using harness = await pilotHarness({
+      node,
+      idleMs: 1_000,
+      lookMs: 1,
+      patience: { recordMs: 0, lostMs: 3_000 },
+    });
+    harness.scheduler.faults.says.set("100", { state: "queued" });
+    const first = await launchOne(harness.launcher, await makePlan(harness.root, "exit 0"));
+    expect(await ends(harness.launcher, first)).toMatchObject({ exit_code: 0 });
+    await waitFor(() => processes(harness, "node.pl").length === 0, { what: "its end" });
+    harness.scheduler.faults.says.clear();
+    const next = await launchOne(harness.launcher, await makePlan(harness.root, "exit 0"));
+    expect(await ends(harness.launcher, next)).toMatchObject({ exit_code: 0 });
+  });
+
   it("is asked for by the backlog, up to the most and no further; fewest are kept without work", async () => {
     const elastic = { min: 1, max: 3, backlog: 1, waitMs: 0 };
     await using harness = await pilotHarness({ node, elastic });
