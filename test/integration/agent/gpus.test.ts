@@ -52,13 +52,26 @@ it("never gives a GPU to two attempts that run, on two targets of a machine and 
   const { hub, rig } = scene;
   const ids = Array.from({ length: 24 }, (_, index) => `j${index}`);
   const rest = ids.map((id, index) => [id, names[index % names.length] ?? "one"] as const);
+  const given = new Map<string, string>();
+  const give = (id: string, workflow: string): void => {
+    given.set(id, workflow);
+    hub.give(id, 1, { workflow });
+  };
+  /** The answer that an agent was given while it stopped is lost: its jobs are assigned again. */
+  const giveAgain = async (): Promise<void> => {
+    const held = new Set((await rig.status()).jobs.map(({ id }) => id));
+    for (const [id, workflow] of given) if (!held.has(id)) give(id, workflow);
+  };
   const done = (): number => ids.filter((id) => hub.states(id).includes("JOB_FINISHED")).length;
   let most = 0;
   for (let round = 0; done() < ids.length; round++) {
-    for (const [id, workflow] of rest.splice(0, 6)) hub.give(id, 1, { workflow });
+    for (const [id, workflow] of rest.splice(0, 6)) give(id, workflow);
     await scene.until("something runs, or all is over", () => running().length > 0 || done() === ids.length);
     most = Math.max(most, running().flatMap((plan) => plan.gpus ?? []).length);
-    if (round % 3 === 1) await rig.restart();
+    if (round % 3 === 1) {
+      await rig.restart();
+      await giveAgain();
+    }
     const [first, ...others] = rig.launcher.running;
     for (const token of [first, others.at(-1)]) if (token) rig.launcher.end(token);
     await scene.pass(500);
