@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import PQueue from "p-queue";
 import { z } from "zod";
 import type { Handle, Probe } from "../../common/adapter.ts";
 import { isoTime } from "../../common/clock.ts";
@@ -48,6 +49,9 @@ const handleSchema = z.object({ job: scheduledJobSchema });
 /** Scripts of arrays name all their directories: this many keep them well below what schedulers take (Slurm: 4 MiB). */
 const mostTasks = 1_000;
 
+/** Submissions that are prepared or under way. */
+const mostAhead = 4;
+
 /** Starts each attempt as a job of a batch scheduler, and follows it by its own evidence and the scheduler's word. */
 export function createBatchLauncher(options: BatchLauncherOptions): Launcher {
   return new BatchLauncher(options);
@@ -89,9 +93,13 @@ class BatchLauncher implements Launcher {
       }),
     );
     const fresh = plans.filter((plan) => !results.has(plan));
-    for (const group of this.#groups(fresh)) {
-      for (const [plan, result] of await this.#submit(group, context)) results.set(plan, result);
-    }
+    // Notes are written while other submissions are under way, but not far ahead: after a crash each without a job costs a search.
+    const ahead = new PQueue({ concurrency: mostAhead });
+    await ahead.addAll(
+      this.#groups(fresh).map((group) => async () => {
+        for (const [plan, result] of await this.#trySubmit(group, context)) results.set(plan, result);
+      }),
+    );
     await failpoint("batch.after-launch");
     return plans.map((plan) => results.get(plan) ?? { state: "unknown", why: "no answer" });
   }
@@ -189,6 +197,19 @@ class BatchLauncher implements Launcher {
       groups.push(begun);
     }
     return groups;
+  }
+
+  /** A group that could not be asked for costs the others nothing. */
+  async #trySubmit(
+    plans: readonly [AttemptPlan, ...AttemptPlan[]],
+    context: CallContext,
+  ): Promise<readonly (readonly [AttemptPlan, LaunchResult])[]> {
+    try {
+      return await this.#submit(plans, context);
+    } catch (error) {
+      const why = asFault(error).message;
+      return plans.map((plan) => [plan, { state: "unknown", why }] as const);
+    }
   }
 
   async #submit(

@@ -1,3 +1,4 @@
+import PQueue from "p-queue";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault } from "../../common/fault.ts";
@@ -24,6 +25,8 @@ const calmest = 4;
 /** Between an exit record and the query that it brings forward: schedulers take a moment to see the end. Each further one waits twice as long. */
 const settleMs = 700;
 const mostDoublings = 3;
+/** Commands at the same time on one host: a good neighbour on a login node (the reference for schedulers, "Rates, limits"). */
+const mostCommands = 2;
 /** A job that nobody asked for any more is asked for no more. */
 const forgottenMs = 10 * 60_000;
 
@@ -35,15 +38,15 @@ interface Tracked {
 }
 
 /**
- * What all launchers of one (host, scheduler) share: one query for all their jobs and interval (invariant 9), commands one after the
- * other, the same pause for all. Nothing is asked while nobody asks; nothing runs by itself.
+ * What all launchers of one (host, scheduler) share: one query for all their jobs and interval (invariant 9), no more than
+ * two commands at once, the same pause for all. Nothing is asked while nobody asks; nothing runs by itself.
  */
 export class SchedulerQueue implements AsyncDisposable {
   readonly #scheduler: Scheduler;
   readonly #pollMs: number;
   readonly #confirmations: number;
   readonly #tracked = new Map<string, Tracked>();
-  #commands: Promise<unknown> = Promise.resolve();
+  readonly #commands = new PQueue({ concurrency: mostCommands });
   #query: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
   #pauseMs: number;
@@ -74,17 +77,16 @@ export class SchedulerQueue implements AsyncDisposable {
     return this.#trouble;
   }
 
-  /** Commands of one account go one after the other: a good neighbour on a login node, and cancels cannot overtake submissions. */
   submit(requests: readonly SubmitRequest[], context: CallContext): Promise<readonly SubmitResult[]> {
-    return this.#inTurn(() => this.#scheduler.submit(requests, context));
+    return this.#commands.add(() => this.#scheduler.submit(requests, context));
   }
 
   find(wanted: Parameters<Scheduler["find"]>[0], context: CallContext): Promise<readonly FindResult[]> {
-    return this.#inTurn(() => this.#scheduler.find(wanted, context));
+    return this.#commands.add(() => this.#scheduler.find(wanted, context));
   }
 
   async cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
-    const results = await this.#inTurn(() => this.#scheduler.cancel(jobs, context));
+    const results = await this.#commands.add(() => this.#scheduler.cancel(jobs, context));
     this.#pauseMs = this.#pollMs;
     for (const job of jobs) if (this.#tracked.has(keyOf(job))) this.hurry(context);
     return results;
@@ -116,7 +118,7 @@ export class SchedulerQueue implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled([this.#commands, this.#query]);
+    await Promise.allSettled([this.#commands.onIdle(), this.#query]);
     await this.#scheduler[Symbol.asyncDispose]();
   }
 
@@ -157,7 +159,7 @@ export class SchedulerQueue implements AsyncDisposable {
     let changed = false;
     try {
       await failpoint("batch.before-statuses");
-      const answers = await this.#inTurn(() =>
+      const answers = await this.#commands.add(() =>
         this.#scheduler.statuses(
           asked.map(({ job }) => job),
           context,
@@ -178,16 +180,6 @@ export class SchedulerQueue implements AsyncDisposable {
     const news = changed && this.#trouble === undefined;
     if (news) this.#inVain = 0;
     this.#pauseMs = news || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
-  }
-
-  async #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const before = this.#commands;
-    const mine = (async () => {
-      await before.catch(() => undefined);
-      return await work();
-    })();
-    this.#commands = mine.catch(() => undefined);
-    return await mine;
   }
 }
 
