@@ -202,6 +202,7 @@ function writerOf(process: SimulatedProcess): StartWriter {
     const toAgent: FromWorker[] = [];
     const toWriter: ToWorker[] = [];
     let arrived: ((message: ToWorker) => void) | undefined;
+    let isClosed = false;
     void serve(
       {
         post(message) {
@@ -215,7 +216,10 @@ function writerOf(process: SimulatedProcess): StartWriter {
           arrived = run;
         },
         take: () => toWriter.splice(0),
-        close: () => process.later(3, events.exit),
+        close() {
+          isClosed = true;
+          process.later(3, events.exit);
+        },
       },
       data,
       { disk: diskOf(process), clock: process.clock },
@@ -229,7 +233,10 @@ function writerOf(process: SimulatedProcess): StartWriter {
           if (next) arrived?.(next);
         });
       },
-      end() {},
+      end() {
+        // A disk that hangs is not waited for: the kernel closes what the process leaves open.
+        if (!isClosed) process.abandoned = true;
+      },
     };
   };
 }

@@ -18,6 +18,8 @@ export class SimulatedProcess {
   dead = false;
   /** Sleeps that have not ended. */
   timers = 0;
+  /** The journal's writing side hung when the process ended: what it has open and waits for is left to the kernel. */
+  abandoned = false;
   /** Launchers' changes that are listened to. */
   watches = 0;
 
