@@ -12,6 +12,8 @@ export interface LogOptions {
   readonly attempt?: number | undefined;
   /** First attempt shown, when `attempt` is not given; unlike that, `follow` goes on into later ones. */
   readonly start?: number | undefined;
+  /** Number of a claim of the job (`epoch`): each holder counts its attempts from 1. Default: the present one, with `follow` also later ones. */
+  readonly claim?: number | undefined;
   /** First byte wanted (of the first attempt shown); default 0. */
   readonly offset?: number | undefined;
   /** ISO 8601; instead of `offset`: from the first bytes (of the first attempt shown) that the hub got since then, to the minute. */
@@ -25,6 +27,10 @@ export interface LogOptions {
 
 export interface LogPiece {
   readonly attempt: number;
+  /** Whose log it is: the number of the claim. Undefined at a hub that does not tell. */
+  readonly claim: number | undefined;
+  /** Claims of the job that have a log, and the present one, earliest first. */
+  readonly claims: readonly number[];
   /** Of the first byte of `bytes` in the attempt's log. */
   readonly offset: number;
   readonly bytes: Uint8Array;
@@ -50,11 +56,17 @@ export async function* logs(http: HubHttp, job: string, options: LogOptions = {}
   let attempt = options.attempt ?? options.start;
   let offset = options.offset ?? 0;
   let { since } = options;
+  let { claim } = options;
   let failures = 0;
   while (!signal?.aborted) {
     let answer: LogAnswer;
     try {
-      answer = await readPiece(http, job, { attempt, ...(since === undefined ? { offset } : { since }) }, options);
+      answer = await readPiece(
+        http,
+        job,
+        { claim, attempt, ...(since === undefined ? { offset } : { since }) },
+        options,
+      );
       failures = 0;
     } catch (error) {
       if (signal?.aborted) return;
@@ -62,15 +74,29 @@ export async function* logs(http: HubHttp, job: string, options: LogOptions = {}
       await systemClock.sleep(backoffMs(syncBackoff, ++failures), signal);
       continue;
     }
+    claim ??= answer.claim;
     attempt ??= answer.attempt > 0 ? answer.attempt : undefined;
     if (answer.bytes.length > 0) {
-      yield { attempt: answer.attempt, offset: answer.offset, bytes: answer.bytes };
+      const { claims, bytes } = answer;
+      yield { attempt: answer.attempt, offset: answer.offset, claim: answer.claim, claims, bytes };
     }
     if (since !== undefined || answer.bytes.length > 0) offset = answer.offset + answer.bytes.length;
     if (answer.attempt > 0) since = undefined;
     if (offset < answer.size) continue;
     if (!options.follow) return;
-    if (answer.complete && options.attempt === undefined && attempt !== undefined && answer.latestAttempt > attempt) {
+    const latestClaim = answer.claims.at(-1);
+    if (answer.complete && claim !== undefined && latestClaim !== undefined && latestClaim > claim) {
+      if (options.claim !== undefined || options.attempt !== undefined) return;
+      // The job went to another holder: its log begins anew.
+      claim = latestClaim;
+      attempt = undefined;
+      offset = 0;
+    } else if (
+      answer.complete &&
+      options.attempt === undefined &&
+      attempt !== undefined &&
+      answer.latestAttempt > attempt
+    ) {
       attempt++;
       offset = 0;
     } else if (answer.complete && (answer.ended || options.attempt !== undefined)) return;
@@ -81,7 +107,12 @@ export async function* logs(http: HubHttp, job: string, options: LogOptions = {}
 async function readPiece(
   http: HubHttp,
   job: string,
-  place: { readonly attempt: number | undefined; readonly offset?: number; readonly since?: string },
+  place: {
+    readonly claim: number | undefined;
+    readonly attempt: number | undefined;
+    readonly offset?: number;
+    readonly since?: string;
+  },
   options: LogOptions,
 ): Promise<LogAnswer> {
   const response = await http.raw(`${api}/jobs/${part(job)}/logs/${options.stream ?? "stdout"}`, {
@@ -95,7 +126,10 @@ async function readPiece(
     if (!Number.isSafeInteger(value)) throw new Fault("UNREACHABLE", `the answer has no header '${name}'`);
     return value;
   };
+  const claim = response.headers.get(logHeaders.claim);
   return {
+    claim: claim === null ? undefined : Number(claim),
+    claims: (response.headers.get(logHeaders.claims) ?? "").split(",").filter(Boolean).map(Number),
     attempt: number(logHeaders.attempt),
     latestAttempt: number(logHeaders.latestAttempt),
     offset: number(logHeaders.offset),

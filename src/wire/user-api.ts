@@ -162,6 +162,9 @@ export const logHeaders = {
   attempt: "siteagent-log-attempt",
   latestAttempt: "siteagent-log-latest-attempt",
   ended: "siteagent-log-ended",
+  /** Number (epoch) of the claim whose log it is; those of all claims that have one and of the present one, rising, separated by commas. */
+  claim: "siteagent-log-claim",
+  claims: "siteagent-log-claims",
 } as const;
 /** GET /siteagent/v1/jobs/{id}/outputs; the bytes at …/outputs/{path}. */
 export const outputListSchema = z.object({ outputs: z.array(outputFileSchema) });

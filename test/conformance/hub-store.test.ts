@@ -157,6 +157,7 @@ describeStores("the hub's store", (place) => {
       .insertInto("logs")
       .values({
         job_id: "j",
+        epoch: 1,
         attempt: 1,
         stream: "stdout",
         offset_bytes: 9_007_199_254_740_991,
@@ -261,6 +262,32 @@ describeStores("the hub's store", (place) => {
     await expect(migrate(store.db, store.kind)).rejects.toSatisfy((error) => isFault(error, "STORE"));
     await sql`DELETE FROM migrations WHERE name = '9999-later'`.execute(store.db);
     await sql`DROP TABLE later`.execute(store.db);
+  });
+
+  test("logs of the time before claims were told apart stay readable", async () => {
+    await using store = await place().open();
+    await sql`DROP TABLE logs`.execute(store.db);
+    for (const statement of migrations[0]?.statements(store.kind) ?? [])
+      if (statement.startsWith("CREATE TABLE logs ")) await sql.raw(statement).execute(store.db);
+    await sql`DELETE FROM migrations WHERE name = '0003-logs-by-claim'`.execute(store.db);
+    const bytes = Buffer.from("old");
+    await sql`INSERT INTO logs VALUES ('j', 1, 'stdout', 0, ${bytes}, 3, 7)`.execute(store.db);
+    await migrate(store.db, store.kind);
+    const [row] = await store.db.selectFrom("logs").selectAll().execute();
+    const found = { ...row, bytes: Buffer.from(row?.bytes ?? []).toString() };
+    expect(found).toMatchObject({ job_id: "j", epoch: 0, attempt: 1, bytes: "old", length: 3, created_at: 7 });
+    const next = {
+      job_id: "j",
+      epoch: 2,
+      attempt: 1,
+      stream: "stdout",
+      offset_bytes: 0,
+      bytes,
+      length: 3,
+      created_at: 8,
+    };
+    await store.db.insertInto("logs").values(next).execute();
+    await store.db.deleteFrom("logs").execute();
   });
 
   test("a migration that fails leaves nothing", async () => {

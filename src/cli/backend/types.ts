@@ -86,6 +86,8 @@ export type JobSort = (typeof jobSorts)[number];
 export interface LogRequest {
   readonly stream: "stdout" | "stderr";
   readonly attempt: number | undefined;
+  /** Number of a claim of the job; only hubs tell claims apart. */
+  readonly claim?: number | undefined;
   /** First attempt shown when `attempt` is not given; unlike that, following goes on into later ones. Absent: the last one. */
   readonly start?: number | undefined;
   readonly offset: number;
@@ -98,6 +100,9 @@ export interface LogChunk {
   /** Of the first byte of `bytes` in the attempt's log. */
   readonly offset: number;
   readonly bytes: Uint8Array;
+  /** Claims of the job that have a log, and the present one, earliest first; and whose this is. */
+  readonly claims?: readonly number[];
+  readonly claim?: number | undefined;
 }
 
 export interface WaitRequest {

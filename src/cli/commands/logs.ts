@@ -1,6 +1,6 @@
 import { connect } from "../connect.ts";
 import type { CliContext } from "../context.ts";
-import type { JobBackend, LogRequest } from "../backend/types.ts";
+import type { JobBackend, LogChunk, LogRequest } from "../backend/types.ts";
 import { StreamDecoder } from "../format/stream.ts";
 import { resolveId } from "../query.ts";
 import type { CommandCall } from "../spec.ts";
@@ -9,6 +9,7 @@ import type { TextStream } from "../terminal.ts";
 interface Request {
   readonly id: string;
   readonly attempt: number | undefined;
+  readonly claim: number | undefined;
   readonly follow: boolean;
   readonly tail: number | undefined;
   /** ISO 8601. */
@@ -19,12 +20,13 @@ interface Request {
 export async function run(context: CliContext, call: CommandCall): Promise<number> {
   const { options } = call;
   const attempt = options.integer("attempt", 1, 1_000_000);
+  const claim = options.integer("claim", 0, 1_000_000_000);
   const tail = options.integer("tail", 0, 1_000_000_000);
   const which = options.text("stream") ?? "both";
   await using backend = await connect(context, options);
   const id = await resolveId(backend, call.args[0] ?? "");
   const since = options.moment("since", context.now());
-  const request = { id, attempt, follow: options.flag("follow"), tail, since };
+  const request = { id, attempt, claim, follow: options.flag("follow"), tail, since };
   const streams = (["stdout", "stderr"] as const).filter((name) => which === "both" || which === name);
   let bytes = 0;
   if (request.follow) {
@@ -54,12 +56,13 @@ async function copy(
   const target = stream === "stdout" ? context.stdout : context.stderr;
   const interactive = stream === "stdout" ? context.out.interactive : context.err.interactive;
   const writer = logWriter(target, interactive);
-  const { attempt, tail, follow, id, since } = request;
+  const { attempt, claim, tail, follow, id, since } = request;
   // Without an attempt it begins with the last one, and following goes on into the next.
   let place: Pick<LogRequest, "start" | "offset" | "since"> = { offset: 0, since };
   let count = 0;
   const pass = async (on: boolean, take: (bytes: Uint8Array) => void): Promise<void> => {
-    for await (const chunk of backend.logs(id, { stream, attempt, ...place, follow: on })) {
+    for await (const chunk of backend.logs(id, { stream, attempt, claim, ...place, follow: on })) {
+      if (count === 0 && stream === "stdout") noteEarlier(context, chunk);
       count += chunk.bytes.length;
       take(chunk.bytes);
       // What is read next goes on behind this, also when a new attempt has begun meanwhile.
@@ -77,6 +80,12 @@ async function copy(
   if (tail === undefined || follow) await pass(follow, (bytes) => writer.write(bytes));
   writer.end();
   return count;
+}
+
+/** Nobody guesses that there are more logs than this one. */
+function noteEarlier(context: CliContext, { claim, claims = [] }: LogChunk): void {
+  const earlier = claim === undefined ? [] : claims.filter((one) => one < claim);
+  if (earlier.length > 0) context.note(`holders that gave the job back wrote logs, too: --claim ${earlier.join(", ")}`);
 }
 
 /** The last `count` lines of some bytes. */

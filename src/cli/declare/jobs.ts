@@ -158,6 +158,10 @@ export const jobCommands: readonly CommandSpec[] = [
       { flags: "--tail <n>", description: "begin with the last n lines" },
       { flags: "--since <when>", description: "begin with what came since: 10m, 6h, a date or a time" },
       attemptOption,
+      {
+        flags: "--claim <n>",
+        description: "of a holder that gave the job back, by the number that is shown then (hub only)",
+      },
       { flags: "--stream <name>", description: "only one of the two", choices: ["stdout", "stderr", "both"] },
       ...whereOptions,
     ],

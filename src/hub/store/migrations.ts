@@ -176,9 +176,32 @@ function lists(): string[] {
   ];
 }
 
+/** Logs of each claim by themselves; what is there was written by the last holder. */
+function logsByClaim(kind: StoreKind): string[] {
+  const { bytes } = words[kind];
+  const epochOf = `coalesce((SELECT epoch FROM jobs WHERE jobs.id = logs.job_id), 0)`;
+  if (kind === "postgres") {
+    return [
+      `ALTER TABLE logs ADD COLUMN epoch integer NOT NULL DEFAULT 0`,
+      `UPDATE logs SET epoch = ${epochOf}`,
+      `ALTER TABLE logs DROP CONSTRAINT logs_pkey`,
+      `ALTER TABLE logs ADD PRIMARY KEY (job_id, epoch, attempt, stream, offset_bytes)`,
+    ];
+  }
+  return [
+    `CREATE TABLE logs_by_claim (job_id text NOT NULL, epoch integer NOT NULL, attempt integer NOT NULL, stream text NOT NULL,
+      offset_bytes bigint NOT NULL, bytes ${bytes} NOT NULL, length integer NOT NULL, created_at bigint NOT NULL,
+      PRIMARY KEY (job_id, epoch, attempt, stream, offset_bytes))`,
+    `INSERT INTO logs_by_claim SELECT job_id, ${epochOf}, attempt, stream, offset_bytes, bytes, length, created_at FROM logs`,
+    `DROP TABLE logs`,
+    `ALTER TABLE logs_by_claim RENAME TO logs`,
+  ];
+}
+
 export const migrations: readonly Migration[] = [
   { name: "0001-first", statements: (kind) => [...accounts(kind), ...jobs(kind), ...objects(kind), ...streams(kind)] },
   { name: "0002-lists", statements: () => lists() },
+  { name: "0003-logs-by-claim", statements: logsByClaim },
 ];
 
 /** Any number that no other use of this database takes: one migrating hub at a time. */

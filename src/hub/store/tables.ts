@@ -243,6 +243,8 @@ export interface OrdersTable extends Ordered {
 
 export interface LogsTable {
   job_id: string;
+  /** Of the claim whose holder wrote it: each holder counts its attempts from 1. */
+  epoch: number;
   attempt: number;
   stream: string;
   /** Bytes before this chunk. */

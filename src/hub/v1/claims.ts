@@ -93,14 +93,7 @@ export async function claimJobs(
   });
   await tx.insert("operations", operations);
   await tx.insert("job_claims", entries);
-  await forgetAttempts(tx, jobs);
   return changeJobs(ctx, tx, changes);
-}
-
-/** Each holder counts attempts from 1: the logs of one that handed the job back would be taken for those of the next. */
-async function forgetAttempts(tx: Tx, jobs: readonly JobRow[]): Promise<void> {
-  const tried = jobs.filter((job) => job.attempt > 0).map((job) => job.id);
-  if (tried.length > 0) await tx.db.deleteFrom("logs").where("job_id", "in", tried).execute();
 }
 
 /** Where a job may be handed back: nothing of it runs. */

@@ -37,6 +37,8 @@ const putQuery = z.object({
 });
 const getQuery = z.object({
   attempt: z.coerce.number().int().min(0).optional(),
+  /** Number (epoch) of a claim; default: the present one, or the last that has a log when nobody holds the job. */
+  claim: z.coerce.number().int().min(0).optional(),
   /** Negative: that many bytes before the end. */
   offset: z.coerce.number().int().default(0),
   /** Instead of an offset: from the first bytes that came since then, to the minute. */
@@ -47,6 +49,7 @@ const getQuery = z.object({
 type LogRow = Selectable<HubDatabase["logs"]>;
 interface Place {
   readonly job: string;
+  readonly epoch: number;
   readonly attempt: number;
   readonly stream: string;
 }
@@ -66,7 +69,7 @@ export function logRoutes(app: V1App, ctx: HubContext): void {
       const bytes = request.body as Buffer;
       const kept = await ctx.store.transaction(async (tx) => {
         await holderJob(ctx, tx, caller, id, epoch);
-        const end = await append(ctx, tx, { job: id, attempt, stream }, offset, bytes, final);
+        const end = await append(ctx, tx, { job: id, epoch, attempt, stream }, offset, bytes, final);
         await failpoint("hub.before-log");
         return end;
       });
@@ -146,10 +149,10 @@ async function addRow(
   length: number,
   created_at: number,
 ): Promise<void> {
-  const { job: job_id, attempt, stream } = place;
+  const { job: job_id, epoch, attempt, stream } = place;
   await tx.db
     .insertInto("logs")
-    .values({ job_id, attempt, stream, offset_bytes, bytes: Buffer.from(bytes), length, created_at })
+    .values({ job_id, epoch, attempt, stream, offset_bytes, bytes: Buffer.from(bytes), length, created_at })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
 }
@@ -164,6 +167,7 @@ async function changeRow(
     .updateTable("logs")
     .set(change)
     .where("job_id", "=", place.job)
+    .where("epoch", "=", place.epoch)
     .where("attempt", "=", place.attempt)
     .where("stream", "=", place.stream)
     .where("offset_bytes", "=", offset)
@@ -175,6 +179,7 @@ async function lastRow(db: Queries, place: Place): Promise<LogRow | undefined> {
     .selectFrom("logs")
     .selectAll()
     .where("job_id", "=", place.job)
+    .where("epoch", "=", place.epoch)
     .where("attempt", "=", place.attempt)
     .where("stream", "=", place.stream)
     .orderBy("offset_bytes", "desc")
@@ -190,13 +195,10 @@ async function sendLog(
   query: z.output<typeof getQuery>,
 ): Promise<Buffer> {
   const { db } = ctx.store;
-  const newest = await db
-    .selectFrom("logs")
-    .select((select) => select.fn.max("attempt").as("attempt"))
-    .where("job_id", "=", job.id)
-    .executeTakeFirst();
-  const latest = Math.max(job.attempt, Number(newest?.attempt ?? 0));
-  const place = { job: job.id, attempt: query.attempt ?? latest, stream };
+  const { epoch, claims, newest } = await claimOf(db, job, query.claim);
+  const isPresent = epoch === job.epoch;
+  const latest = isPresent ? Math.max(job.attempt, newest) : newest;
+  const place = { job: job.id, epoch, attempt: query.attempt ?? latest, stream };
   const last = await lastRow(db, place);
   const size = last ? last.offset_bytes + last.bytes.length : 0;
   const from = query.since === undefined ? query.offset : await offsetSince(db, place, Date.parse(query.since), size);
@@ -207,10 +209,33 @@ async function sendLog(
   reply.header(logHeaders.latestAttempt, latest);
   reply.header(logHeaders.offset, offset);
   reply.header(logHeaders.size, size);
-  reply.header(logHeaders.complete, String(isComplete(job, place.attempt < latest, last, ctx.clock.now())));
+  reply.header(logHeaders.claim, epoch);
+  reply.header(logHeaders.claims, claims.join(","));
+  const isOver = !isPresent || isComplete(job, place.attempt < latest, last, ctx.clock.now());
+  reply.header(logHeaders.complete, String(isOver));
   reply.header(logHeaders.ended, String(isFinal(job.state as JobState)));
   if (last && last.bytes.length < last.length) reply.header("siteagent-log-truncated", "true");
   return bytes;
+}
+
+/** The claim whose log is wanted, all claims that have one with the present one, and the latest attempt with a log in it. */
+async function claimOf(
+  db: Queries,
+  job: JobRow,
+  wanted: number | undefined,
+): Promise<{ readonly epoch: number; readonly claims: readonly number[]; readonly newest: number }> {
+  const rows = await db
+    .selectFrom("logs")
+    .select((select) => ["epoch", select.fn.max("attempt").as("attempt")])
+    .where("job_id", "=", job.id)
+    .groupBy("epoch")
+    .orderBy("epoch")
+    .execute();
+  const known = rows.map((row) => row.epoch);
+  const present = job.site_id === null ? (known.at(-1) ?? job.epoch) : job.epoch;
+  const epoch = wanted ?? present;
+  const newest = Number(rows.find((row) => row.epoch === epoch)?.attempt ?? 0);
+  return { epoch, claims: [...new Set([...known, present])], newest };
 }
 
 /** Where the bytes begin that came at `time` or later; `size` when none did. */
@@ -219,6 +244,7 @@ async function offsetSince(db: Queries, place: Place, time: number, size: number
     .selectFrom("logs")
     .select((select) => select.fn.min("offset_bytes").as("offset"))
     .where("job_id", "=", place.job)
+    .where("epoch", "=", place.epoch)
     .where("attempt", "=", place.attempt)
     .where("stream", "=", place.stream)
     .where("length", ">", 0)
@@ -239,6 +265,7 @@ async function readRange(db: Queries, place: Place, from: number, to: number): P
     .selectFrom("logs")
     .select(["offset_bytes", "bytes"])
     .where("job_id", "=", place.job)
+    .where("epoch", "=", place.epoch)
     .where("attempt", "=", place.attempt)
     .where("stream", "=", place.stream)
     .where("offset_bytes", "<", to)

@@ -3,6 +3,7 @@ import { waitFor } from "../../helpers/wait.ts";
 import { chunkBytes, logCapBytes } from "../../../src/hub/v1/logs.ts";
 import { onBothStores, startTestHub } from "./hub.ts";
 import { testSite, type TestSite } from "./site.ts";
+import type { LogOptions } from "../../../src/sdk/logs.ts";
 import type { Assignment } from "../../../src/wire/agent-api.ts";
 
 async function put(site: TestSite, claim: Assignment, offset: number, text: string | Uint8Array, more = "") {
@@ -75,6 +76,43 @@ onBothStores("logs", (kind) => {
     await site.call("PUT", `/jobs/${claim.job}/logs/stdout?attempt=2&offset=5&epoch=${claim.epoch}&final=true`, "!");
     await reading;
     expect(seen.join(" ")).toBe("1:one  1:two 2:three 2:!");
+  });
+
+  it("keeps the log of a holder that gave the job back beside that of the next one", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    await using other = await testSite(hub, "lab-b");
+    const client = await hub.client("submitter");
+    const text = async (options: LogOptions = {}): Promise<string> => {
+      const pieces = await Array.fromAsync(client.logs(first.job, options));
+      return pieces.map(({ claim, bytes }) => `${claim}:${Buffer.from(bytes).toString()}`).join(" ");
+    };
+    await client.submit({ workflow: "w" });
+    const first = await site.take("w");
+    const seen: string[] = [];
+    const following = (async () => {
+      for await (const { claim, bytes } of client.logs(first.job, { follow: true, pollMs: 20 }))
+        seen.push(`${claim}:${Buffer.from(bytes).toString()}`);
+    })();
+    await site.report(first, { state: "RUNNING", phase: "started", attempt: 1 });
+    await put(site, first, 0, "first");
+    await site.report(first, { seq: 2, state: "RUN_ERROR", attempt: 1 });
+    await site.report(first, { seq: 3, state: "RESTART_READY", attempt: 1 });
+    await site.post(`/jobs/${first.job}:release`, { epoch: first.epoch, reason: "draining" });
+    expect(await text()).toBe(`${first.epoch}:first`);
+    const second = await other.take("w");
+    expect(await text()).toBe("");
+    expect((await put(site, first, 5, "late")).body["code"]).toBe("STALE_EPOCH");
+    await other.report(second, { state: "RUNNING", phase: "started", attempt: 1 });
+    await put(other, second, 0, "second", "&final=true");
+    expect(await text()).toBe(`${second.epoch}:second`);
+    expect(await text({ claim: first.epoch })).toBe(`${first.epoch}:first`);
+    expect(await text({ claim: first.epoch, follow: true, pollMs: 20 })).toBe(`${first.epoch}:first`);
+    const [piece] = await Array.fromAsync(client.logs(first.job));
+    expect(piece?.claims).toEqual([first.epoch, second.epoch]);
+    await other.report(second, { seq: 2, state: "JOB_FINISHED", attempt: 1, done: true });
+    await following;
+    expect(seen.join(" ")).toBe(`${first.epoch}:first ${second.epoch}:second`);
   });
 
   it("tells the site to send faster while somebody reads", async () => {
