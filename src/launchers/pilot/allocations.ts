@@ -67,6 +67,16 @@ export class Allocations {
     return this.alive.filter((one) => ![...one.nodes.values()].some((node) => node.beat));
   }
 
+  /** Why what waits for one does wait, for people. */
+  get reason(): string {
+    const { alive, trouble } = this;
+    const queued = alive.find(({ scheduled }) => scheduled?.state === "queued")?.scheduled;
+    const why = queued?.state === "queued" && queued.reason !== undefined ? ` (${queued.reason})` : "";
+    const there =
+      alive.length === 0 ? "waits for an allocation" : `waits for room in ${alive.length} allocations${why}`;
+    return trouble === undefined ? there : `${there}; ${trouble}`;
+  }
+
   /** Reads what an earlier agent left. @throws Fault when it cannot be read: then nothing is known. */
   async load(context: CallContext): Promise<void> {
     const { host } = this.#options;

@@ -1,14 +1,11 @@
 import { join } from "node:path";
 import type { Handle, Probe } from "../../common/adapter.ts";
-import { isoTime, sleepUnless } from "../../common/clock.ts";
+import { sleepUnless } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { asFault, Fault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
-import { shareOf } from "../../jobs/resources.ts";
-import { maxEvidenceBytes } from "../../runner/evidence.ts";
-import { evidenceOn } from "../batch/places.ts";
-import { planProblems, refuse } from "../refusal.ts";
+import { refuse } from "../refusal.ts";
 import type {
   AttemptPlan,
   AttemptRef,
@@ -19,18 +16,18 @@ import type {
   StopResult,
 } from "../types.ts";
 import { type Allocation, Allocations } from "./allocations.ts";
-import { bare, type Entry, entryOf, isWithdrawn, markStop, needMs, orderOf, withdraw } from "./attempts.ts";
+import { bare, type Entry, entryOf, isWithdrawn, markStop, withdraw } from "./attempts.ts";
 import { elastic } from "./elastic.ts";
 import { judgePilot } from "./judge.ts";
+import { factsOf, learn, told } from "./looking.ts";
 import type { PilotNode } from "./node.ts";
 import type { PilotLauncherOptions } from "./options.ts";
-import { type NodeEvent, type RunOrder, writeOrders } from "./orders.ts";
-import { pack, type PackItem, suits } from "./pack.ts";
+import { type NodeEvent, writeOrders } from "./orders.ts";
+import type { PackItem } from "./pack.ts";
+import { isOpenNow, placeAll, problemsOf, usableMs } from "./placing.ts";
 
 /** Ended attempts that are remembered; the agent asks for them a few more times. */
 const mostKnown = 20_000;
-/** Signs of life that a node may miss before it is given no more work. */
-const silentBeats = 6;
 /** How often an attempt that an earlier agent handed over is looked at while its node tells of changes. */
 const seldomMs = 60_000;
 /** Words of a node that come shortly after each other are read together. */
@@ -147,33 +144,13 @@ class PilotLauncher implements Launcher {
 
   async #launch(plan: AttemptPlan, context: CallContext): Promise<LaunchResult> {
     if (this.#entries.has(plan.token)) return { state: "accepted", handle };
-    const problems = this.#problems(plan);
+    const problems = problemsOf(plan, this.#options);
     if (problems.length > 0) return refuse("launch", problems.join("; "));
     const names = (await this.#options.host.files.list(plan.directory, context)) ?? [];
     if (isWithdrawn(new Set(names))) return refuse("infrastructure", "it was stopped before anything ran");
     if (names.includes("started")) return { state: "accepted", handle };
     if (!this.#entries.has(plan.token)) this.#remember(entryOf(plan, context.clock.monotonic()));
     return { state: "accepted", handle };
-  }
-
-  #problems(plan: AttemptPlan): readonly string[] {
-    const { node } = this.#options;
-    const problems = [...planProblems(plan)];
-    if (plan.runtime === "pty") problems.push("runtime 'pty' cannot run in an allocation");
-    if (plan.resources.nodes > 1) problems.push("an attempt on several nodes cannot be packed into an allocation");
-    const capacity = { cores: node.cores, memoryBytes: node.memoryBytes };
-    if (!suits(shareOf(plan.resources), { capacity, gpuIds: node.gpuIds }))
-      problems.push("it needs more cores, memory or GPUs than a node of an allocation has");
-    if ((needMs(plan) ?? 0) > this.#usableMs)
-      problems.push(
-        `its time limit and grace are longer than the ${this.#usableMs} ms that an allocation has for them`,
-      );
-    return problems;
-  }
-
-  get #usableMs(): number {
-    const { walltimeMs, marginMs, startMs } = this.#options;
-    return walltimeMs - marginMs - startMs;
   }
 
   #remember(entry: Entry): void {
@@ -302,37 +279,7 @@ class PilotLauncher implements Launcher {
     const now = context.clock.monotonic();
     const waiting = this.#waiting(now);
     if (waiting.length === 0) return;
-    const { node: shape, beatMs, marginMs } = this.#options;
-    const places = new Map(
-      this.#allocations.alive.flatMap((one) => [...one.nodes.values()].map((node) => [node, one])),
-    );
-    const open = [...places.keys()]
-      .filter((node) => node.isOpen(now, silentBeats * beatMs))
-      .map((node) => ({
-        key: node,
-        capacity: { cores: shape.cores, memoryBytes: shape.memoryBytes },
-        gpuIds: shape.gpuIds,
-        used: node.used,
-        gpusInUse: node.gpusInUse,
-        leftMs: node.leftMs(now) - marginMs,
-        ahead: node.ahead(now, shape.cores),
-      }));
-    const usable = open.filter(({ leftMs }) => leftMs > 0);
-    const orders = new Map<PilotNode, RunOrder[]>();
-    for (const { item: entry, node, gpus } of pack(waiting, usable)) {
-      const one = places.get(node);
-      if (!entry.plan || !one) continue;
-      const order = orderOf(entry.plan, gpus, {
-        path: this.#options.path,
-        vendor: shape.gpuVendor,
-        hasGpus: shape.gpuIds.length > 0,
-      });
-      entry.place = { one, node };
-      node.placed.set(entry.token, order);
-      const runs = orders.get(node) ?? [];
-      runs.push(order);
-      orders.set(node, runs);
-    }
+    const orders = placeAll(waiting, this.#allocations.alive, this.#options, now);
     await Promise.all([...orders].map(([node, runs]) => this.#send(node, writeOrders(runs), context)));
   }
 
@@ -383,7 +330,7 @@ class PilotLauncher implements Launcher {
     const waiting = this.#waiting(now);
     const [alive, coming] = [this.#allocations.alive.length, this.#allocations.coming.length];
     const capacity = { cores: node.cores, memoryBytes: node.memoryBytes };
-    const shape = { nodes, usableMs: this.#usableMs, node: { capacity, gpuIds: node.gpuIds } };
+    const shape = { nodes, usableMs: usableMs(this.#options), node: { capacity, gpuIds: node.gpuIds } };
     const { submit, surplus } = elastic({ waiting, shape, alive, coming }, rule);
     if (submit > 0) await this.#allocations.submit(submit, alive < rule.min, context);
     this.#idleSince = waiting.length > 0 || surplus === 0 ? undefined : (this.#idleSince ?? now);
@@ -421,17 +368,19 @@ class PilotLauncher implements Launcher {
     const entry = this.#entries.get(ref.token) ?? (await this.#learn(ref, context));
     if (!entry) return { state: "absent" };
     if (entry.final) return entry.final;
-    if (!entry.place) return { state: "queued", reason: this.#reason() };
+    if (!entry.place) return { state: "queued", reason: this.#allocations.reason };
     const { one, node } = entry.place;
     const now = context.clock.monotonic();
-    const isOpen = !one.over && !entry.word && node.isOpen(now, silentBeats * this.#options.beatMs);
+    const isOpen = !one.over && !entry.word && isOpenNow(node, this.#options, now);
     if (isOpen && entry.plan) return told(entry, node);
     if (entry.seen && !one.over && now - entry.seenAt < (isOpen ? seldomMs : entry.word ? 0 : this.#options.lookMs))
       return entry.seen;
-    const judged = judgePilot(await this.#facts(entry, one, node, context), this.#options.patience);
+    const judged = judgePilot(await factsOf(this.#options.host, entry, { one, node }, context), this.#options.patience);
     if (judged.state === "free") {
       this.#free(entry, node);
-      return this.#entries.has(entry.token) ? { state: "queued", reason: this.#reason() } : { state: "absent" };
+      return this.#entries.has(entry.token)
+        ? { state: "queued", reason: this.#allocations.reason }
+        : { state: "absent" };
     }
     if (judged.state === "ended") {
       entry.final = judged;
@@ -443,42 +392,9 @@ class PilotLauncher implements Launcher {
     return judged;
   }
 
-  async #facts(
-    entry: Entry,
-    one: Allocation,
-    node: PilotNode,
-    context: CallContext,
-  ): Promise<Parameters<typeof judgePilot>[0]> {
-    const { host } = this.#options;
-    const evidence = await evidenceOn(host, entry.directory, context);
-    const isEarly = evidence.guardAtMs !== undefined && evidence.recorder === undefined && evidence.rc === undefined;
-    const stopped = evidence.rc !== undefined && evidence.rc !== "damaged" && evidence.rc.marker === "stop";
-    return {
-      evidence,
-      lost: stopped && (await host.files.stat(join(entry.directory, "lost"), context)) !== undefined,
-      withdrawn: isEarly && isWithdrawn(new Set((await host.files.list(entry.directory, context)) ?? [])),
-      word: entry.word,
-      node: { host: node.host, calmAtMs: node.calmAtMs, ending: node.ending },
-      over: one.over && { why: one.over.why, forMs: context.clock.monotonic() - one.over.at },
-      nowMs: context.clock.now(),
-    };
-  }
-
-  /** An attempt that an earlier agent handed over and whose order is not there any more: its directory says where it was. */
   async #learn(ref: AttemptRef, context: CallContext): Promise<Entry | undefined> {
-    const { files } = this.#options.host;
-    const names = new Set((await files.list(ref.directory, context)) ?? []);
-    if (!names.has("started") || isWithdrawn(names)) return undefined;
-    const text = await files.read(join(ref.directory, "allocation"), { maxBytes: maxEvidenceBytes }, context);
-    const found = text && this.#allocations.nodeAt(text.toString("utf8"));
-    if (!found)
-      throw new Fault(
-        "RUNNER",
-        `it has begun, and '${join(ref.directory, "allocation")}' names no allocation of this target`,
-      );
-    const entry: Entry = { ...bare(ref.token, ref.directory, context.clock.monotonic()), place: found };
-    if (names.has("rc")) entry.word = { kind: "ended" };
-    this.#remember(entry);
+    const entry = await learn(this.#options.host, this.#allocations, ref, context);
+    if (entry) this.#remember(entry);
     return entry;
   }
 
@@ -508,16 +424,6 @@ class PilotLauncher implements Launcher {
     return { state: "stopping" };
   }
 
-  /** Why what waits does wait, for people. */
-  #reason(): string {
-    const { alive, trouble } = this.#allocations;
-    const queued = alive.find(({ scheduled }) => scheduled?.state === "queued")?.scheduled;
-    const why = queued?.state === "queued" && queued.reason !== undefined ? ` (${queued.reason})` : "";
-    const there =
-      alive.length === 0 ? "waits for an allocation" : `waits for room in ${alive.length} allocations${why}`;
-    return trouble === undefined ? there : `${there}; ${trouble}`;
-  }
-
   #changed(token: Token): void {
     for (const listener of this.#listeners) listener(token);
   }
@@ -537,12 +443,6 @@ class PilotLauncher implements Launcher {
     node.watch?.[Symbol.dispose]();
     node.watch = undefined;
   }
-}
-
-/** What the node said of an attempt that we handed to it. */
-function told(entry: Entry, node: PilotNode): AttemptStatus {
-  if (entry.startedAtMs === undefined) return { state: "queued", reason: `waits for its turn on ${node.host}` };
-  return { state: "running", since: isoTime(entry.startedAtMs), node: node.host };
 }
 
 /** Everything that is to be known lies in the attempt's directory. */

@@ -259,7 +259,6 @@ describe("on a node", () => {
   it("D2: attempts end with their node agent when that is killed, as no try", async () => {
     await using harness = await pilotHarness({ node });
     const refs = [await running(harness, `${once}sleep 60`), await running(harness, `${once}setsid sleep 61 & wait`)];
-    harness.scheduler.faults.says.set("100", { state: "running" });
     kill(processes(harness, "node.pl"));
     for (const ref of refs) {
       expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "infrastructure" });
