@@ -86,14 +86,12 @@ export interface RefusedLogin {
   readonly tried: readonly string[];
   /** Methods that the server still would take. */
   readonly methods: readonly string[];
-  /** A key was accepted, and more is wanted. */
-  readonly partial: boolean;
 }
 
 /** A login that the server refuses. */
-export function loginFault(hop: Hop, { tried, methods, partial }: RefusedLogin): Fault {
+export function loginFault(hop: Hop, { tried, methods }: RefusedLogin): Fault {
   const offers = methods.length === 0 ? "" : `; the server takes: ${quoted(methods.join(", "))}`;
-  if (partial || !methods.includes("publickey")) {
+  if (!methods.includes("publickey")) {
     return unreachable("login", `'${hop.label}' wants an answer that only a person can give${offers}`, {
       hint: "ask the centre how a service may log in: with a key alone, or from named addresses",
     });

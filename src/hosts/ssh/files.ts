@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { dirname, join } from "node:path";
-import type { FileEntryWithStats, SFTPWrapper, Stats } from "ssh2";
+import { join } from "node:path";
+import type { FileEntryWithStats, Stats } from "ssh2";
 import type { CallContext } from "../../common/context.ts";
 import { Fault, isFault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
@@ -9,13 +8,12 @@ import { confined, linkInPath } from "../confine.ts";
 import type { FileStat, HostFiles } from "../types.ts";
 import type { SshLink } from "./link.ts";
 import { SftpRefusal, SftpSession, sftpStatus } from "./sftp.ts";
+import { makeDirectory, removeTree } from "./trees.ts";
 
 /** Bytes of one request; every server takes that (draft-ietf-secsh-filexfer-02, section 3). */
 const chunkBytes = 32_768;
 /** Requests for parts of one file at the same time. */
 const chunksAtOnce = 16;
-/** Entries of a tree that are removed at the same time. */
-const removalsAtOnce = 16;
 /** For the end of a call that was ended itself. */
 const closeMs = 10_000;
 
@@ -46,10 +44,10 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     return this.#of(path, async () => {
       const stats = await this.#look(path, context);
       if (!stats?.isFile()) return undefined; // opening a fifo would stop the server for all
-      const handle = await this.#maybe<Buffer>(context, (sftp, done) => sftp.open(path, "r", done));
+      const handle = await this.#session.maybe<Buffer>(context, (sftp, done) => sftp.open(path, "r", done));
       if (!handle) return undefined;
       try {
-        const { size } = await this.#call<Stats>(context, (sftp, done) => sftp.fstat(handle, done));
+        const { size } = await this.#session.call<Stats>(context, (sftp, done) => sftp.fstat(handle, done));
         const buffer = Buffer.alloc(Math.max(0, Math.min(maxBytes, size - offset)));
         return await this.#fill(handle, buffer, offset, context);
       } finally {
@@ -68,7 +66,9 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
       await this.#look(path, context);
       const partial = `${path}.${randomUUID()}.tmp`;
       const bytes = typeof content === "string" ? Buffer.from(content) : Buffer.from(content);
-      const handle = await this.#call<Buffer>(context, (sftp, done) => sftp.open(partial, "wx", { mode }, done));
+      const handle = await this.#session.call<Buffer>(context, (sftp, done) =>
+        sftp.open(partial, "wx", { mode }, done),
+      );
       try {
         try {
           await this.#put(handle, bytes, context);
@@ -78,7 +78,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
         }
         await this.#rename(partial, path, context);
       } catch (error) {
-        await this.#maybe(context, (sftp, done) => sftp.unlink(partial, done)).catch(() => undefined);
+        await this.#session.maybe(context, (sftp, done) => sftp.unlink(partial, done)).catch(() => undefined);
         throw await this.#spaceOr(error, bytes.length, context);
       }
     });
@@ -103,7 +103,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     return this.#of(path, async () => {
       const stats = await this.#look(path, context);
       if (stats?.isSymbolicLink()) throw linkInPath(path, path);
-      return await this.#makeDirectory(path, mode, context);
+      return await makeDirectory(this.#session, path, mode, context);
     });
   }
 
@@ -111,7 +111,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     return this.#of(path, async () => {
       const stats = await this.#look(path, context);
       if (!stats?.isDirectory()) return undefined;
-      const entries = await this.#maybe<readonly FileEntryWithStats[]>(context, (sftp, done) =>
+      const entries = await this.#session.maybe<readonly FileEntryWithStats[]>(context, (sftp, done) =>
         sftp.readdir(path, done),
       );
       return entries?.map(({ filename }) => filename);
@@ -123,7 +123,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
       const stats = await this.#look(path, context);
       if (!stats) return;
       try {
-        await this.#removeTree(path, stats.isDirectory(), context);
+        await removeTree(this.#session, path, stats.isDirectory(), context);
       } catch (error) {
         // Names that are no UTF-8, for example, cannot be said over SFTP.
         if (isFault(error)) throw error;
@@ -147,20 +147,6 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     await this.#session[Symbol.asyncDispose]();
   }
 
-  #call<Value>(context: CallContext, begin: Begin<Value>): Promise<Value> {
-    return this.#session.call(context, begin as Begin<Value>);
-  }
-
-  /** Undefined when there is no such file. */
-  async #maybe<Value>(context: CallContext, begin: Begin<Value>): Promise<Value | undefined> {
-    try {
-      return await this.#call(context, begin);
-    } catch (error) {
-      if (error instanceof SftpRefusal && error.status === sftpStatus.noSuchFile) return undefined;
-      throw error;
-    }
-  }
-
   /**
    * What lies at the path, itself. Undefined also when a directory above it is missing or is none.
    * @throws Fault UNSAFE_PATH when one above it, below the workdir, is a link.
@@ -172,7 +158,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     const found = await Promise.all(
       places.map((place) =>
         place === this.#workdir
-          ? this.#maybe<Stats>(context, (sftp, done) => sftp.stat(place, done))
+          ? this.#session.maybe<Stats>(context, (sftp, done) => sftp.stat(place, done))
           : this.#lstat(place, context),
       ),
     );
@@ -187,7 +173,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
   /** A name below a file is "not there"; servers call that a failure. */
   async #lstat(path: string, context: CallContext): Promise<Stats | undefined> {
     try {
-      return await this.#maybe<Stats>(context, (sftp, done) => sftp.lstat(path, done));
+      return await this.#session.maybe<Stats>(context, (sftp, done) => sftp.lstat(path, done));
     } catch (error) {
       if (error instanceof SftpRefusal && error.status === sftpStatus.failure) return undefined;
       throw error;
@@ -198,7 +184,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     let filled = buffer.length;
     await inParts(buffer.length, async (at, length) => {
       for (let got = 0; got < length;) {
-        const count = await this.#call<number>(context, (sftp, done) =>
+        const count = await this.#session.call<number>(context, (sftp, done) =>
           sftp.read(handle, buffer, at + got, length - got, offset + at + got, done),
         );
         if (count === 0) filled = Math.min(filled, at + got); // cut meanwhile
@@ -211,7 +197,7 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
 
   async #put(handle: Buffer, bytes: Buffer, context: CallContext): Promise<void> {
     await inParts(bytes.length, (at, length) =>
-      this.#call(context, (sftp, done) => sftp.write(handle, bytes, at, length, at, done)),
+      this.#session.call(context, (sftp, done) => sftp.write(handle, bytes, at, length, at, done)),
     );
   }
 
@@ -219,68 +205,14 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
   async #rename(from: string, to: string, context: CallContext): Promise<void> {
     const atOnce = await this.#session.extension(context, (sftp, done) => sftp.ext_openssh_rename(from, to, done));
     if (atOnce) return;
-    await this.#maybe(context, (sftp, done) => sftp.unlink(to, done));
-    await this.#call(context, (sftp, done) => sftp.rename(from, to, done));
+    await this.#session.maybe(context, (sftp, done) => sftp.unlink(to, done));
+    await this.#session.call(context, (sftp, done) => sftp.rename(from, to, done));
   }
 
   async #close(handle: Buffer, context: CallContext): Promise<void> {
     // Also for a call that was ended: the server has only so many handles.
     const signal = AbortSignal.timeout(closeMs);
-    await this.#call({ ...context, signal }, (sftp, done) => sftp.close(handle, done)).catch(ifRefused);
-  }
-
-  /** With the parents that are missing, also those of the workdir. True when the server says that it has made it for us. */
-  async #makeDirectory(path: string, mode: number, context: CallContext): Promise<boolean> {
-    const there = await this.#maybe<Stats>(context, (sftp, done) => sftp.stat(path, done));
-    if (there?.isDirectory()) return false;
-    if (there) throw new SftpRefusal(sftpStatus.failure, "is there and no directory");
-    if (dirname(path) !== path) await this.#makeDirectory(dirname(path), mode, context);
-    try {
-      await this.#call(context, (sftp, done) => sftp.mkdir(path, { mode }, done));
-      return true;
-    } catch (error) {
-      const other = await this.#maybe<Stats>(context, (sftp, done) => sftp.stat(path, done));
-      if (!other?.isDirectory()) throw error; // somebody else has not made it either
-      return false;
-    }
-  }
-
-  async #removeTree(path: string, directory: boolean, context: CallContext): Promise<void> {
-    if (!directory) {
-      await this.#maybe(context, (sftp, done) => sftp.unlink(path, done));
-      return;
-    }
-    try {
-      await this.#empty(path, context);
-    } catch (error) {
-      if (!(error instanceof SftpRefusal && error.status === sftpStatus.permissionDenied)) throw error;
-      await this.#permit(path, context);
-      await this.#empty(path, context);
-    }
-    await this.#maybe(context, (sftp, done) => sftp.rmdir(path, done));
-  }
-
-  async #empty(path: string, context: CallContext): Promise<void> {
-    const entries =
-      (await this.#maybe<readonly FileEntryWithStats[]>(context, (sftp, done) => sftp.readdir(path, done))) ?? [];
-    const unsayable = entries.find(({ filename }) => filename.includes("\uFFFD"));
-    if (unsayable) throw new SftpRefusal(sftpStatus.failure, `${quoted(unsayable.filename)} is no name in UTF-8`);
-    const directories = entries.filter(({ attrs }) => (attrs.mode & constants.S_IFMT) === constants.S_IFDIR);
-    const others = entries.filter((entry) => !directories.includes(entry));
-    for (let at = 0; at < others.length; at += removalsAtOnce) {
-      const some = others.slice(at, at + removalsAtOnce);
-      await Promise.all(some.map(({ filename }) => this.#removeTree(join(path, filename), false, context)));
-    }
-    for (const { filename } of directories) await this.#removeTree(join(path, filename), true, context);
-  }
-
-  /** Programs leave directories without write permission behind. Of the name itself where the server can. */
-  async #permit(path: string, context: CallContext): Promise<void> {
-    const mode = { mode: 0o700 };
-    const done = await this.#session.extension(context, (sftp, answer) =>
-      sftp.ext_openssh_lsetstat(path, mode, answer),
-    );
-    if (!done) await this.#call(context, (sftp, answer) => sftp.setstat(path, mode, answer));
+    await this.#session.call({ ...context, signal }, (sftp, done) => sftp.close(handle, done)).catch(ifRefused);
   }
 
   /** Servers call a full disk a failure without a reason. */
@@ -301,8 +233,6 @@ export class SftpFiles implements HostFiles, AsyncDisposable {
     }
   }
 }
-
-type Begin<Value> = (sftp: SFTPWrapper, done: (error?: Error | null, value?: Value) => void) => void;
 
 /** Of statvfs@openssh.com. */
 interface FreeSpace {

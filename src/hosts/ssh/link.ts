@@ -4,10 +4,9 @@ import type { CallContext } from "../../common/context.ts";
 import { asFault, Fault, isFault } from "../../common/fault.ts";
 import type { Logger } from "../../common/logger.ts";
 import { type Backoff, backoffMs } from "../../common/retry.ts";
-import { addressesOf, connectRoute } from "./connect.ts";
 import { Connection, SessionRefused } from "./connection.ts";
 import { unreachable, whyOf } from "./faults.ts";
-import { type Route, routesOf } from "./route.ts";
+import { LoginNodes } from "./login-nodes.ts";
 import type { SshSettings } from "./settings.ts";
 
 /** A second one where the server gives few sessions; more would be hard to explain to the centre. */
@@ -20,8 +19,12 @@ const connectBackoff: Backoff = { baseMs: 1_000, capMs: 60_000 };
 const stableMs = 10_000;
 /** A connection that nobody has used so long is ended. */
 const idleMs = 300_000;
-/** A session that has just ended may still count at the server: waits before a connection with none open counts as one that gives none. */
-const refusedAgainMs = [100, 300, 1_000];
+/** Before a refused session is asked for again: where one has just ended, or none is open. */
+const refusedAgainMs = [100, 300, 1_000, 3_000, 6_000];
+/** A session that has ended may count at the server for so long. */
+const serverLagMs = 5_000;
+/** Usually it is not longer than this. */
+const reuseMs = 30;
 /** After that a server that refused is asked for one session more: what ended in the same moment may have made its limit look lower. */
 const limitAgainMs = 60_000;
 
@@ -38,20 +41,18 @@ export interface Session<Channel> {
  * tried until `forgive`.
  */
 export class SshLink {
-  readonly #settings: SshSettings;
+  readonly #nodes: LoginNodes;
   readonly #end = new AbortController();
   #connections: Connection[] = [];
   #connecting: Promise<Connection> | undefined;
   readonly #waiting: (() => void)[] = [];
-  /** Where the last good connection went, or the next attempt after a refused login begins. */
-  #first = 0;
   #failures = 0;
   #refusedLogins = 0;
   #lastFailure: { readonly fault: Fault; readonly nextMs: number } | undefined;
   #idle = new AbortController();
 
   constructor(settings: SshSettings) {
-    this.#settings = settings;
+    this.#nodes = new LoginNodes(settings);
   }
 
   /** A person has read the configuration anew: try again, at once and as often as at first. */
@@ -83,42 +84,48 @@ export class SshLink {
     open: (connection: Connection) => Promise<Channel>,
     context: CallContext,
   ): Promise<Session<Channel>> {
-    this.#idle.abort();
     const { clock, signal } = context;
     for (let refused = 0; ;) {
-      const connection = await this.#roomy(context);
-      const alone = ++connection.sessions === 1;
+      const connection = await this.#reserve(context);
+      const alone = connection.sessions === 1;
+      this.#idle.abort();
       try {
         const channel = await open(connection);
-        return { channel, connection, release: once(() => this.#released(connection, clock)) };
+        return { channel, connection, release: once(() => this.#release(connection, clock)) };
       } catch (error) {
-        this.#released(connection, clock);
+        this.#free(connection, clock);
         if (!(error instanceof SessionRefused)) throw error;
-        if (!alone) {
+        const waitMs = refusedAgainMs[refused];
+        // One that has just ended may still count at the server.
+        const settled = clock.monotonic() - connection.freedMs > serverLagMs || waitMs === undefined;
+        if (settled && !alone) {
           connection.limit = Math.max(1, Math.min(connection.limit, connection.sessions));
           connection.refusedMs = clock.monotonic();
           continue;
         }
-        const waitMs = refusedAgainMs[refused++];
         if (waitMs === undefined) throw noSession(connection, error);
+        refused++;
         await clock.sleep(waitMs, signal);
       }
     }
   }
 
-  /** A connection with room for a session: there, or made, or waited for. */
-  async #roomy(context: CallContext): Promise<Connection> {
+  /** A connection with room for a session, which is taken: there, or made, or waited for. */
+  async #reserve(context: CallContext): Promise<Connection> {
     for (;;) {
       if (context.signal.aborted) throw new Fault("CANCELLED", "ended by request before anything was sent");
       if (this.#end.signal.aborted) throw unreachable("network", "the connection was ended: siteagent stops");
       const alive = this.#connections.filter((connection) => connection.alive);
       const roomy = alive.find((connection) => !connection.full);
-      if (roomy) return roomy;
+      if (roomy) {
+        roomy.sessions++; // in this very turn: others look, too
+        return roomy;
+      }
       const again = alive.find(({ refusedMs = Infinity }) => context.clock.monotonic() - refusedMs > limitAgainMs);
       if (again) {
         again.limit++;
         again.refusedMs = context.clock.monotonic();
-        return again;
+        continue;
       }
       const more = alive.every(({ refusedMs }) => refusedMs !== undefined) && alive.length < mostConnections;
       if (more) await this.#connectOnce(context);
@@ -163,7 +170,7 @@ export class SshLink {
   async #connect(context: CallContext): Promise<Connection> {
     const { clock, log } = context;
     try {
-      const connection = await this.#tryAll(log);
+      const connection = new Connection(await this.#nodes.connect(this.#end.signal, log));
       this.#failures = 0;
       this.#refusedLogins = 0;
       this.#lastFailure = undefined;
@@ -201,42 +208,23 @@ export class SshLink {
     else log.warn({ err: fault }, "a host cannot be reached");
   }
 
-  /** All login nodes with all their addresses, the last good one first. A refused login ends the attempt: the account is the same. */
-  async #tryAll(log: Logger): Promise<Connection> {
-    const options = { keepaliveMs: this.#settings.keepaliveMs, signal: this.#end.signal };
-    const candidates = await candidatesOf(await routesOf(this.#settings));
-    const faults: Fault[] = [];
-    for (let index = 0; index < candidates.length; index++) {
-      const place = (this.#first + index) % candidates.length;
-      const candidate = candidates[place];
-      if (candidate === undefined || options.signal.aborted) break;
-      if (candidate instanceof Fault) {
-        faults.push(candidate);
-        continue;
-      }
-      try {
-        const connection = new Connection(await connectRoute(candidate.route, candidate.address, options));
-        for (const fault of faults) log.warn({ err: fault }, "a login node was passed over");
-        this.#first = place;
-        return connection;
-      } catch (error) {
-        const fault = asFault(error);
-        this.#first = whyOf(fault) === "login" ? place + 1 : this.#first;
-        if (whyOf(fault) === "login" || whyOf(fault) === "configuration") throw fault;
-        faults.push(fault);
-      }
-    }
-    throw worst(faults);
+  /** A server that gives few sessions counts one a moment longer than it is open. */
+  #release(connection: Connection, clock: Clock): void {
+    connection.freedMs = clock.monotonic();
+    if (connection.refusedMs === undefined) this.#free(connection, clock);
+    else void clock.sleep(reuseMs, this.#end.signal).then(() => this.#free(connection, clock));
   }
 
-  #released(connection: Connection, clock: Clock): void {
+  #free(connection: Connection, clock: Clock): void {
     connection.sessions--;
-    this.#waiting.shift()?.();
-    if (this.#connections.some(({ alive, sessions }) => alive && sessions > 0)) return;
+    this.#wakeAll();
+    const isIdle = (): boolean => !this.#connections.some(({ alive, sessions }) => alive && sessions > 0);
+    if (!isIdle()) return;
+    this.#idle.abort();
     this.#idle = new AbortController();
     const { signal } = this.#idle;
     void clock.sleep(idleMs, signal).then(() => {
-      if (!signal.aborted) for (const idle of this.#connections) idle.end();
+      if (!signal.aborted && isIdle()) for (const idle of this.#connections) idle.end();
     });
   }
 
@@ -261,35 +249,6 @@ function noSession({ label }: Connection, refusal: SessionRefused): Fault {
   return unreachable("session", `'${label}' gives no session: ${refusal.message}`, {
     hint: "MaxSessions of the server is 0, or the account may not log in there",
   });
-}
-
-interface Candidate {
-  readonly route: Route;
-  readonly address: string;
-}
-
-/** A name that DNS does not know is a failed candidate, not the end. */
-async function candidatesOf(routes: readonly Route[]): Promise<readonly (Candidate | Fault)[]> {
-  const candidates: (Candidate | Fault)[] = [];
-  for (const route of routes) {
-    try {
-      const addresses = await addressesOf(route.jumps[0] ?? route.target);
-      candidates.push(...addresses.map((address) => ({ route, address })));
-    } catch (error) {
-      candidates.push(asFault(error));
-    }
-  }
-  return candidates;
-}
-
-/** A key that is not trusted says more than a machine that is off. */
-function worst(faults: readonly Fault[]): Fault {
-  const chosen = faults.find((fault) => whyOf(fault) === "host-key") ?? faults[0];
-  if (!chosen) return unreachable("network", "the host has no address, or siteagent stops");
-  const others = faults.filter((fault) => fault !== chosen).map((fault) => fault.message);
-  if (others.length === 0) return chosen;
-  const hint = chosen.hint === undefined ? {} : { hint: chosen.hint };
-  return unreachable(whyOf(chosen) ?? "network", [chosen.message, ...new Set(others)].join("; "), hint);
 }
 
 function asConfiguration(error: unknown): Fault {

@@ -55,18 +55,16 @@ function loginOf(offers: readonly Offer[]): Login {
   const left = [...offers];
   const tried: string[] = [];
   let methods: readonly string[] = ["publickey"];
-  let partial = false;
   const end = (next: NextAuthHandler): void => (next as (method: AnyAuthMethod | false) => void)(false);
   return {
-    handler(nowLeft, nowPartial, next) {
+    handler(nowLeft, _partial, next) {
       if (nowLeft) methods = nowLeft;
-      partial ||= nowPartial === true;
-      const offer = methods.includes("publickey") && !partial ? left.shift() : undefined;
+      const offer = methods.includes("publickey") ? left.shift() : undefined;
       if (!offer) return end(next);
       tried.push(offer.words);
       next(offer.method);
     },
-    refused: () => ({ tried, methods, partial }),
+    refused: () => ({ tried, methods }),
   };
 }
 

@@ -13,6 +13,10 @@ import { killGroup, largestArgumentBytes, remoteCall } from "./script.ts";
 const graceMs = 2_000;
 /** How long the other end may take to say that it has ended a command, before it is killed by a session of its own. */
 const answerMs = 5_000;
+/** The same for one that was cancelled. */
+const cancelMs = 2_000;
+/** How long the server may take to close a session in which nothing is left to do. */
+const closingMs = 2_000;
 /** Of that killing. */
 const killTimeoutMs = 10_000;
 
@@ -25,6 +29,8 @@ interface Answer {
   ends: number;
   /** The server has closed the session by itself, after all that was printed in it. */
   closed: boolean;
+  /** It was to be ended before it said that it has. */
+  cancelled: boolean;
 }
 
 /**
@@ -38,7 +44,14 @@ export async function runRemotely(link: SshLink, request: RunRequest, context: C
   const session = await link.exec(call.command, context);
   const stdout = new CappedOutput(request.maxOutputBytes);
   const stderr = new CappedOutput(request.maxOutputBytes);
-  const answer: Answer = { begun: undefined, none: undefined, end: undefined, ends: 0, closed: false };
+  const answer: Answer = {
+    begun: undefined,
+    none: undefined,
+    end: undefined,
+    ends: 0,
+    closed: false,
+    cancelled: false,
+  };
   const over = new AbortController();
   const onFrame = (frame: Frame): void => {
     if (frame.kind === "begin") answer.begun = frame;
@@ -48,28 +61,37 @@ export async function runRemotely(link: SshLink, request: RunRequest, context: C
   };
   const readers = [new FrameReader(call.key, stdout, onFrame), new FrameReader(call.key, stderr, onFrame)] as const;
   const { channel } = session;
-  channel.on("close", () => {
+  const closed = new AbortController();
+  const onClose = (): void => {
     answer.closed = !over.signal.aborted && session.connection.alive;
     over.abort();
+    closed.abort();
+    forget();
     session.release();
-  });
+  };
+  const forget = session.connection.onLost(onClose);
+  channel.on("close", onClose);
   channel.on("error", () => {}); // "close" follows
-  const forget = session.connection.onLost(() => over.abort());
   channel.on("data", (chunk: Buffer) => readers[0].take(chunk));
   channel.stderr.on("data", (chunk: Buffer) => readers[1].take(chunk));
   channel.write(call.preamble + (request.stdin ?? ""));
   try {
     await untilOver(link, session, answer, over.signal, request, context);
   } finally {
-    forget();
     over.abort();
-    if (session.connection.alive) channel.close();
-    else session.release();
+    if (answer.ends < 2) channel.close();
+    else closeSoon(channel, closed.signal, context);
   }
   const noise = readers.map((reader) => reader.noise).filter((text) => text !== "");
-  const { exitCode, signal, timedOut } = outcome(session, answer, noise, request, context);
+  const { exitCode, signal, timedOut } = outcome(session, answer, noise, request);
   const truncated = stdout.truncated || stderr.truncated;
   return { exitCode, signal, stdout: stdout.text, stderr: stderr.text, truncated, timedOut };
+}
+
+/** The server closes a session when its process is gone; closed by us before, it would go on counting there for a while. */
+function closeSoon(channel: ClientChannel, closed: AbortSignal, { clock }: CallContext): void {
+  channel.end();
+  void clock.sleep(closingMs, closed).then(() => closed.aborted || channel.close());
 }
 
 /** Until both streams have shown the end, or the channel is closed, or nothing more is to be expected. */
@@ -84,9 +106,10 @@ async function untilOver(
   const { clock, signal } = context;
   const late = new AbortController();
   const cancel = (): void => {
+    answer.cancelled = true;
     channel.signal("TERM"); // the script then kills the group (servers since OpenSSH 7.9 pass it on),
     channel.end(); // and when its input ends, once the command has taken what it was given
-    void clock.sleep(answerMs, over).then(() => late.abort());
+    void clock.sleep(cancelMs, over).then(() => late.abort());
   };
   signal.addEventListener("abort", cancel, { once: true });
   if (signal.aborted) cancel();
@@ -119,14 +142,15 @@ interface Outcome {
 
 function outcome(
   { connection }: Session<ClientChannel>,
-  { begun, none, end, closed }: Answer,
+  { begun, none, end, closed, cancelled }: Answer,
   noise: readonly string[],
   request: RunRequest,
-  { signal }: CallContext,
 ): Outcome {
   if (none) throw notStarted(none.why, request, connection.label);
-  if (end && end.order !== "cut") return ended(end);
-  if (signal.aborted) throw new Fault("CANCELLED", `'${request.argv[0]}' was ended by request`);
+  // Killed by a session of its own, it is to the script a command that ended by itself.
+  const killed = end?.order === "cut" || (cancelled && end?.order === "none" && end.code === 137);
+  if (end && !killed) return ended(end);
+  if (cancelled) throw new Fault("CANCELLED", `'${request.argv[0]}' was ended by request`);
   if (connection.lost) throw connection.lost;
   if (begun) {
     throw unreachable("session", `'${connection.label}' did not say how '${request.argv[0]}' ended`, {

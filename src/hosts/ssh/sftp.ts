@@ -50,6 +50,19 @@ export class SftpSession {
     }
   }
 
+  /** The same; undefined when there is no such file. */
+  async maybe<Value>(
+    context: CallContext,
+    begin: (sftp: SFTPWrapper, done: Done<Value>) => void,
+  ): Promise<Value | undefined> {
+    try {
+      return await this.call(context, begin);
+    } catch (error) {
+      if (error instanceof SftpRefusal && error.status === sftpStatus.noSuchFile) return undefined;
+      throw error;
+    }
+  }
+
   /** The same for an extension; undefined when the server does not offer it. */
   async extension<Value>(
     context: CallContext,

@@ -1,6 +1,7 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { userInfo } from "node:os";
 import { expect, it } from "vitest";
 import type { CallContext } from "../../../src/common/context.ts";
@@ -12,7 +13,7 @@ import { FaultProxy } from "../../helpers/fault-proxy.ts";
 import { freePort } from "../../helpers/free-port.ts";
 import { isAlive } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { hostBy, type SshHarness, sshHarness } from "./ssh-harness.ts";
+import { hasty, hostBy, type SshHarness, sshHarness } from "./ssh-harness.ts";
 
 const account = userInfo().username;
 
@@ -74,10 +75,16 @@ describeWithEngine("sshd", "a connection by SSH", () => {
     await using slow = hostBy(server, server.settings({ port: proxy.port }));
     await slow.host.files.mkdir(host.workdir, {}, contextOf());
     await writeFile(`${host.workdir}/f`, "old");
-    const writing = slow.host.files.write(`${host.workdir}/f`, Buffer.alloc(20_000_000), { mode: 0o600 }, contextOf());
-    await waitFor(() => existsSync(host.workdir) && proxy.connections === 1, { what: "the connection" });
-    setImmediate(() => proxy.resetAll());
-    await expect(writing).rejects.toMatchObject({ code: "UNREACHABLE" });
+    const content = Buffer.alloc(100_000_000);
+    const writing = slow.host.files.write(`${host.workdir}/f`, content, { mode: 0o600 }, contextOf());
+    const outcome = expect(writing).rejects.toMatchObject({ code: "UNREACHABLE" });
+    const partial = (): number =>
+      readdirSync(host.workdir)
+        .filter((name) => name !== "f")
+        .reduce((sum, name) => sum + statSync(join(host.workdir, name)).size, 0);
+    await waitFor(() => partial() > 0, { what: "the first bytes of the file", intervalMs: 1 });
+    proxy.resetAll();
+    await outcome;
     expect(await readFile(`${host.workdir}/f`, "utf8")).toBe("old");
   });
 
@@ -207,6 +214,23 @@ describeWithEngine("sshd", "sessions on a connection", () => {
     );
     expect(outputs).toEqual(outputs.map((_, index) => `${index}`));
     expect(server.log.match(/Accepted publickey/g)?.length).toBeLessThanOrEqual(2);
+  });
+
+  it("F9: what a server refused is not asked for again, but once a minute", async () => {
+    await using harness = await sshHarness({ directives: ["MaxSessions 2"] });
+    const { server } = harness;
+    const { context, pass } = hasty();
+    const burst = async (): Promise<number> => {
+      await Promise.all(Array.from({ length: 8 }, () => tried(harness, "sleep 0.05", context)));
+      return server.log.match(/no more sessions/g)?.length ?? 0;
+    };
+    const first = await burst();
+    expect(first).toBeGreaterThan(0);
+    expect(await burst()).toBe(first);
+    pass(61_000);
+    const later = await burst();
+    expect(later).toBeGreaterThan(first);
+    expect(later).toBeLessThanOrEqual(first + 2); // one for each of two connections
   });
 
   it("F9: a command that is cancelled while it waits for a session never runs", async () => {

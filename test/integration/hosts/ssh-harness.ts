@@ -1,7 +1,9 @@
+import { systemClock } from "../../../src/common/clock.ts";
+import type { CallContext } from "../../../src/common/context.ts";
 import { SshHost } from "../../../src/hosts/ssh/index.ts";
 import { SshLink } from "../../../src/hosts/ssh/link.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
-import type { HostHarness } from "../../conformance/host.ts";
+import { contextOf, type HostHarness } from "../../conformance/host.ts";
 import { SshServer, type SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 
 /** A host at the other end of a connection to this machine. */
@@ -39,6 +41,18 @@ export async function sshHarness(
     async [Symbol.asyncDispose]() {
       await harness[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Sees as much time pass as a test says, on top of the real one. */
+export function hasty(): { readonly context: CallContext; readonly pass: (ms: number) => void } {
+  let ahead = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + ahead };
+  return {
+    context: { ...contextOf(), clock },
+    pass: (ms) => {
+      ahead += ms;
     },
   };
 }
