@@ -23,6 +23,7 @@ import { readSecret } from "./config/secrets.ts";
 import type { Site } from "./config/types.ts";
 import { HostPool } from "./compose-hosts.ts";
 import { LauncherPool } from "./compose-launchers.ts";
+import { LocalHost } from "./hosts/local/index.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
@@ -136,6 +137,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   return {
     site,
     hosts,
+    here: new LocalHost({ name: "here", workdir: site.agent.stateDir }),
     launchers,
     transfers,
     async [Symbol.asyncDispose]() {

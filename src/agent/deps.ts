@@ -12,6 +12,8 @@ import type { TransferEngine } from "../transfer/types.ts";
 export interface SiteParts extends AsyncDisposable {
   readonly site: Site;
   readonly hosts: ReadonlyMap<string, Host>;
+  /** This machine, where hooks that are modules run, wherever the target's host is. */
+  readonly here: Host;
   /** By target name. */
   readonly launchers: ReadonlyMap<string, Launcher>;
   readonly transfers: TransferEngine;

@@ -46,7 +46,7 @@ export async function runHook(work: JobWork, hook: HookName): Promise<HookResult
   const job = work.job();
   const spec = job.app.hooks[hook];
   if (!spec) return hookResultSchema.parse({});
-  const host = work.core.host(job.target);
+  const host = "command" in spec ? work.core.host(job.target) : work.core.parts.here;
   if (!host) throw new Fault("RUNNER", `the host of target '${job.target}' is not in the site file any more`);
   const directories = jobDirectories(job);
   const folder = join(job.directory, "hooks");

@@ -174,6 +174,7 @@ async function partsOf(
   return {
     site,
     hosts: new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)])),
+    here: new LocalHost({ name: "here", workdir: directory.path }),
     launchers: new Map(Object.keys(site.targets).map((name) => [name, launcher])),
     transfers,
     [Symbol.asyncDispose]: () => transfers[Symbol.asyncDispose](),

@@ -131,6 +131,7 @@ function partsOf(process: SimulatedProcess): SiteParts {
   return {
     site,
     hosts: new Map([["here", host]]),
+    here: host,
     launchers: new Map([["local", simulatedLauncher(process)]]),
     transfers: transfersOf(process),
     async [Symbol.asyncDispose]() {},

@@ -1,4 +1,6 @@
 /** Whole installations whose scheduler is at the other end of a connection by SSH. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { describeWithEngine } from "../helpers/engines/index.ts";
 import { SlurmCluster } from "../helpers/engines/slurm-cluster.ts";
@@ -10,16 +12,12 @@ import { Control } from "../integration/agent/control.ts";
 
 const apps = {
   good: { command: traced("echo said > out.txt"), outputs: { out: { from: "out.txt", to: "$DELIVERED/{{token}}" } } },
+  // Commands run where the target's host is, modules beside the agent: each looks at its parent process.
   hooked: {
     command: traced("exit 0"),
     hooks: {
-      preprocess: {
-        command: [
-          "/bin/sh",
-          "-c",
-          'echo "{\\"data\\": {\\"via\\": \\"${SSH_CONNECTION:-none}\\"}}" > "$SITEAGENT_HOOK_RESULT"',
-        ],
-      },
+      preprocess: { command: ["/bin/sh", "-c", "grep -q IFS= /proc/$PPID/cmdline"] },
+      postprocess: { module: "hooks.mjs" },
     },
   },
   long: { command: traced("sleep 300") },
@@ -59,6 +57,14 @@ describeWithEngine("sshd", "jobs of a scheduler that is reached by SSH", () => {
     await using pbs = await FakePbs.start();
     await using server = await SshServer.start();
     await using site = await remoteSite(placeOf(pbs), server);
+    await writeFile(
+      join(site.root, "hooks.mjs"),
+      `import { readFileSync } from "node:fs";
+       export function postprocess() {
+         const parent = readFileSync("/proc/" + process.ppid + "/cmdline", "utf8");
+         return parent.includes("IFS=") ? { outcome: "fail", reason: "it runs at the other end" } : {};
+       }`,
+    );
     await site.startAgent();
     const jobs = await Promise.all(["good", "hooked", "long"].map((app) => site.submit(app)));
     const [good, hooked, long] = jobs;
