@@ -4,6 +4,7 @@ import { connect as connectSocket, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import type { Fault } from "../../common/fault.ts";
+import { useCertificates } from "./certificate.ts";
 import { hostKeyFault, loginFault, unreachable, wordsOf } from "./faults.ts";
 import { judgeHostKey, type KnownKey, knownName, knownTypes, readKnownHosts } from "./known-hosts.ts";
 import { type Login, prepareLogin } from "./login.ts";
@@ -149,6 +150,7 @@ async function shakeHands(stage: Stage, socket: Duplex, { keepaliveMs, signal }:
   };
   try {
     client.connect(config as ConnectConfig);
+    if (login.certificates) useCertificates(client);
     await promise;
   } catch (error) {
     socket.destroy();

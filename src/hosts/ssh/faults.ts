@@ -86,21 +86,24 @@ export interface RefusedLogin {
   readonly tried: readonly string[];
   /** Methods that the server still would take. */
   readonly methods: readonly string[];
+  /** Why certificates were not offered. */
+  readonly notes: readonly string[];
 }
 
 /** A login that the server refuses. */
-export function loginFault(hop: Hop, { tried, methods }: RefusedLogin): Fault {
+export function loginFault(hop: Hop, { tried, methods, notes }: RefusedLogin): Fault {
   const offers = methods.length === 0 ? "" : `; the server takes: ${quoted(methods.join(", "))}`;
   if (!methods.includes("publickey")) {
     return unreachable("login", `'${hop.label}' wants an answer that only a person can give${offers}`, {
       hint: "ask the centre how a service may log in: with a key alone, or from named addresses",
     });
   }
-  const [certificate] = hop.certificates;
-  return unreachable("login", `'${hop.label}' refuses the login with ${tried.join(", ")}${offers}`, {
-    hint: certificate
-      ? `the certificate '${certificate}' is not used: OpenSSH certificates are not supported; the key itself has to be in authorized_keys there`
-      : `does 'ssh ${hop.label.replace(/:\d+$/, ` -p ${hop.port}`)} true' work for this account? the key has to be in authorized_keys there`,
+  const words = [`'${hop.label}' refuses the login with ${tried.join(", ")}${offers}`, ...notes].join("; ");
+  return unreachable("login", words, {
+    hint:
+      notes.length > 0
+        ? "get a new certificate as the centre describes it, or have the key itself in authorized_keys there"
+        : `does 'ssh ${hop.label.replace(/:\d+$/, ` -p ${hop.port}`)} true' work for this account? the key has to be in authorized_keys there`,
   });
 }
 

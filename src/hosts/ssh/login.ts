@@ -2,6 +2,7 @@
 import type { AnyAuthMethod, AuthenticationType, NextAuthHandler, ParsedKey, utils } from "ssh2";
 import { Fault, isFault } from "../../common/fault.ts";
 import { readSecretFile, type SecretPlace } from "../../common/secret-file.ts";
+import { type Certificate, certifiedKey, outOfTime, readCertificate } from "./certificate.ts";
 import { type RefusedLogin, unreachable } from "./faults.ts";
 import { fingerprint } from "./known-hosts.ts";
 import type { Hop } from "./route.ts";
@@ -13,6 +14,8 @@ export interface Login {
   /** As ssh2 wants it: the next method each time one was refused. */
   readonly handler: (left: AuthenticationType[] | null, partial: boolean | null, next: NextAuthHandler) => void;
   readonly refused: () => RefusedLogin;
+  /** One of the keys is shown by a certificate: the client has to know how. */
+  readonly certificates: boolean;
 }
 
 interface Offer {
@@ -24,12 +27,17 @@ interface Offer {
 export async function prepareLogin(hop: Hop, parse: ParseKey): Promise<Login> {
   const offers: Offer[] = [];
   const unusable: string[] = [];
+  const { certificates, notes } = await certificatesOf(hop);
+  const offer = (key: ParsedKey, words: string): void => {
+    // A key that is parsed already is taken as it is, which the types of the library do not say.
+    offers.push({ method: { type: "publickey", username: hop.user, key: key as unknown as Buffer }, words });
+  };
   for (const place of hop.keys) {
     try {
       const key = await readKey(place, hop.passphrase, parse);
-      const words = `key '${place.label}' (${fingerprint(key.getPublicSSH())})`;
-      // A key that is parsed already is taken as it is, which the types of the library do not say.
-      offers.push({ method: { type: "publickey", username: hop.user, key: key as unknown as Buffer }, words });
+      for (const certificate of certificates.filter((one) => one.key.equals(key.getPublicSSH())))
+        offer(certifiedKey(key, certificate), `certificate '${certificate.path}' ('${certificate.id}')`);
+      offer(key, `key '${place.label}' (${fingerprint(key.getPublicSSH())})`);
     } catch (error) {
       if (!isFault(error)) throw error;
       if (hop.keysAreNamed) throw unreachable("configuration", error.message, withHint(error));
@@ -44,14 +52,34 @@ export async function prepareLogin(hop: Hop, parse: ParseKey): Promise<Login> {
       hint: "name one: ssh: {key: {file: …}}, or give the agent's process SSH_AUTH_SOCK",
     });
   }
-  return loginOf(offers);
+  return { ...loginOf(offers, notes), certificates: certificates.length > 0 };
+}
+
+/** Those that can be used now, and why the others cannot. */
+async function certificatesOf(
+  hop: Hop,
+): Promise<{ readonly certificates: readonly Certificate[]; readonly notes: readonly string[] }> {
+  const certificates: Certificate[] = [];
+  const notes: string[] = [];
+  for (const path of hop.certificates) {
+    try {
+      const certificate = await readCertificate(path);
+      const flaw = outOfTime(certificate, Date.now());
+      if (flaw === undefined) certificates.push(certificate);
+      else notes.push(flaw);
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      notes.push(error.message);
+    }
+  }
+  return { certificates, notes };
 }
 
 function withHint(fault: Fault): { readonly hint?: string; readonly cause: unknown } {
   return { ...(fault.hint === undefined ? {} : { hint: fault.hint }), cause: fault };
 }
 
-function loginOf(offers: readonly Offer[]): Login {
+function loginOf(offers: readonly Offer[], notes: readonly string[]): Omit<Login, "certificates"> {
   const left = [...offers];
   const tried: string[] = [];
   let methods: readonly string[] = ["publickey"];
@@ -64,7 +92,7 @@ function loginOf(offers: readonly Offer[]): Login {
       tried.push(offer.words);
       next(offer.method);
     },
-    refused: () => ({ tried, methods }),
+    refused: () => ({ tried, methods, notes }),
   };
 }
 

@@ -26,7 +26,7 @@ export interface Hop {
   readonly passphrase: SecretPlace | undefined;
   /** Socket of the authentication agent. */
   readonly agent: string | undefined;
-  /** Certificates that lie beside the keys: they cannot be used, and messages say so. */
+  /** Files of certificates, named or beside the keys. */
   readonly certificates: readonly string[];
 }
 

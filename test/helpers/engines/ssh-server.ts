@@ -18,6 +18,8 @@ export interface SshServerOptions {
   readonly directives?: readonly string[];
   /** Types of its keys as `ssh-keygen -t` knows them. */
   readonly hostKeys?: readonly string[];
+  /** It trusts certificates of an authority of its own (`authority`). */
+  readonly authority?: boolean;
   /** A script that is run instead of the account's shell, with the command in `SSH_ORIGINAL_COMMAND`. */
   readonly login?: string;
   /** How files are served; default: by the server itself. */
@@ -55,6 +57,7 @@ export class SshServer implements AsyncDisposable {
       await writeFile(directory.join("authorized_keys"), await readFile(`${server.userKey}.pub`));
       for (const type of options.hostKeys ?? ["ed25519"]) await makeKey(server.hostKey(type), { type });
       await writeFile(server.knownHosts, await server.knownLine());
+      if (options.authority === true) await makeKey(server.authority);
       if (options.login !== undefined) await writeFile(directory.join("login"), options.login, { mode: 0o755 });
       await server.up();
       return server;
@@ -72,6 +75,11 @@ export class SshServer implements AsyncDisposable {
   /** A file with the right line for it. */
   get knownHosts(): string {
     return this.directory.join("known_hosts");
+  }
+
+  /** The key of the authority for accounts. */
+  get authority(): string {
+    return this.directory.join("authority");
   }
 
   get name(): string {
@@ -177,6 +185,7 @@ export class SshServer implements AsyncDisposable {
     const lines = [
       ...directives,
       ...(login === undefined ? [] : [`ForceCommand ${this.directory.join("login")}`]),
+      ...(this.#options.authority === true ? [`TrustedUserCAKeys ${this.authority}.pub`] : []),
       ...(sftp === "none" ? [] : [`Subsystem sftp ${sftp}`]),
       `Port ${this.port}`,
       "ListenAddress 127.0.0.1",

@@ -1,7 +1,8 @@
 import { execFile, spawn } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { promisify } from "node:util";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { isFault } from "../../../src/common/fault.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { contextOf, shell } from "../../conformance/host.ts";
@@ -180,14 +181,54 @@ describeWithEngine("sshd", "who we are", () => {
     expect(String(fault)).toContain("keyboard-interactive");
   });
 
-  it("says of a certificate beside the key that it is not used", async () => {
-    await using server = await SshServer.start();
-    const path = server.directory.join("own");
-    await makeKey(path);
-    await makeKey(server.directory.join("ca"));
-    await run("ssh-keygen", ["-q", "-s", server.directory.join("ca"), "-I", "me", "-n", "me", `${path}.pub`]);
-    const fault = await tried(server, { key: { path, label: path } });
-    expect(fault).toMatchObject({ details: { why: "login" } });
-    expect(isFault(fault) && fault.hint).toContain(`the certificate '${path}-cert.pub' is not used`);
+  describe("by certificates", () => {
+    /** A server that trusts an authority and no key, and a key with a certificate of it. */
+    async function certified(
+      type: string,
+      words: readonly string[] = ["-n", userInfo().username],
+    ): Promise<{ readonly server: SshServer; readonly path: string }> {
+      const server = await SshServer.start({ authority: true });
+      const path = server.directory.join("own");
+      await makeKey(path, { type });
+      await run("ssh-keygen", ["-q", "-s", server.authority, "-I", "somebody", ...words, `${path}.pub`]);
+      return { server, path };
+    }
+
+    it.each(["ed25519", "ecdsa", "rsa"])("logs in with a key of type %s", async (type) => {
+      const { server: made, path } = await certified(type);
+      await using server = made;
+      expect(await tried(server, { key: { path, label: path } })).toBe("in\n");
+      expect(server.log).toMatch(/Accepted publickey.*-CERT /);
+    });
+
+    it("logs in with the certificate that the configuration names, many times", async () => {
+      const { server: made, path } = await certified("ecdsa");
+      await using server = made;
+      const [elsewhere, config] = [server.directory.join("elsewhere"), server.directory.join("config")];
+      await rename(`${path}-cert.pub`, elsewhere);
+      await writeFile(config, `Host *\n IdentityFile ${path}\n IdentitiesOnly yes\n CertificateFile ${elsewhere}\n`);
+      // Signatures of ECDSA have numbers of different lengths.
+      for (let time = 0; time < 12; time++) expect(await tried(server, { key: undefined, config })).toBe("in\n");
+    });
+
+    it("says that one has run out, and does not offer it", async () => {
+      const { server: made, path } = await certified("ed25519", ["-n", userInfo().username, "-V", "20200101:20200102"]);
+      await using server = made;
+      const fault = await tried(server, { key: { path, label: path } });
+      expect(fault).toMatchObject({ code: "UNREACHABLE", details: { why: "login" } });
+      expect(String(fault)).toContain(`the certificate '${path}-cert.pub' has run out at 2020-01-`);
+      expect(server.log).not.toContain("CERT");
+    });
+
+    it("goes on with the key when the certificate is for another account, or another key's, or none", async () => {
+      const { server: made, path } = await certified("ed25519", ["-n", "another"]);
+      await using server = made;
+      await server.allow(path);
+      expect(await tried(server, { key: { path, label: path } })).toBe("in\n");
+      await writeFile(`${server.userKey}-cert.pub`, await readFile(`${path}-cert.pub`));
+      expect(await tried(server, {})).toBe("in\n");
+      await writeFile(`${server.userKey}-cert.pub`, "no certificate");
+      expect(await tried(server, {})).toBe("in\n");
+    });
   });
 });

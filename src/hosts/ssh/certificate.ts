@@ -1,0 +1,174 @@
+/**
+ * OpenSSH certificates of accounts (PROTOCOL.certkeys of OpenSSH): a public key with a signature of an authority that the server trusts, in
+ * a file `KEY-cert.pub`. The library ssh2 cannot log in with one: it would name the certificate's type in the signature, where servers want
+ * the key's. `useCertificates` therefore takes the place of its one function that sends such a request.
+ */
+import { createPrivateKey, sign } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import type { Client, ParsedKey } from "ssh2";
+import { errnoOf, Fault } from "../../common/fault.ts";
+import { unreachable } from "./faults.ts";
+
+export interface Certificate {
+  readonly path: string;
+  /** In the wire format. */
+  readonly blob: Buffer;
+  /** As `ssh-ed25519-cert-v01@openssh.com`. */
+  readonly type: string;
+  /** The plain public key that it certifies, in the wire format. */
+  readonly key: Buffer;
+  /** What the authority called it. */
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly validAfter: bigint;
+  readonly validBefore: bigint;
+}
+
+/** Fields of the public key after type and nonce, by the type of the key. */
+const keyFields: Readonly<Record<string, number>> = {
+  "ssh-ed25519": 1,
+  "ssh-rsa": 2,
+  "ecdsa-sha2-nistp256": 2,
+  "ecdsa-sha2-nistp384": 2,
+  "ecdsa-sha2-nistp521": 2,
+};
+const suffix = "-cert-v01@openssh.com";
+const ofAccounts = 1;
+
+/** @throws Fault UNSUPPORTED for a file that holds no certificate of an account. */
+export async function readCertificate(path: string): Promise<Certificate> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new Fault("SECRET", `the certificate '${path}' cannot be read: ${errnoOf(error) ?? String(error)}`);
+  });
+  const [type = "", encoded = ""] = text.trim().split(/\s+/);
+  try {
+    return parseCertificate(path, type, Buffer.from(encoded, "base64"));
+  } catch {
+    throw new Fault("UNSUPPORTED", `'${path}' holds no certificate of an account that can be used`);
+  }
+}
+
+function parseCertificate(path: string, type: string, blob: Buffer): Certificate {
+  const plain = type.slice(0, -suffix.length);
+  const fields = keyFields[plain];
+  const reader = new Reader(blob);
+  if (fields === undefined || !type.endsWith(suffix) || reader.text().toString() !== type) throw new Error("type");
+  reader.text(); // nonce
+  const key = [Buffer.from(plain), ...Array.from({ length: fields }, () => reader.text())];
+  reader.number(8); // serial
+  if (reader.number(4) !== BigInt(ofAccounts)) throw new Error("of a server");
+  const id = reader.text().toString();
+  reader.text(); // accounts that it is for
+  const [validAfter, validBefore] = [reader.number(8), reader.number(8)];
+  return { path, blob, type, key: Buffer.concat(key.map(text)), id, validAfter, validBefore };
+}
+
+class Reader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  text(): Buffer {
+    const length = Number(this.number(4));
+    if (this.#at + length > this.#bytes.length) throw new Error("cut");
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+
+  number(bytes: 4 | 8): bigint {
+    this.#at += bytes;
+    return bytes === 4 ? BigInt(this.#bytes.readUInt32BE(this.#at - 4)) : this.#bytes.readBigUInt64BE(this.#at - 8);
+  }
+}
+
+function text(bytes: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
+
+const certified = new WeakMap<object, Certificate>();
+
+/** The key, shown by its certificate. For a client with `useCertificates`. */
+export function certifiedKey(key: ParsedKey, certificate: Certificate): ParsedKey {
+  const shown = Object.create(key, {
+    type: { value: key.type === "ssh-rsa" ? `rsa-sha2-512${suffix}` : certificate.type },
+    getPublicSSH: { value: () => certificate.blob },
+  }) as ParsedKey;
+  certified.set(shown, certificate);
+  return shown;
+}
+
+/** What of the library is needed beyond its interface; version 1.17. */
+interface Internals {
+  readonly _kex: { readonly sessionID: Buffer };
+  readonly _authsQueue: string[];
+  readonly _packetRW: {
+    readonly write: { readonly allocStart: number; alloc(bytes: number): Buffer; finalize(packet: Buffer): Buffer };
+  };
+  authPK(user: string, key: ParsedKey, algorithm?: unknown, sign?: unknown): void;
+}
+
+/** Lets a client that was told to connect log in with `certifiedKey`. @throws Fault UNREACHABLE (configuration) when the library is another one. */
+export function useCertificates(client: Client): void {
+  const { _protocol: protocol } = client as unknown as { readonly _protocol?: Internals };
+  const { sendPacket } = createRequire(import.meta.url)("ssh2/lib/protocol/utils.js") as {
+    readonly sendPacket?: (protocol: Internals, packet: Buffer) => void;
+  };
+  if (!protocol?._packetRW.write || !protocol._authsQueue || !sendPacket || typeof protocol.authPK !== "function")
+    throw unreachable("configuration", "this version of the SSH library cannot log in with certificates");
+  const plain = protocol.authPK.bind(protocol);
+  protocol.authPK = (user, key, algorithm, signer) => {
+    const certificate = certified.get(key);
+    // Without a signature it is the question whether the key would do.
+    if (!certificate || typeof (signer ?? algorithm) !== "function") return plain(user, key, algorithm, signer);
+    const request = Buffer.concat([
+      Buffer.from([50]), // SSH_MSG_USERAUTH_REQUEST (RFC 4252, section 7)
+      ...[user, "ssh-connection", "publickey"].map((word) => text(Buffer.from(word))),
+      Buffer.from([1]),
+      text(Buffer.from(key.type)),
+      text(certificate.blob),
+    ]);
+    const signature = signed(key, Buffer.concat([text(protocol._kex.sessionID), request]));
+    const message = Buffer.concat([request, text(signature)]);
+    const { write } = protocol._packetRW;
+    const packet = write.alloc(message.length);
+    packet.set(message, write.allocStart);
+    protocol._authsQueue.push("publickey");
+    sendPacket(protocol, write.finalize(packet));
+  };
+}
+
+const curveHashes: Readonly<Record<string, string>> = { nistp256: "sha256", nistp384: "sha384", nistp521: "sha512" };
+
+/** Algorithm and signature as servers want them (RFC 8709, 8332, 5656). */
+function signed(shown: ParsedKey, data: Buffer): Buffer {
+  const { type } = Object.getPrototypeOf(shown) as ParsedKey;
+  const key = createPrivateKey(shown.getPrivatePEM());
+  const curve = /^ecdsa-sha2-(nistp\d+)$/.exec(type)?.[1];
+  if (type === "ssh-rsa") return Buffer.concat([text(Buffer.from("rsa-sha2-512")), text(sign("sha512", data, key))]);
+  if (curve === undefined) return Buffer.concat([text(Buffer.from(type)), text(sign(null, data, key))]);
+  const both = sign(curveHashes[curve], data, { key, dsaEncoding: "ieee-p1363" });
+  const halves = [both.subarray(0, both.length / 2), both.subarray(both.length / 2)];
+  return Buffer.concat([text(Buffer.from(type)), text(Buffer.concat(halves.map((half) => text(positive(half)))))]);
+}
+
+/** A number of RFC 4251 (mpint) that is not negative: no needless zeros in front, one where the first bit is set. */
+function positive(bytes: Buffer): Buffer {
+  let at = 0;
+  while (at < bytes.length - 1 && bytes[at] === 0) at++;
+  const short = bytes.subarray(at);
+  return (short[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), short]) : short;
+}
+
+/** Why it is of no use now; undefined = it is. */
+export function outOfTime({ path, validAfter, validBefore }: Certificate, nowMs: number): string | undefined {
+  const now = BigInt(Math.floor(nowMs / 1000));
+  if (now < validAfter) return `the certificate '${path}' is not valid yet`;
+  if (now < validBefore) return undefined;
+  return `the certificate '${path}' has run out at ${new Date(Number(validBefore) * 1000).toISOString()}`;
+}
