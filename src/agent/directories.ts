@@ -52,10 +52,47 @@ export async function tracesOf(
   return found;
 }
 
+/** What a job's directory says without the journal. */
+export interface Traces {
+  /** The name of its app; undefined when there is no marker. */
+  readonly app: string | undefined;
+  /** Those of which something may have begun. */
+  readonly attempts: readonly { readonly token: Token; readonly directory: string }[];
+  /** False: something has begun and does not say by which token. */
+  readonly whole: boolean;
+}
+
+export async function readTraces(directory: string): Promise<Traces> {
+  const marker = await readMarker(directory);
+  const numbers = await readdir(join(directory, "attempts")).catch((): string[] => []);
+  const attempts: { token: Token; directory: string }[] = [];
+  let whole = true;
+  for (const number of numbers) {
+    const attempt = join(directory, "attempts", number);
+    const names = await readdir(attempt).catch((): string[] => []);
+    const token = await tokenIn(attempt, names);
+    if (token !== undefined) attempts.push({ token, directory: attempt });
+    else if (names.length > 0) whole = false;
+  }
+  return { app: typeof marker?.["app"] === "string" ? marker["app"] : undefined, attempts, whole };
+}
+
+/** By the environment in the plan, in either form of it. */
+async function tokenIn(attempt: string, names: readonly string[]): Promise<Token | undefined> {
+  const name = names.find((one) => one === "plan" || one === "plan.sh");
+  const text = name === undefined ? "" : await readFile(join(attempt, name), "latin1").catch(() => "");
+  const token = /SITEAGENT_ATTEMPT_TOKEN=([a-z][a-z0-9]{14})/.exec(text)?.[1];
+  return token !== undefined && isToken(token) ? token : undefined;
+}
+
 async function markedJob(directory: string): Promise<string | undefined> {
+  const job = (await readMarker(directory))?.["job"];
+  return typeof job === "string" ? job : undefined;
+}
+
+async function readMarker(directory: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   try {
-    const { job } = JSON.parse(await readFile(join(directory, "job.json"), "utf8")) as { job?: unknown };
-    return typeof job === "string" ? job : undefined;
+    return JSON.parse(await readFile(join(directory, "job.json"), "utf8")) as Record<string, unknown>;
   } catch {
     return undefined; // no marker, or none that can be read
   }

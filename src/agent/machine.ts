@@ -7,7 +7,7 @@ import { acquireInstanceLock, type InstanceLock, type InstanceLockOptions } from
 import { type JournalOptions, openJournal } from "../journal/journal.ts";
 import type { Journal, JournalOpening } from "../journal/types.ts";
 import { type ControlActions, openControlSocket } from "./control-server.ts";
-import { emptyDirectory, makeDirectories, removeDirectory, tracesOf } from "./directories.ts";
+import { emptyDirectory, makeDirectories, readTraces, removeDirectory, type Traces, tracesOf } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 
 export interface FreeRoom {
@@ -34,6 +34,8 @@ export interface Machine {
   removeDirectory(path: string): Promise<void>;
   /** Where the directories of these jobs lie, by the markers in them; jobs without one are not in the answer. */
   tracesOf(workdirs: readonly string[], jobs: ReadonlySet<string>): Promise<ReadonlyMap<string, string>>;
+  /** What a job's directory says of it without the journal. */
+  readTraces(directory: string): Promise<Traces>;
   /** What we could still write there; undefined when it is not made yet. */
   freeRoom(directory: string): Promise<FreeRoom | undefined>;
 }
@@ -51,6 +53,7 @@ export const thisMachine: Machine = {
   emptyDirectory,
   removeDirectory,
   tracesOf,
+  readTraces,
   freeRoom,
 };
 

@@ -5,6 +5,7 @@ import type { Order } from "../wire/agent-api.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldJob } from "./held-job.ts";
 import { record, type RecordKinds } from "./records.ts";
+import { endStranger } from "./strangers.ts";
 import { transition } from "./transition.ts";
 
 /**
@@ -25,6 +26,8 @@ export async function carryOut(core: AgentCore, order: Order): Promise<boolean> 
   if (!known) await core.ledger.commit([record("order.received", { order })], "effect");
   await failpoint("order.after-receive");
   const result = await apply(core, order);
+  // Not known yet: central says it again.
+  if (result === undefined) return false;
   core.log.info(
     { jobId: order.job, order: order.id, kind: order.kind, actor: order.actor, reason: order.reason, result },
     "order taken",
@@ -36,8 +39,9 @@ export async function carryOut(core: AgentCore, order: Order): Promise<boolean> 
   return result === "accepted";
 }
 
-async function apply(core: AgentCore, order: Order): Promise<RecordKinds["order.answered"]["result"]> {
+async function apply(core: AgentCore, order: Order): Promise<RecordKinds["order.answered"]["result"] | undefined> {
   const job = core.ledger.book.jobs.get(order.job);
+  if (!job && order.kind === "cancel") return await endStranger(core, order.job, order.reason);
   if (!job || isFinal(job.state) || job.fenced !== undefined) return "not-held";
   const { reason, actor } = order;
   switch (order.kind) {

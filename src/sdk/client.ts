@@ -168,8 +168,13 @@ export class HubClient implements AsyncDisposable {
     } while (cursor !== undefined);
   }
 
-  async cancel(id: string, reason = "", options: CallOptions = {}): Promise<ActionResult> {
-    return this.#act(id, "cancel", reason, options);
+  /** `force` (operators): ends it at the hub though its site has not said that nothing of it runs any more. */
+  async cancel(
+    id: string,
+    reason = "",
+    { force, ...options }: CallOptions & { readonly force?: boolean } = {},
+  ): Promise<ActionResult> {
+    return this.#act(id, "cancel", reason, options, force === true ? { force } : {});
   }
 
   /** A new job like an ended one; `job` of the result is the new one. */
@@ -190,11 +195,11 @@ export class HubClient implements AsyncDisposable {
     action: JobAction,
     ids: readonly string[],
     reason = "",
-    options: CallOptions = {},
+    { force, ...options }: CallOptions & { readonly force?: boolean } = {},
   ): Promise<readonly ActionResult[]> {
     const results: ActionResult[] = [];
     for (let start = 0; start < ids.length; start += bulkSize) {
-      const json = { ids: ids.slice(start, start + bulkSize), reason };
+      const json = { ids: ids.slice(start, start + bulkSize), reason, ...(force === true ? { force } : {}) };
       const answer = await this.#http.json(`${api}/jobs:${action}`, bulkActionAnswerSchema, {
         method: "POST",
         json,
@@ -260,8 +265,14 @@ export class HubClient implements AsyncDisposable {
     await this.#http[Symbol.asyncDispose]();
   }
 
-  async #act(id: string, action: JobAction, reason: string, options: CallOptions): Promise<ActionResult> {
-    const call = { method: "POST", json: { reason }, ...options } as const;
+  async #act(
+    id: string,
+    action: JobAction,
+    reason: string,
+    options: CallOptions,
+    more: { readonly force?: true } = {},
+  ): Promise<ActionResult> {
+    const call = { method: "POST", json: { reason, ...more }, ...options } as const;
     return this.#http.json(`${api}/jobs/${part(id)}:${action}`, actionResultSchema, call);
   }
 }

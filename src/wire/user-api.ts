@@ -113,12 +113,15 @@ export const jobListSchema = z.object({
   next_cursor: z.string().nullable(),
 });
 
+/** Cancel only: end the job at the hub though its site has not said that nothing of it runs; for operators. */
+const forceSchema = z.boolean().default(false);
 /** POST /siteagent/v1/jobs/{id}:cancel|:retry|:pause|:resume */
-export const actionRequestSchema = z.strictObject({ reason: z.string().max(1000).default("") });
+export const actionRequestSchema = z.strictObject({ reason: z.string().max(1000).default(""), force: forceSchema });
 /** POST /siteagent/v1/jobs:cancel|:retry → a result per id. */
 export const bulkActionSchema = z.strictObject({
   ids: z.array(idSchema).min(1).max(10_000),
   reason: z.string().max(1000).default(""),
+  force: forceSchema,
 });
 /** `requested`: the order is on its way to the site; `done`: nothing had to be stopped; `already-ended`; `not-found`; `refused`. For retry `job` is the new one. */
 export const actionResultSchema = z.object({

@@ -192,6 +192,7 @@ function machineOf(process: SimulatedProcess, onControl: (actions: ControlAction
     emptyDirectory: () => quick("emptying a directory"),
     removeDirectory: () => quick("removing a directory"),
     tracesOf: async () => new Map(),
+    readTraces: async () => ({ app: undefined, attempts: [], whole: true }),
     freeRoom: async (directory) => ({ bytes: world.disk.free(directory), files: undefined }),
   };
 }

@@ -121,8 +121,8 @@ export class HubBackend implements JobBackend {
     await this.client.outputs.save(id, file.path, destination, { signal: this.#signal });
   }
 
-  async cancel(ids: readonly string[], reason: string): ReturnType<JobBackend["cancel"]> {
-    return await this.client.bulkAction("cancel", ids, reason, { signal: this.#signal });
+  async cancel(ids: readonly string[], reason: string, force = false): ReturnType<JobBackend["cancel"]> {
+    return await this.client.bulkAction("cancel", ids, reason, { signal: this.#signal, force });
   }
 
   async retry(ids: readonly string[], reason: string): ReturnType<JobBackend["retry"]> {

@@ -151,7 +151,11 @@ export class LocalBackend implements JobBackend {
     await durableReplace(destination, await this.readOutput(id, file), 0o644);
   }
 
-  async cancel(ids: readonly string[], reason: string): Promise<readonly ActionResult[]> {
+  async cancel(ids: readonly string[], reason: string, force = false): Promise<readonly ActionResult[]> {
+    if (force) {
+      const hint = "ask the hub: leave --local away";
+      throw new Fault("UNSUPPORTED", "an agent ends no job without proof that nothing of it runs", { hint });
+    }
     const results: ActionResult[] = [];
     for (const id of ids) {
       try {

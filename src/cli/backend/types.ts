@@ -135,7 +135,8 @@ export interface JobBackend extends AsyncDisposable {
   outputs(id: string): Promise<readonly OutputFile[]>;
   readOutput(id: string, file: OutputFile): Promise<Uint8Array>;
   saveOutput(id: string, file: OutputFile, destination: string): Promise<void>;
-  cancel(ids: readonly string[], reason: string): Promise<readonly ActionResult[]>;
+  /** `force`: at the hub, whatever the site says. */
+  cancel(ids: readonly string[], reason: string, force?: boolean): Promise<readonly ActionResult[]>;
   retry(ids: readonly string[], reason: string): Promise<readonly ActionResult[]>;
   /** What `explain` knows besides the job itself. */
   surroundings(row: JobRow): Promise<Surroundings>;

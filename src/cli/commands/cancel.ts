@@ -9,6 +9,6 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const { options } = call;
   await using backend = await connect(context, options);
   const ids = await selection(context, backend, call.args, options, { verb: "Cancel", active: true });
-  const results = await backend.cancel(ids, options.text("reason") ?? "");
+  const results = await backend.cancel(ids, options.text("reason") ?? "", options.flag("force"));
   return await printResults(context, results, { requested: "cancel requested", done: "cancelled" });
 }

@@ -239,12 +239,18 @@ export const jobCommands: readonly CommandSpec[] = [
     group,
     summary: "cancel jobs",
     details:
-      "The answer per job is `requested` while the site stops it, `done` when nothing had to be stopped. A job is CANCELLED once its processes are proven gone.",
+      "The answer per job is `requested` while the site stops it, `done` when nothing had to be stopped. A job is CANCELLED once its processes are proven gone. Where a site has lost its journal, or is gone for good, nobody proves that: an operator ends such a job with `--force` as FAILED with the code ABANDONED, and whatever the site still says of it is refused.",
     arguments: [manyIds],
-    options: [{ flags: "--reason <text>", description: "why; stored and shown" }, ...selectionOptions, ...whereOptions],
+    options: [
+      { flags: "--reason <text>", description: "why; stored and shown" },
+      { flags: "--force", description: "end it at the hub, though its site has not said that nothing of it runs" },
+      ...selectionOptions,
+      ...whereOptions,
+    ],
     examples: [
       { command: "siteagent cancel last --reason 'wrong input'", what: "one" },
       { command: "siteagent cancel --all-matching --tag project=p1 --yes", what: "all that match" },
+      { command: "siteagent cancel ID --force --reason 'the site is gone'", what: "one whose site does not come back" },
     ],
     exits: { 1: "some could not be cancelled" },
     load: () => import("../commands/cancel.ts"),

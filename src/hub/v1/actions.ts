@@ -1,6 +1,6 @@
 /** What people do to jobs: cancel, retry, pause, resume. Done at once when nobody holds the job, else an order to its holder. */
 import { failpoint } from "../../common/failpoint.ts";
-import { asFault, isFault } from "../../common/fault.ts";
+import { asFault, Fault, isFault } from "../../common/fault.ts";
 import { isoTime } from "../../common/clock.ts";
 import type { Hold, HoldKind, JobState } from "../../jobs/states.ts";
 import { isFinal } from "../../jobs/transitions.ts";
@@ -11,8 +11,9 @@ import { changeJob, createJobs, lockJob, parsedHold } from "../jobs/lifecycle.ts
 import type { ParentPolicy } from "../../jobs/parent-policy.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
-import { assertMayAct, type Principal } from "./access.ts";
+import { assertMayAct, hasRole, type Principal } from "./access.ts";
 import { closeForReaders, orderEvent, releaseExpired } from "./claims.ts";
+import { giveUp } from "./end-held.ts";
 import { placeOrder } from "./orders.ts";
 import { parseSpec } from "./view.ts";
 
@@ -29,6 +30,8 @@ export interface Outcome {
 
 interface Request {
   readonly action: JobAction;
+  /** Cancel: end it here whatever its site says; an operator's. */
+  readonly force?: boolean;
   readonly reason: string;
   readonly principal: Principal;
 }
@@ -89,10 +92,18 @@ async function cancel(ctx: HubContext, tx: Tx, job: JobRow, request: Request): P
     const row = await changeJob(ctx, tx, closed, { state: "CANCELLED", actor, data: { reason } });
     return { id: job.id, result: "done", row };
   }
+  if (request.force === true) return await forced(ctx, tx, job, request);
   await placeOrder(ctx, tx, job, { kind: "cancel", reason, actor });
   if (parsedHold(job)?.kind === "cancelling") return { id: job.id, result: "requested", row: job };
   const row = await changeJob(ctx, tx, job, { hold: holdOf(ctx, "cancelling", reason, request), actor });
   return { id: job.id, result: "requested", row };
+}
+
+async function forced(ctx: HubContext, tx: Tx, job: JobRow, { principal, reason }: Request): Promise<Outcome> {
+  if (!hasRole(principal, "operator"))
+    throw new Fault("FORBIDDEN", `only an operator can end a job that a site holds without that site`);
+  const row = await giveUp(ctx, tx, job, { reason: reason || "cancelled", actor: principal.actor });
+  return { id: job.id, result: "done", row };
 }
 
 async function pause(ctx: HubContext, tx: Tx, job: JobRow, request: Request): Promise<Outcome> {

@@ -92,9 +92,10 @@ function actionRoutes(app: V1App, ctx: HubContext, action: JobAction): void {
       schema: { tags, params: idParams, body: actionRequestSchema.nullish(), response: { 200: actionResultSchema } },
     },
     async (request) => {
-      const reason = (request.body as z.output<typeof actionRequestSchema> | null | undefined)?.reason ?? "";
+      const body = request.body as z.output<typeof actionRequestSchema> | null | undefined;
+      const { reason = "", force = false } = body ?? {};
       const { id } = request.params as z.output<typeof idParams>;
-      const outcome = await act(ctx, id, { action, reason, principal: principalOf(request) });
+      const outcome = await act(ctx, id, { action, reason, force, principal: principalOf(request) });
       if (outcome.result === "not-found") throw new Fault("NOT_FOUND", "Not found");
       const [result] = await actionResults(ctx, [outcome]);
       if (!result) throw new Fault("DEFECT", "an action without result");
@@ -106,8 +107,8 @@ function actionRoutes(app: V1App, ctx: HubContext, action: JobAction): void {
     `/jobs::${action}`,
     { ...submitter, schema: { tags, body: bulkActionSchema, response: { 200: bulkActionAnswerSchema } } },
     async (request) => {
-      const { ids, reason } = request.body as z.output<typeof bulkActionSchema>;
-      const outcomes = await actOnMany(ctx, ids, { action, reason, principal: principalOf(request) });
+      const { ids, reason, force } = request.body as z.output<typeof bulkActionSchema>;
+      const outcomes = await actOnMany(ctx, ids, { action, reason, force, principal: principalOf(request) });
       return { results: await actionResults(ctx, outcomes) };
     },
   );

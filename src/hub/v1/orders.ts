@@ -8,6 +8,7 @@ import { type LifecycleContext, lockJob } from "../jobs/lifecycle.ts";
 import type { JobRow, OrderRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
 import { orderEvent, unclaimJob } from "./claims.ts";
+import { endHeld } from "./end-held.ts";
 import type { SyncBody } from "./session.ts";
 
 const ordersPerAnswer = 1000;
@@ -74,8 +75,8 @@ export function orderView(row: OrderRow): Order {
 }
 
 /**
- * Takes what the agent says about orders. A cancel order for a job that was handed out but never confirmed, and that the agent does
- * not hold, ends the job here: nothing was ever started.
+ * Takes what the agent says about orders. A cancel order ends the job here when nothing of it was ever started (handed out, never
+ * confirmed, not held), or when the agent says that nothing of it is left (docs/adr/0010).
  */
 export async function acknowledgeOrders(
   ctx: LifecycleContext,
@@ -107,11 +108,12 @@ async function afterAcknowledge(ctx: LifecycleContext, tx: Tx, order: OrderRow, 
   const { kind, id } = order;
   await orderEvent(ctx, tx, job, { kind, id, actor: `site:${order.site_id}`, reason: order.reason ?? "", result });
   const stillThere = job.site_id === order.site_id && job.epoch === order.epoch && !isFinal(job.state as JobState);
-  if (kind === "cancel" && result === "not-held" && stillThere && job.bound === 0) {
-    await unclaimJob(ctx, tx, job, {
-      code: "CANCELLED",
-      reason: "never confirmed by the site",
-      actor: order.actor ?? "hub",
-    });
+  if (kind !== "cancel" || !stillThere) return;
+  const actor = order.actor ?? "hub";
+  if (job.bound === 0 && (result === "not-held" || result === "done")) {
+    await unclaimJob(ctx, tx, job, { code: "CANCELLED", reason: "never confirmed by the site", actor });
+  } else if (result === "done") {
+    // Its journal did not know the job any more; what was left of it has been ended, with proof.
+    await endHeld(ctx, tx, job, { state: "CANCELLED", reason: order.reason ?? "cancelled", actor });
   }
 }

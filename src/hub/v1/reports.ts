@@ -13,6 +13,7 @@ import { changedRow, type JobToChange, observeJobs, parsedHold, type StateChange
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
 import { readOperations, writeOperations } from "./claims.ts";
+import { settleOrders } from "./end-held.ts";
 import { capped } from "./http.ts";
 import { storeManifest } from "./manifest.ts";
 import type { Site } from "./synchronize.ts";
@@ -232,17 +233,6 @@ function resultOf(report: Report): JsonObject {
       cause: end?.cause ?? null,
     },
   };
-}
-
-async function settleOrders(ctx: HubContext, tx: Tx, ended: readonly string[]): Promise<void> {
-  for (let start = 0; start < ended.length; start += idsPerQuery) {
-    await tx.db
-      .updateTable("orders")
-      .set({ acknowledged_at: ctx.clock.now(), data: JSON.stringify({ result: "ended" }) })
-      .where("job_id", "in", ended.slice(start, start + idsPerQuery))
-      .where("acknowledged_at", "is", null)
-      .execute();
-  }
 }
 
 function byJob(reports: readonly Report[]): Report[][] {

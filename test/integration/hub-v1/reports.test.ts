@@ -156,4 +156,54 @@ onBothStores("reports", (kind) => {
     await site.sync({ state: "draining", orders: [{ id: order?.id ?? "", result: "not-held" }] });
     expect(await client.job(claim.job)).toMatchObject({ status: "CANCELLED", site: null });
   });
+
+  it("ends a confirmed job when its site says that nothing of it is left, and not when it says that it does not hold it", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    await site.report(claim, { state: "RUNNING", phase: "started", attempt: 1 });
+    await client.cancel(claim.job, "enough");
+    const [first] = (await site.sync({ state: "draining" })).orders;
+    await site.sync({ state: "draining", orders: [{ id: first?.id ?? "", result: "not-held" }] });
+    expect(await client.job(claim.job)).toMatchObject({ state: "RUNNING", hold: { kind: "cancelling" } });
+    await client.cancel(claim.job, "still");
+    const [second] = (await site.sync({ state: "draining" })).orders;
+    await site.sync({ state: "draining", orders: [{ id: second?.id ?? "", result: "done" }] });
+    expect(await client.job(claim.job)).toMatchObject({ status: "CANCELLED", hold: null, site: "lab-a" });
+    expect(await operation(hub, claim.op_id)).toMatchObject({ done: true, result: { code: "CANCELLED" } });
+    const [late] = await site.send([site.draft(claim, { seq: 2, state: "RUN_DONE", attempt: 1 })]);
+    expect(late?.outcome).toBe("fenced");
+  });
+
+  it("is given up by an operator alone, as FAILED; its holder is fenced from then on", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    const operator = await hub.client("operator");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    await site.report(claim, { state: "RUNNING", phase: "started", attempt: 1 });
+    await expect(client.cancel(claim.job, "mine", { force: true })).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const [refused] = await client.bulkAction("cancel", [claim.job], "mine", { force: true });
+    expect(refused).toMatchObject({ result: "refused" });
+    expect((await client.job(claim.job)).state).toBe("RUNNING");
+    const [given] = await operator.bulkAction("cancel", [claim.job], "the site is gone", { force: true });
+    expect(given).toMatchObject({ result: "done", job: { status: "FAILED" } });
+    expect(await client.job(claim.job)).toMatchObject({
+      state: "FAILED",
+      failure: {
+        code: "ABANDONED",
+        message: expect.stringMatching(/^given up by .*: the site is gone; whether anything/),
+      },
+    });
+    expect(
+      (await site.sync({ state: "running", held: [{ job: claim.job, epoch: claim.epoch, seq: 1, state: "RUNNING" }] }))
+        .fenced,
+    ).toEqual([expect.objectContaining({ job: claim.job })]);
+    const [late] = await site.send([site.draft(claim, { seq: 2, state: "RUN_DONE", attempt: 1 })]);
+    expect(late?.outcome).toBe("fenced");
+    expect(await operator.cancel(claim.job, "", { force: true })).toMatchObject({ result: "already-ended" });
+  });
 });

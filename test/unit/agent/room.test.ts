@@ -18,6 +18,7 @@ it("C6: a file system that hangs holds up the start for 5 s, is asked once, and 
     stopping: stopping.signal,
     ledger: { journal: { health: "ok" } },
     parts: { site: { agent: { minFreeSpaceBytes: 1, stateDir: "/state" } }, hosts: new Map() },
+    workdirsHere: [],
     machine: {
       freeRoom() {
         asked++;
