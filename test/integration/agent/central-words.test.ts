@@ -11,6 +11,7 @@ import { assignmentOf, orderOf } from "./scripted-hub.ts";
 async function running(scene: Scene, id = "j", epoch = 1): Promise<void> {
   scene.hub.give(id, epoch);
   await scene.until(`${id} runs`, () => scene.hub.states(id).at(-1) === "RUNNING");
+  await scene.until("all of it is acknowledged", async () => (await scene.rig.job(id))?.unsent === 0);
 }
 
 /** What was answered to orders, in order. */
