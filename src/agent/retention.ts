@@ -2,15 +2,19 @@ import { isJournalDead } from "./ledger.ts";
 import { asFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { AgentCore } from "./core.ts";
+import type { HeldJob } from "./held-job.ts";
 import { record } from "./records.ts";
 import { dropSecrets } from "./secrets.ts";
 import { amend } from "./transition.ts";
 
 const periodMs = 60_000;
+/** Jobs that are cleaned together: their records share syncs of the journal. */
+const atOnce = 32;
 
 /** Removes the directories of ended jobs after the app's or site's `keep`, once everything is reported; then forgets the job. */
 export async function runRetention(core: AgentCore): Promise<void> {
   while (!core.stopping.aborted) {
+    const due: HeldJob[] = [];
     for (const job of core.jobs) {
       if (core.stopping.aborted) return;
       if (job.ended_at === undefined) continue;
@@ -18,26 +22,33 @@ export async function runRetention(core: AgentCore): Promise<void> {
       if (job.fenced === undefined) await dropSecrets(job);
       if (core.ledger.book.outbox.has(job.id)) continue;
       const keepMs = job.app.keep ?? core.parts.site.agent.keepMs;
-      if (Date.parse(job.ended_at) + keepMs > core.clock.now()) continue;
-      try {
-        await failpoint("clean.before-intent");
-        if (job.cleaned !== true) await amend(core, job.id, { cleaned: true }, "report");
-        await failpoint("clean.before-remove");
-        await core.machine.removeDirectory(job.directory);
-        await failpoint("clean.after-remove");
-        core.problems.clear(`clean:${job.id}`);
-        await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "report");
-        await failpoint("clean.after-forget");
-      } catch (error) {
-        const fault = asFault(error);
-        if (isJournalDead(fault)) throw fault;
-        core.problems.set(
-          `clean:${job.id}`,
-          `'${job.directory}' cannot be removed: ${fault.message}`,
-          `look why, then remove it by hand`,
-        );
-      }
+      if (Date.parse(job.ended_at) + keepMs <= core.clock.now()) due.push(job);
+    }
+    for (let start = 0; start < due.length && !core.stopping.aborted; start += atOnce) {
+      await Promise.all(due.slice(start, start + atOnce).map((job) => clean(core, job)));
     }
     await core.clock.sleep(periodMs, core.stopping);
+  }
+}
+
+/** @throws Fault JOURNAL when the journal is dead. */
+async function clean(core: AgentCore, job: HeldJob): Promise<void> {
+  try {
+    await failpoint("clean.before-intent");
+    if (job.cleaned !== true) await amend(core, job.id, { cleaned: true }, "report");
+    await failpoint("clean.before-remove");
+    await core.machine.removeDirectory(job.directory);
+    await failpoint("clean.after-remove");
+    core.problems.clear(`clean:${job.id}`);
+    await core.ledger.commit([record("job.forgotten", { reason: "kept long enough" }, job.id)], "report");
+    await failpoint("clean.after-forget");
+  } catch (error) {
+    const fault = asFault(error);
+    if (isJournalDead(fault)) throw fault;
+    core.problems.set(
+      `clean:${job.id}`,
+      `'${job.directory}' cannot be removed: ${fault.message}`,
+      `look why, then remove it by hand`,
+    );
   }
 }

@@ -95,8 +95,16 @@ const startThread: StartWriter = (data, events) => {
   worker.on("message", events.message);
   worker.on("error", (error) => events.error(error instanceof Error ? error.message : String(error)));
   worker.on("exit", events.exit);
+  let posts: ToWorker[] = [];
+  const send = (): void => {
+    worker.postMessage(posts);
+    posts = [];
+  };
   return {
-    post: (message) => worker.postMessage(message),
+    // When an answer lets many jobs go on, all that they commit in this turn goes together: one hand-over, one sync.
+    post(message) {
+      if (posts.push(message) === 1) process.nextTick(send);
+    },
     end() {
       // A thread stuck in the kernel cannot be waited for; it ends with the process.
       worker.unref();

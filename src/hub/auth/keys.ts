@@ -27,6 +27,16 @@ interface Key {
 
 /** A key that another process made or removed is noticed within this time. */
 const cacheMs = 30_000;
+/** Tokens whose signature was checked and that are remembered. */
+const mostVerified = 1_000;
+
+/** What a good signature proved. */
+interface Verified {
+  readonly kid: string;
+  readonly subject: string;
+  /** Seconds since 1970. */
+  readonly expires: number;
+}
 
 export class TokenKeys {
   readonly #store: Store;
@@ -34,6 +44,8 @@ export class TokenKeys {
   readonly #settings: KeySettings;
   #keys: readonly Key[] = [];
   #loadedAt = Number.NEGATIVE_INFINITY;
+  /** By token: an agent shows the same one with each of its many calls. */
+  readonly #verified = new Map<string, Verified>();
 
   constructor(store: Store, clock: Clock, settings: KeySettings) {
     this.#store = store;
@@ -56,9 +68,15 @@ export class TokenKeys {
       .sign(key.secret);
   }
 
+  /** A token is good as long as its time and the key that signed it; whether it was revoked is the caller's question. */
   async verify(token: string): Promise<Verification> {
+    const known = this.#verified.get(token);
+    if (known && known.expires > Math.floor(this.#clock.now() / 1000) && (await this.#find(known.kid))) {
+      return { ok: true, subject: known.subject };
+    }
+    this.#verified.delete(token);
     try {
-      const { payload } = await jwtVerify(
+      const { payload, protectedHeader } = await jwtVerify(
         token,
         async ({ kid }) => {
           const key = await this.#find(kid);
@@ -67,12 +85,20 @@ export class TokenKeys {
         },
         { algorithms: ["HS256"], currentDate: new Date(this.#clock.now()), requiredClaims: ["exp", "sub"] },
       );
-      return { ok: true, subject: payload.sub ?? "" };
+      const { sub: subject = "", exp: expires = 0 } = payload;
+      this.#remember(token, { kid: protectedHeader.kid ?? "", subject, expires });
+      return { ok: true, subject };
     } catch (error) {
       if (error instanceof errors.JWTExpired) return { ok: false, why: "expired" };
       if (error instanceof errors.JOSEError) return { ok: false, why: "invalid" };
       throw error;
     }
+  }
+
+  #remember(token: string, verified: Verified): void {
+    const [oldest] = this.#verified.keys();
+    if (this.#verified.size >= mostVerified && oldest !== undefined) this.#verified.delete(oldest);
+    this.#verified.set(token, verified);
   }
 
   /** Makes a new signing key now. */

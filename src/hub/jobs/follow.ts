@@ -5,7 +5,8 @@ import { isFinal } from "../../jobs/transitions.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
 import { type JobDocument, type OperationDocument, parseOperation } from "./document.ts";
-import { type LifecycleContext, observeJob, type StateChange } from "./lifecycle.ts";
+import type { StateChange } from "./changes.ts";
+import { type LifecycleContext, observeJob } from "./lifecycle.ts";
 
 /** Brings the columns of a locked job in step with its claims. */
 export async function followClaims(

@@ -51,19 +51,30 @@ function openDatabase(path: string): DatabaseSync {
   return database;
 }
 
+interface Prepared {
+  readonly statement: StatementSync;
+  /** It answers with rows. */
+  readonly reader: boolean;
+}
+
 /** Prepared statements by their text. */
 class Statements {
   readonly #database: DatabaseSync;
-  readonly #kept = new Map<string, StatementSync>();
+  readonly #kept = new Map<string, Prepared>();
 
   constructor(database: DatabaseSync) {
     this.#database = database;
   }
 
   get(text: string): StatementSync {
+    return this.prepared(text).statement;
+  }
+
+  prepared(text: string): Prepared {
     const known = this.#kept.get(text);
     if (known) return known;
-    const made = this.#database.prepare(text);
+    const statement = this.#database.prepare(text);
+    const made = { statement, reader: statement.columns().length > 0 };
     if (this.#kept.size >= statementsKept) this.#kept.clear();
     this.#kept.set(text, made);
     return made;
@@ -82,11 +93,11 @@ function adapter(database: DatabaseSync, statements: Statements) {
       database.close();
     },
     prepare: (text: string) => {
-      const prepared = statements.get(text);
+      const { statement, reader } = statements.prepared(text);
       return {
-        reader: prepared.columns().length > 0,
-        all: (parameters: readonly unknown[]) => prepared.all(...(parameters as SQLInputValue[])),
-        run: (parameters: readonly unknown[]) => prepared.run(...(parameters as SQLInputValue[])),
+        reader,
+        all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
+        run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
         iterate: (parameters: readonly unknown[]) =>
           database.prepare(text).iterate(...(parameters as SQLInputValue[])) as IterableIterator<unknown>,
       };

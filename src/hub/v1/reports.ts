@@ -9,7 +9,8 @@ import type { Report, ReportResult } from "../../wire/agent-api.ts";
 import type { HubContext } from "../context.ts";
 import type { OperationDocument } from "../jobs/document.ts";
 import { idsPerQuery, jobColumns } from "../jobs/rows.ts";
-import { changedRow, type JobToChange, observeJobs, parsedHold, type StateChange } from "../jobs/lifecycle.ts";
+import { JobChanges, parsedHold, type StateChange } from "../jobs/changes.ts";
+import { writeChanges } from "../jobs/lifecycle.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
 import { readOperations, writeOperations } from "./claims.ts";
@@ -56,7 +57,7 @@ export async function applyReports(ctx: HubContext, site: Site, reports: readonl
 async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {
   const rows = await lockAll(ctx, tx, [...new Set(reports.map((report) => report.job))]);
   const notes = await operationNotes(tx, [...rows.values()]);
-  const changes: JobToChange[] = [];
+  const changes = new JobChanges(ctx, tx);
   const results: ReportResult[] = [];
   for (const report of reports) {
     const row = rows.get(report.job);
@@ -66,18 +67,13 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
       continue;
     }
     const change = await changeOf(ctx, tx, site, row, report);
-    changes.push({ job: row, change });
     notes.add(row, report);
-    rows.set(report.job, changedRow(row, change, ctx.clock.now()));
+    rows.set(report.job, changes.add(row, change));
     results.push({ ...keyOf(report), outcome: "applied" });
   }
   await notes.write();
-  await settleOrders(
-    ctx,
-    tx,
-    changes.flatMap(({ job, change }) => (isFinal(change.state ?? (job.state as JobState)) ? [job.id] : [])),
-  );
-  await observeJobs(ctx, tx, changes);
+  await settleOrders(ctx, tx, changes.ended);
+  await writeChanges(ctx, tx, changes);
   await failpoint("hub.before-reports");
   return results;
 }

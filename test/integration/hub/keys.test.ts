@@ -77,6 +77,22 @@ test("keys whose last token has expired are removed, and what they signed is ref
   expect(await keys.verify(first)).toEqual({ ok: false, why: "invalid" });
 });
 
+test("what was found good once is good no longer than its key, and lends nothing to what resembles it", async () => {
+  await using directory = await temporaryDirectory();
+  await using store = await openSqliteStore(directory.join("hub.db"));
+  const clock = new MovedClock();
+  const keys = new TokenKeys(store, clock, { lifetimeMs: 60 * minute, rotateAfterMs: 30 * minute });
+  const good = await keys.sign("user:a");
+  for (let i = 0; i < 3; i++) expect(await keys.verify(good)).toEqual({ ok: true, subject: "user:a" });
+  const [head = "", , signature = ""] = good.split(".");
+  const [, claims = ""] = (await keys.sign("user:b")).split(".");
+  expect(await keys.verify(`${head}.${claims}.${signature}`)).toEqual({ ok: false, why: "invalid" });
+  // Somebody takes the key away.
+  await store.db.deleteFrom("jwt_keys").execute();
+  clock.pass(minute);
+  expect(await keys.verify(good)).toEqual({ ok: false, why: "invalid" });
+});
+
 test("a hub signs with a new key after the configured time, and its old tokens end with their life", async () => {
   const clock = new MovedClock();
   await using hub = await devHub({ clock, config: { tokens: { lifetime: "2h", rotate_keys_after: "1h" } } });
