@@ -1,13 +1,16 @@
 /** What happens when runner, recorder, machine or people misbehave. Every test has a place of its own: they kill things. */
 import { spawn } from "node:child_process";
-import { mkdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import type { AttemptPlan, AttemptRef } from "../../../src/launchers/types.ts";
 import { identityOf, nodeIdentity, parseIdentity, type ProcessIdentity } from "../../../src/runner/identity.ts";
 import { context, launchOne, makePlan, pidsPrinted, readOut, statusNow, stopped, untilState } from "./attempts.ts";
+import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { isAlive } from "../../helpers/processes.ts";
+import { Program } from "../../helpers/program.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { localHarness, tiersHere } from "./local-harness.ts";
 
@@ -26,6 +29,28 @@ function line(identity: ProcessIdentity, mode = ""): string {
   const { pid, startTicks, bootId, pidNamespace, machineId, atMs } = identity;
   return `1 ${pid} ${startTicks} ${bootId} ${pidNamespace} ${machineId} ${atMs} ${mode}\n`;
 }
+
+describeWithEngine("mount", "a full disk", () => {
+  test.each(here)(
+    "C2: tier %s: the job fails by its own error, and its exit record waits until it can be written",
+    { timeout: 60_000 },
+    async (containment) => {
+      await using directory = await temporaryDirectory("sa-full-");
+      const program = join(import.meta.dirname, "programs", "full-disk.ts");
+      const args = [
+        "-m",
+        "--propagation",
+        "private",
+        process.execPath,
+        program,
+        directory.join("mounted"),
+        containment,
+      ];
+      const done = await (await Program.start("unshare", args, { env: process.env })).result(50_000);
+      expect(done).toMatchObject({ code: 0, stderr: "" });
+    },
+  );
+});
 
 describe.each(here)("tier %s", (containment) => {
   test("the exit code survives the death of the runner", async () => {
@@ -152,18 +177,6 @@ describe.each(here)("tier %s", (containment) => {
     expect(out.length - (to - from)).toBeLessThanOrEqual(1_000_000);
     expect(out.subarray(from, to).includes(1)).toBe(false);
     expect(await readOut(plan, "err")).toBe("problem\n");
-  });
-
-  test("C2: a job whose disk is full fails by its own error, and its exit record waits until it can be written", async () => {
-    await using harness = await localHarness({ containment });
-    const plan = await makePlan(harness.root, "echo result >/dev/full || exit 6");
-    await mkdir(join(plan.directory, "rc.tmp")); // as good as a full disk, for everybody
-    const ref = await launchOne(harness.launcher, plan);
-    const job = await identityIn(plan, "job");
-    await waitFor(() => !isAlive(job.pid), { what: "the end of the job" });
-    expect((await statusNow(harness.reopen(), ref)).state).toBe("running");
-    await rmdir(join(plan.directory, "rc.tmp"));
-    expect((await untilState(harness.launcher, ref, "ended")).end).toMatchObject({ cause: "exit", exit_code: 6 });
   });
 
   test("C13: a job that deletes its attempt directory is followed by its identity and never a success", async () => {
