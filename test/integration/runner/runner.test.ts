@@ -35,9 +35,10 @@ describe("one runner", () => {
 
   test("does not end while an attempt runs, and ends after it", async () => {
     await using harness = await localHarness({ idleMs: 200 });
-    const [pid = 0] = harness.runners();
     const plan = await makePlan(harness.root, "sleep 1.2");
     await launchOne(harness.launcher, plan);
+    // Not before: an idle one may have ended meanwhile.
+    const [pid = 0] = harness.runners();
     await harness.launcher[Symbol.asyncDispose]();
     const job = descendantsOf(pid, listProcesses()).map((entry) => entry.pid);
     expect(job.length).toBeGreaterThan(0);
