@@ -4,5 +4,4 @@ import { batchHarness } from "./batch-harness.ts";
 
 failOnLeakedProcesses();
 
-describeLauncher("batch, scripted scheduler", () => batchHarness());
-describeLauncher("batch with arrays, scripted scheduler", () => batchHarness({ arrays: true }));
+describeLauncher("batch, scripted scheduler", () => batchHarness({ arrays: true }));
