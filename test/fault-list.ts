@@ -295,6 +295,16 @@ export const faultList: readonly FaultToProve[] = [
     "The key of a server is not known",
     "refused with the fingerprint and the remedy; never accepted silently",
   ),
+  fault(
+    "F3",
+    "The connection is lost in the middle of a file",
+    "the final name has the old or the new content, never a part",
+  ),
+  fault(
+    "F8",
+    "Names with line ends, leading dashes, bytes that are no text; `..`, absolute paths, links that lead out",
+    "safe or refused; never elsewhere",
+  ),
   fault("F9", "A server that gives few sessions", "adapts; no failures, no loops"),
   fault("F10", "Banners and rc files print into the streams of a command", "no part of the answer; framing"),
   fault("F12", "A password or second factor is asked for", "fails at once and says so; nothing is answered"),

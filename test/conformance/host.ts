@@ -253,7 +253,7 @@ function fileTests(harness: Harness): void {
   const at = (...parts: readonly string[]): string => join(harness().host.workdir, ...parts);
   const files = (): HostFiles => harness().host.files;
 
-  test.each(names)("writes, reads, looks at, lists and removes a file called %j", async (name) => {
+  test.each(names)("F8: writes, reads, looks at, lists and removes a file called %j", async (name) => {
     const directory = at("names");
     await files().mkdir(directory, {}, contextOf());
     await files().write(join(directory, name), "content\n", { mode: 0o640 }, contextOf());
@@ -370,7 +370,7 @@ function directoryTests(harness: Harness): void {
     expect(await files().stat(at("tree"), contextOf())).toBeUndefined();
   });
 
-  test("removes a tree with names that are no text", async () => {
+  test("F8: removes a tree with names that are no text", async () => {
     await mkdir(at("bytes-tree/sub"), { recursive: true });
     await writeFile(Buffer.concat([Buffer.from(at("bytes-tree/sub/")), Buffer.from([0xff, 0xfe, 0x0a])]), "x");
     await files().remove(at("bytes-tree"), contextOf());
@@ -390,7 +390,7 @@ function confinementTests(harness: Harness): void {
     () => files().remove(path, contextOf()),
   ];
 
-  test("refuses every path that is not below the workdir", async () => {
+  test("F8: refuses every path that is not below the workdir", async () => {
     const { workdir } = harness().host;
     const outside = [
       "/etc/passwd",
@@ -405,7 +405,7 @@ function confinementTests(harness: Harness): void {
       await expect(verb()).rejects.toSatisfy((error) => isFault(error, "UNSAFE_PATH"));
   });
 
-  test("refuses a path that leads through a link, and touches nothing at its end", async () => {
+  test("F8: refuses a path that leads through a link, and touches nothing at its end", async () => {
     await mkdir(at("links"), { recursive: true });
     await mkdir(join(harness().root, "outside/sub"), { recursive: true });
     await writeFile(join(harness().root, "outside/secret"), "secret");
@@ -416,7 +416,7 @@ function confinementTests(harness: Harness): void {
     expect((await readdir(join(harness().root, "outside"))).toSorted()).toEqual(["secret", "sub"]);
   });
 
-  test("takes a link for a link: not read, not listed, replaced and removed itself", async () => {
+  test("F8: takes a link for a link: not read, not listed, replaced and removed itself", async () => {
     await mkdir(at("link"), { recursive: true });
     await mkdir(join(harness().root, "elsewhere"), { recursive: true });
     await writeFile(join(harness().root, "elsewhere/secret"), "secret");

@@ -18,7 +18,7 @@ const cancelMs = 2_000;
 /** How long the server may take to close a session in which nothing is left to do. */
 const closingMs = 2_000;
 /** Of that killing. */
-const killTimeoutMs = 10_000;
+const killTimeoutMs = 3_000;
 
 /** What became of a command, as far as the other end has said it. */
 interface Answer {

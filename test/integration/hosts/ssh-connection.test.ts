@@ -67,7 +67,7 @@ describeWithEngine("sshd", "a connection by SSH", () => {
     await untilIn(harness);
   });
 
-  it("is lost in the middle of a file: no partial file has the final name", async () => {
+  it("F3: is lost in the middle of a file: no partial file has the final name", async () => {
     await using harness = await sshHarness();
     const { host, server } = harness;
     await using proxy = await FaultProxy.start(server.port);
