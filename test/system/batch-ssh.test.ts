@@ -34,7 +34,7 @@ function placeOf(pbs: FakePbs): Place {
 }
 
 async function remoteSite({ scheduler, ...place }: Place, server: SshServer): Promise<TestSite> {
-  return await TestSite.start({
+  const site = await TestSite.start({
     apps,
     armable: true,
     host: {
@@ -50,6 +50,15 @@ async function remoteSite({ scheduler, ...place }: Place, server: SshServer): Pr
     },
     target: { launcher: "batch", scheduler, poll: "1s", settle: "2s", record_patience: "10s", arrays: false },
   });
+  await writeFile(
+    join(site.root, "hooks.mjs"),
+    `import { readFileSync } from "node:fs";
+     export function postprocess() {
+       const parent = readFileSync("/proc/" + process.ppid + "/cmdline", "utf8");
+       return parent.includes("IFS=") ? { outcome: "fail", reason: "it runs at the other end" } : {};
+     }`,
+  );
+  return site;
 }
 
 describeWithEngine("sshd", "jobs of a scheduler that is reached by SSH", () => {
@@ -57,14 +66,6 @@ describeWithEngine("sshd", "jobs of a scheduler that is reached by SSH", () => {
     await using pbs = await FakePbs.start();
     await using server = await SshServer.start();
     await using site = await remoteSite(placeOf(pbs), server);
-    await writeFile(
-      join(site.root, "hooks.mjs"),
-      `import { readFileSync } from "node:fs";
-       export function postprocess() {
-         const parent = readFileSync("/proc/" + process.ppid + "/cmdline", "utf8");
-         return parent.includes("IFS=") ? { outcome: "fail", reason: "it runs at the other end" } : {};
-       }`,
-    );
     await site.startAgent();
     const jobs = await Promise.all(["good", "hooked", "long"].map((app) => site.submit(app)));
     const [good, hooked, long] = jobs;
