@@ -53,6 +53,8 @@ class PilotLauncher implements Launcher {
   #turn: Promise<void> = Promise.resolve();
   #nextTurn: Promise<void> | undefined;
   #behind: Promise<void> | undefined;
+  /** Ends the pause between two turns. */
+  #news: PromiseWithResolvers<void> | undefined;
   #keeping: Promise<void> | undefined;
   #gathering: Promise<void> | undefined;
   #idleSince: number | undefined;
@@ -155,6 +157,7 @@ class PilotLauncher implements Launcher {
 
   #remember(entry: Entry): void {
     this.#entries.set(entry.token, entry);
+    this.#news?.resolve();
     if (this.#entries.size <= mostKnown) return;
     for (const [token, old] of this.#entries) {
       if (this.#entries.size <= mostKnown) return;
@@ -350,13 +353,15 @@ class PilotLauncher implements Launcher {
     const isOpen = (entry: Entry): boolean => !entry.final && !entry.word && !entry.place?.one.over;
     const isBusy = (): boolean => [...this.#entries.values()].some(isOpen);
     this.#keeping ??= (async () => {
-      const never = new Promise<void>(() => {});
       while (!this.#closed.signal.aborted && (rule.min > 0 || isBusy() || this.#allocations.alive.length > 0)) {
+        // Set before the turn: who comes during it is not kept waiting for the long pause of an idle one.
+        const news = Promise.withResolvers<void>();
+        this.#news = news;
         await this.#load(context).then(
           () => this.#takeTurn(context),
           () => undefined,
         );
-        await sleepUnless(context.clock, isBusy() ? lookMs : keepMs, never, this.#closed.signal);
+        await sleepUnless(context.clock, isBusy() ? lookMs : keepMs, news.promise, this.#closed.signal);
       }
       this.#keeping = undefined;
     })();
