@@ -19,7 +19,7 @@ export function enterOwnCgroup(): boolean {
     mkdirSync(directory);
     writeFileSync(join(directory, "cgroup.procs"), `${process.pid}`);
   } catch {
-    remove(directory);
+    removeGroups(directory);
     return false;
   }
   entered = { parent, directory };
@@ -30,7 +30,7 @@ export function enterOwnCgroup(): boolean {
 export function leaveOwnCgroup(): void {
   if (entered === undefined) return;
   writeFileSync(join(entered.parent, "cgroup.procs"), `${process.pid}`);
-  remove(entered.directory);
+  removeGroups(entered.directory);
   entered = undefined;
 }
 
@@ -43,15 +43,16 @@ export function pidsOfOwnCgroup(): readonly number[] {
 function sweep(parent: string): void {
   for (const name of readdirSync(parent)) {
     const pid = /^siteagent-test-(\d+)$/.exec(name)?.[1];
-    if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`))) remove(join(parent, name));
+    if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`)))
+      removeGroups(join(parent, name));
   }
 }
 
 /** With the empty groups below, which runners that were killed leave. */
-function remove(directory: string): void {
+export function removeGroups(directory: string): void {
   try {
     for (const entry of readdirSync(directory, { withFileTypes: true })) {
-      if (entry.isDirectory()) remove(join(directory, entry.name));
+      if (entry.isDirectory()) removeGroups(join(directory, entry.name));
     }
     rmdirSync(directory);
   } catch {

@@ -8,11 +8,13 @@ import { createConnection } from "node:net";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import type { FailpointName } from "../../src/common/failpoints.ts";
+import { cgroupBase } from "../../src/runner/cgroups.ts";
 import { createHubClient, type HubClient } from "../../src/sdk/client.ts";
 import { Canaries, leaksInFiles, leaksInProcesses, leaksInText, writeHubCredentials } from "./canary.ts";
 import { cleanEnvironment, repository, siteagentBin } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
 import { type BookedEvent, imbalances, installationProcesses, isRunner } from "./oracle.ts";
+import { removeGroups } from "./own-cgroup.ts";
 import { Program } from "./program.ts";
 import { type Resident, Rest } from "./rest.ts";
 import { temporaryDirectory } from "./temporary.ts";
@@ -510,6 +512,8 @@ export async function endInstallation(root: string): Promise<void> {
     }
   }
   await waitFor(() => installationProcesses(root).length === 0, { what: "the end of the installation's processes" });
+  const groups = cgroupBase(join(root, "state"));
+  if (groups !== undefined) removeGroups(groups);
 }
 
 /** Lets failpoints be armed while the process runs. */

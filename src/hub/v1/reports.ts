@@ -32,6 +32,7 @@ export async function applyReports(ctx: HubContext, site: Site, reports: readonl
   try {
     const results = await ctx.store.transaction((tx) => applyAll(ctx, tx, site, reports));
     await failpoint("hub.after-reports");
+    noteRefusals(ctx, site, results);
     return results;
   } catch (error) {
     if (isFault(error, "STORE")) throw error;
@@ -51,7 +52,18 @@ export async function applyReports(ctx: HubContext, site: Site, reports: readonl
       for (const report of group) results.set(report, { ...keyOf(report), outcome: "refused", detail });
     }
   }
-  return reports.flatMap((report) => results.get(report) ?? []);
+  const all = reports.flatMap((report) => results.get(report) ?? []);
+  noteRefusals(ctx, site, all);
+  return all;
+}
+
+/** Who writes what is not his to write, of a claim that is over or was never his, is on record. */
+function noteRefusals(ctx: HubContext, site: Site, results: readonly ReportResult[]): void {
+  for (const { job, epoch, seq, outcome, detail } of results) {
+    if (outcome !== "fenced" && outcome !== "refused") continue;
+    const data = { site: site.siteId, actor: site.actor, jobId: job, epoch, seq, outcome, detail };
+    ctx.log.warn(data, `a report of site '${site.siteId}' was not taken: ${outcome}`);
+  }
 }
 
 async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {

@@ -1,7 +1,9 @@
 import { expect, it } from "vitest";
-import { assignmentSchema } from "../../../src/wire/agent-api.ts";
+import { systemClock } from "../../../src/common/clock.ts";
+import { leaseMs } from "../../../src/hub/v1/claims.ts";
+import { type Assignment, assignmentSchema } from "../../../src/wire/agent-api.ts";
 import { onBothStores, startTestHub } from "./hub.ts";
-import { testSite } from "./site.ts";
+import { type TestSite, testSite } from "./site.ts";
 
 onBothStores("claims by hand", (kind) => {
   it("lets one of fifty sites win when all claim at the same moment", async () => {
@@ -74,6 +76,44 @@ onBothStores("claims by hand", (kind) => {
     await other.report(next, { state: "RUNNING", phase: "started", attempt: 1 });
     const running = await other.post(`/jobs/${id}:release`, { epoch: next.epoch, reason: "" });
     expect(running).toMatchObject({ status: 409, body: { code: "ILLEGAL_TRANSITION" } });
+  });
+
+  it("A33: confirms nobody's claim to another site, nor one that is over, by whatever report; all of it is on record", async () => {
+    let now = Date.now();
+    await using hub = await startTestHub(kind, { clock: { ...systemClock, now: () => now } });
+    await using site = await testSite(hub, "lab-a");
+    await using other = await testSite(hub, "lab-b");
+    const client = await hub.client("submitter");
+    const { id } = await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    const confirm = async (by: TestSite, assignment: Assignment): Promise<string | undefined> =>
+      (await by.send([by.draft(assignment, { state: "READY", phase: "claimed" })]))[0]?.outcome;
+    const isFree = async (): Promise<boolean> => {
+      const job = await client.job(id);
+      return job.site === null && job.attempt === 0 && job.state === "READY";
+    };
+    // To another site; with the number of a claim that is to come; with somebody else's operation.
+    expect(await confirm(other, claim)).toBe("fenced");
+    expect(await confirm(site, { ...claim, epoch: claim.epoch + 1 })).toBe("fenced");
+    expect(await confirm(site, { ...claim, op_id: "nmdc:sys0foreign" })).toBe("refused");
+    expect(await client.job(id)).toMatchObject({ site: "lab-a", state: "READY", phase: "claimed" });
+    // Out of date: its lease ran out, nobody has it.
+    now += leaseMs + 1;
+    await other.sync({ free: [] });
+    expect(await isFree()).toBe(true);
+    expect(await confirm(site, claim)).toBe("fenced");
+    expect(await isFree()).toBe(true);
+    // Replayed, when the other one has it and when that one has confirmed.
+    const next = await other.take("w");
+    expect(await confirm(site, claim)).toBe("fenced");
+    expect(await confirm(site, { ...claim, epoch: next.epoch, op_id: next.op_id })).toBe("fenced");
+    expect(await confirm(other, next)).toBe("applied");
+    expect(await confirm(site, { ...claim, epoch: next.epoch, op_id: next.op_id })).toBe("fenced");
+    expect(await client.job(id)).toMatchObject({ site: "lab-b", epoch: next.epoch });
+    const noted = hub.log.lines.filter((line) => line.includes("was not taken"));
+    expect(noted.filter((line) => line.includes(`of site 'lab-a' was not taken: fenced ${id}`))).toHaveLength(5);
+    expect(noted.filter((line) => line.includes(`of site 'lab-b' was not taken: fenced ${id}`))).toHaveLength(1);
+    expect(noted.filter((line) => line.includes(": refused"))).toHaveLength(1);
   });
 
   it("counts the attempts of each holder from the start, after a hand-back between two attempts too", async () => {

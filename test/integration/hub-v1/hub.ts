@@ -3,6 +3,7 @@ import { describe } from "vitest";
 import type { FastifyInstance } from "fastify";
 import { type Clock, systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
+import { RecentLog } from "../../../src/common/recent-log.ts";
 import { type HubConfigInput, parseHubConfig } from "../../../src/hub/config.ts";
 import type { HubContext } from "../../../src/hub/context.ts";
 import { standardExtensions } from "../../../src/hub/extensions.ts";
@@ -27,6 +28,8 @@ export interface TestHub extends AsyncDisposable {
   readonly url: string;
   readonly ctx: HubContext;
   readonly app: FastifyInstance;
+  /** What it has logged lately. */
+  readonly log: RecentLog;
   /** A client with the role of its user: `viewer`, `submitter`, `operator`, `admin`, or any name given. */
   client(role: Role, name?: string): Promise<HubClient>;
   /** The bearer token of a site (made when there is none yet). */
@@ -72,11 +75,12 @@ async function serve(store: Store, clock: Clock): Promise<Omit<TestHub, "client"
   };
   let url = "";
   let context: HubContext | undefined;
+  const log = new RecentLog(silentLogger);
   const app = await buildHub({
     store,
     config: parseHubConfig(input, () => ({})),
     clock,
-    log: silentLogger,
+    log,
     version: "0.0.0",
     extensions: [(_app, ctx) => void (context = ctx), ...standardExtensions],
     baseUrl: () => url,
@@ -88,6 +92,7 @@ async function serve(store: Store, clock: Clock): Promise<Omit<TestHub, "client"
     url,
     ctx,
     app,
+    log,
     async userToken(role, name = role) {
       await addUser(store, name, role);
       return ctx.keys.sign(`user:${name}`);

@@ -1,12 +1,13 @@
 /** Both recorders alone, without runner and launcher: what a batch script would run. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { perlPlan, type RecorderPlan, shellPlan } from "../../../src/runner/plan-files.ts";
 import { parseExitRecord } from "../../../src/runner/evidence.ts";
 import { newToken } from "../../../src/common/token.ts";
+import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { repository } from "../../helpers/cli.ts";
 import { Program } from "../../helpers/program.ts";
@@ -166,6 +167,33 @@ describe.each(forms)("recorder in $form", (form) => {
     const run = spawnSync(program, args, { encoding: "utf8", timeout: 20_000, killSignal: "SIGKILL" });
     expect(run.stdout).toMatch(/ended\n$/);
     expect(record(directory)).toMatchObject({ value: 3 });
+  });
+
+  describeWithEngine("mount", "on a disk of its own", () => {
+    test("C2: a job whose disk is full fails by its own error, and its exit record waits until it can be written", async () => {
+      await using directory = await temporaryDirectory();
+      const place = directory.join("disk");
+      await mkdir(place);
+      const argv = ["sh", "-c", "cat /dev/zero > fill || exit 6"] as const;
+      const args = await prepare(form, directory, argv, { directory: place, workDirectory: place });
+      const script = `mount -t tmpfs -o size=64k tmpfs "$1" && cp "$2" "$1" && shift 2 && "$@" && cat disk/rc`;
+      const inside = ["sh", "-c", script, "sh", place, directory.join(form.file), program, ...args.slice(0, -1), place];
+      const unshared = ["--mount", "--propagation", "private", ...inside];
+      await using run = await Program.start("unshare", unshared, {
+        env: { PATH: process.env["PATH"] },
+        cwd: directory.path,
+        input: "",
+      });
+      await run.output(/started/);
+      // The disk as those see it who have mounted it.
+      const seen = (name: string): string => `/proc/${run.pid}/root${place}/${name}`;
+      await waitFor(() => existsSync(seen("rc.tmp")), { what: "the end of the job" });
+      expect(existsSync(seen("rc"))).toBe(false);
+      await rm(seen("fill"));
+      const { code, stdout } = await run.result(60_000);
+      expect(code).toBe(0);
+      expect(parseExitRecord(stdout.slice(stdout.indexOf("ended\n") + "ended\n".length))).toMatchObject({ value: 6 });
+    });
   });
 
   test("a plan that cannot be read, or a directory that is gone, starts nothing", async () => {
