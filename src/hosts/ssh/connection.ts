@@ -18,6 +18,8 @@ export class Connection {
   limit = usualSessions;
   /** When the server refused one, by the monotonic clock: since then `limit` is its own, as far as it is known. */
   refusedMs: number | undefined;
+  /** `limit` is one higher than what the server is known to give: its next refusal lowers it again, and says nothing new. */
+  trying = false;
   /** When a session ended last, by the monotonic clock. */
   freedMs = -Infinity;
   /** It was ended by us. */

@@ -91,10 +91,16 @@ export class SshLink {
       this.#idle.abort();
       try {
         const channel = await open(connection);
+        if (connection.full) connection.trying = false; // it gave the one more
         return { channel, connection, release: once(() => this.#release(connection, clock)) };
       } catch (error) {
         this.#free(connection, clock);
         if (!(error instanceof SessionRefused)) throw error;
+        if (connection.trying) {
+          connection.trying = false;
+          connection.limit--;
+          continue;
+        }
         const waitMs = refusedAgainMs[refused];
         // One that has just ended may still count at the server.
         const settled = clock.monotonic() - connection.freedMs > serverLagMs || waitMs === undefined;
@@ -124,6 +130,7 @@ export class SshLink {
       const again = alive.find(({ refusedMs = Infinity }) => context.clock.monotonic() - refusedMs > limitAgainMs);
       if (again) {
         again.limit++;
+        again.trying = true;
         again.refusedMs = context.clock.monotonic();
         continue;
       }

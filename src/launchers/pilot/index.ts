@@ -349,11 +349,9 @@ class PilotLauncher implements Launcher {
 
   /** Turns as long as there is something to look after: no watch sees what other machines write to a shared file system. */
   #keep(context: CallContext): void {
-    const { elastic: rule, lookMs } = this.#options;
-    const isOpen = (entry: Entry): boolean => !entry.final && !entry.word && !entry.place?.one.over;
-    const isBusy = (): boolean => [...this.#entries.values()].some(isOpen);
-    this.#keeping ??= (async () => {
-      while (!this.#closed.signal.aborted && (rule.min > 0 || isBusy() || this.#allocations.alive.length > 0)) {
+    if (this.#keeping || !this.#isNeeded()) return;
+    this.#keeping = (async () => {
+      do {
         // Set before the turn: who comes during it is not kept waiting for the long pause of an idle one.
         const news = Promise.withResolvers<void>();
         this.#news = news;
@@ -361,10 +359,21 @@ class PilotLauncher implements Launcher {
           () => this.#takeTurn(context),
           () => undefined,
         );
-        await sleepUnless(context.clock, isBusy() ? lookMs : keepMs, news.promise, this.#closed.signal);
-      }
+        const pauseMs = this.#isBusy() ? this.#options.lookMs : keepMs;
+        await sleepUnless(context.clock, pauseMs, news.promise, this.#closed.signal);
+      } while (this.#isNeeded());
       this.#keeping = undefined;
     })();
+  }
+
+  #isNeeded(): boolean {
+    if (this.#closed.signal.aborted) return false;
+    const mayHaveSome = !this.#loaded || this.#allocations.alive.length > 0;
+    return mayHaveSome || this.#options.elastic.min > 0 || this.#isBusy();
+  }
+
+  #isBusy(): boolean {
+    return [...this.#entries.values()].some((entry) => !entry.final && !entry.word && !entry.place?.one.over);
   }
 
   // ---- one attempt
