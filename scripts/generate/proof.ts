@@ -13,14 +13,19 @@ export async function files(): Promise<readonly GeneratedFile[]> {
 
 /** Path to content of all test files, and of the contract suites that they run. */
 async function testFiles(): Promise<ReadonlyMap<string, string>> {
-  const names = (await readdir(join(repository, "test"), { recursive: true })).filter(
-    (name) => name.endsWith(".test.ts") || /^conformance\/.*\.ts$/.test(name),
+  const tests = (await readdir(join(repository, "test"), { recursive: true })).filter((name) =>
+    name.endsWith(".test.ts"),
   );
-  const paths = names.map((name) => `test/${name}`).toSorted();
+  const suites = (await readdir(join(repository, suitesFolder), { recursive: true })).filter((name) =>
+    name.endsWith(".ts"),
+  );
+  const paths = [...suites.map((name) => `${suitesFolder}/${name}`), ...tests.map((name) => `test/${name}`)].toSorted();
   return new Map(
     await Promise.all(paths.map(async (path) => [path, await readFile(join(repository, path), "utf8")] as const)),
   );
 }
+
+const suitesFolder = "src/conformance";
 
 function page(tests: ReadonlyMap<string, string>): string {
   const proofs = new Map<string, string[]>();
@@ -50,7 +55,7 @@ function page(tests: ReadonlyMap<string, string>): string {
 }
 
 function proof(entry: FaultToProve, paths: readonly string[] | undefined): string {
-  const links = (paths ?? []).map((path) => `[${path.replace(/^test\/|\.test\.ts$/g, "")}](../${path})`);
+  const links = (paths ?? []).map((path) => `[${path.replace(/^(?:test|src)\/|\.test\.ts$/g, "")}](../${path})`);
   if (links.length > 0) return links.join(", ");
   return entry.cannotOccur === undefined ? "**open**" : `cannot occur: ${entry.cannotOccur}`;
 }

@@ -3,5 +3,5 @@ import { gridEngineHarness } from "../integration/schedulers/sge-place.ts";
 import { describeScheduler } from "./scheduler.ts";
 
 describeWithEngine("gridengine", "a real Grid Engine", () => {
-  describeScheduler("sge", gridEngineHarness, { arrays: true, hold: true, history: true });
+  describeScheduler("sge", gridEngineHarness);
 });

@@ -2,8 +2,6 @@ import { describeWithEngine } from "../helpers/engines/index.ts";
 import { slurmHarness } from "../integration/schedulers/slurm-place.ts";
 import { describeScheduler } from "./scheduler.ts";
 
-const abilities = { arrays: true, hold: true, history: true };
-
 describeWithEngine("slurmdbd", "Slurm with accounting", () => {
-  describeScheduler("slurm, slurmdbd", () => slurmHarness({ accounting: true }), abilities);
+  describeScheduler("slurm, slurmdbd", () => slurmHarness({ accounting: true }));
 });

@@ -6,7 +6,8 @@ import { userInfo } from "node:os";
 import { expect, it } from "vitest";
 import type { CallContext } from "../../../src/common/context.ts";
 import { isFault } from "../../../src/common/fault.ts";
-import { contextOf, shell } from "../../conformance/host.ts";
+import { shell } from "../../../src/conformance/host/commands.ts";
+import { callContext } from "../../../src/conformance/suite.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { SshServer } from "../../helpers/engines/ssh-server.ts";
 import { FaultProxy } from "../../helpers/fault-proxy.ts";
@@ -17,7 +18,7 @@ import { hasty, hostBy, type SshHarness, sshHarness } from "./ssh-harness.ts";
 
 const account = userInfo().username;
 
-function tried({ host, root }: SshHarness, script: string, context: CallContext = contextOf()): Promise<unknown> {
+function tried({ host, root }: SshHarness, script: string, context: CallContext = callContext()): Promise<unknown> {
   return host.run(shell(root, script), context).then(
     ({ stdout }) => stdout,
     (error: unknown) => error,
@@ -50,7 +51,7 @@ describeWithEngine("sshd", "a connection by SSH", () => {
     await Promise.all(
       Array.from({ length: 6 }, async (_, index) => {
         await tried(harness, `echo ${index}`);
-        await host.files.write(`${host.workdir}/f${index}`, "x", { mode: 0o600 }, contextOf()).catch(() => undefined);
+        await host.files.write(`${host.workdir}/f${index}`, "x", { mode: 0o600 }, callContext()).catch(() => undefined);
       }),
     );
     expect(server.log.match(/Accepted publickey/g)).toHaveLength(1);
@@ -73,10 +74,10 @@ describeWithEngine("sshd", "a connection by SSH", () => {
     await using proxy = await FaultProxy.start(server.port);
     await writeFile(server.knownHosts, await server.knownLine("ed25519", `[127.0.0.1]:${proxy.port}`));
     await using slow = hostBy(server, server.settings({ port: proxy.port }));
-    await slow.host.files.mkdir(host.workdir, {}, contextOf());
+    await slow.host.files.mkdir(host.workdir, {}, callContext());
     await writeFile(`${host.workdir}/f`, "old");
     const content = Buffer.alloc(100_000_000);
-    const writing = slow.host.files.write(`${host.workdir}/f`, content, { mode: 0o600 }, contextOf());
+    const writing = slow.host.files.write(`${host.workdir}/f`, content, { mode: 0o600 }, callContext());
     const outcome = expect(writing).rejects.toMatchObject({ code: "UNREACHABLE" });
     const partial = (): number =>
       readdirSync(host.workdir)
@@ -205,10 +206,10 @@ describeWithEngine("sshd", "sessions on a connection", () => {
   it.each([1, 2])("F9: a server that gives %d at a time serves many commands and files, none fails", async (most) => {
     await using harness = await sshHarness({ directives: [`MaxSessions ${most}`] });
     const { host, server } = harness;
-    await host.files.mkdir(host.workdir, {}, contextOf());
+    await host.files.mkdir(host.workdir, {}, callContext());
     const outputs = await Promise.all(
       Array.from({ length: 12 }, async (_, index) => {
-        await host.files.write(`${host.workdir}/f${index}`, `${index}`, { mode: 0o600 }, contextOf());
+        await host.files.write(`${host.workdir}/f${index}`, `${index}`, { mode: 0o600 }, callContext());
         return tried(harness, `sleep 0.05; cat ${host.workdir}/f${index}`);
       }),
     );
@@ -237,10 +238,10 @@ describeWithEngine("sshd", "sessions on a connection", () => {
     await using harness = await sshHarness({ directives: ["MaxSessions 1"] });
     const { root } = harness;
     const long = new AbortController();
-    const running = [1, 2].map((n) => tried(harness, `echo $$ > pid${n}; sleep 300`, contextOf(long.signal)));
+    const running = [1, 2].map((n) => tried(harness, `echo $$ > pid${n}; sleep 300`, callContext(long.signal)));
     for (const n of [1, 2]) await pidIn(`${root}/pid${n}`);
     const waiting = new AbortController();
-    const never = tried(harness, "touch never", contextOf(waiting.signal));
+    const never = tried(harness, "touch never", callContext(waiting.signal));
     await new Promise((resolve) => setImmediate(resolve));
     waiting.abort();
     expect(await never).toMatchObject({ code: "CANCELLED" });
@@ -268,7 +269,7 @@ describeWithEngine("sshd", "answers in spite of noise", () => {
       "echo 'Welcome to the centre'; echo; echo 'k end 0 none'; echo 'stty: not a tty' >&2; printf 'no line end'; printf 'none' >&2",
     );
     const { host, root } = harness;
-    const result = await host.run(shell(root, "echo out; echo err >&2; exit 5"), contextOf());
+    const result = await host.run(shell(root, "echo out; echo err >&2; exit 5"), callContext());
     expect(result).toMatchObject({ exitCode: 5, stdout: "out\n", stderr: "err\n", truncated: false });
   });
 
@@ -281,7 +282,7 @@ describeWithEngine("sshd", "answers in spite of noise", () => {
     await using harness = await withLogin("read line");
     const { host, root } = harness;
     const request = shell(root, "cat", { stdin: `touch ${root}/pwned\n` });
-    const fault: unknown = await host.run(request, contextOf()).catch((error: unknown) => error);
+    const fault: unknown = await host.run(request, callContext()).catch((error: unknown) => error);
     expect(fault).toEqual(notAsked);
     expect(existsSync(`${root}/pwned`)).toBe(false);
   });
@@ -306,7 +307,7 @@ describeWithEngine("sshd", "answers in spite of noise", () => {
       ...shell(root, ""),
       argv: ["/bin/sh", "-c", 'cat; printf "%s" "$1" >&2', "sh", argument] as const,
     };
-    const result = await host.run({ ...request, stdin: "input" }, contextOf());
+    const result = await host.run({ ...request, stdin: "input" }, callContext());
     expect(result).toMatchObject({ stdout: "input", stderr: argument, exitCode: 0 });
   });
 });
@@ -317,15 +318,15 @@ describeWithEngine("sshd", "a server for files alone", () => {
   it("serves files, and says clearly that it runs no commands", async () => {
     await using harness = await sshHarness({ directives });
     const { host } = harness;
-    await host.files.mkdir(`${host.workdir}/a`, {}, contextOf());
-    await host.files.write(`${host.workdir}/a/f`, "x", { mode: 0o600 }, contextOf());
-    expect(await host.files.list(`${host.workdir}/a`, contextOf())).toEqual(["f"]);
-    await host.files.remove(`${host.workdir}/a`, contextOf());
+    await host.files.mkdir(`${host.workdir}/a`, {}, callContext());
+    await host.files.write(`${host.workdir}/a/f`, "x", { mode: 0o600 }, callContext());
+    expect(await host.files.list(`${host.workdir}/a`, callContext())).toEqual(["f"]);
+    await host.files.remove(`${host.workdir}/a`, callContext());
     const fault = await tried(harness, "echo in");
     expect(fault).toEqual(notAsked);
     expect(String(fault)).toContain("runs no commands");
     expect(String(fault)).toContain("This service allows sftp connections only");
-    expect(await host.probe(contextOf())).toMatchObject({
+    expect(await host.probe(callContext())).toMatchObject({
       ok: false,
       reason: expect.stringContaining("runs no commands") as string,
     });
@@ -339,11 +340,11 @@ describeWithEngine("sshd", "a server without files", () => {
       await using harness = await sshHarness({ sftp });
       const { host } = harness;
       for (let time = 0; time < 12; time++) {
-        const reading = host.files.read(`${host.workdir}/f`, { maxBytes: 1 }, contextOf());
+        const reading = host.files.read(`${host.workdir}/f`, { maxBytes: 1 }, callContext());
         await expect(reading).rejects.toMatchObject({ code: "UNREACHABLE", details: { why: "session" } });
       }
       expect(await tried(harness, "echo in")).toBe("in\n");
-      expect(await host.probe(contextOf())).toMatchObject({
+      expect(await host.probe(callContext())).toMatchObject({
         ok: false,
         reason: expect.stringContaining("files cannot be reached (SFTP)") as string,
       });

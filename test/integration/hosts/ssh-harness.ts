@@ -3,7 +3,8 @@ import type { CallContext } from "../../../src/common/context.ts";
 import { SshHost } from "../../../src/hosts/ssh/index.ts";
 import { SshLink } from "../../../src/hosts/ssh/link.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
-import { contextOf, type HostHarness } from "../../conformance/host.ts";
+import type { HostHarness } from "../../../src/conformance/host/index.ts";
+import { callContext } from "../../../src/conformance/suite.ts";
 import { SshServer, type SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 
 /** A host at the other end of a connection to this machine. */
@@ -50,7 +51,7 @@ export function hasty(): { readonly context: CallContext; readonly pass: (ms: nu
   let ahead = 0;
   const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + ahead };
   return {
-    context: { ...contextOf(), clock },
+    context: { ...callContext(), clock },
     pass: (ms) => {
       ahead += ms;
     },

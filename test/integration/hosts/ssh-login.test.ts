@@ -5,7 +5,8 @@ import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { isFault } from "../../../src/common/fault.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
-import { contextOf, shell } from "../../conformance/host.ts";
+import { shell } from "../../../src/conformance/host/commands.ts";
+import { callContext } from "../../../src/conformance/suite.ts";
 import { Canaries, leaksInProcesses, leaksInText } from "../../helpers/canary.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { makeKey, SshServer } from "../../helpers/engines/ssh-server.ts";
@@ -16,7 +17,7 @@ const run = promisify(execFile);
 
 async function tried(server: SshServer, change: Partial<SshSettings>): Promise<unknown> {
   await using harness = hostBy(server, server.settings(change));
-  return await harness.host.run(shell("/", "echo in"), contextOf()).then(
+  return await harness.host.run(shell("/", "echo in"), callContext()).then(
     ({ stdout }) => stdout,
     (error: unknown) => error,
   );
@@ -65,7 +66,7 @@ describeWithEngine("sshd", "who we are", () => {
     await writeFile(words, `${secret}\n`, { mode: 0o600 });
     const key = { path, label: path };
     await using harness = hostBy(server, server.settings({ key, passphrase: { path: words, label: words } }));
-    const result = await harness.host.run(shell("/", "echo in"), contextOf());
+    const result = await harness.host.run(shell("/", "echo in"), callContext());
     expect(result.stdout).toBe("in\n");
     expect(leaksInProcesses(canaries, server.directory.path)).toEqual([]);
 

@@ -4,7 +4,8 @@ import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { isFault } from "../../../src/common/fault.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
-import { contextOf, shell } from "../../conformance/host.ts";
+import { shell } from "../../../src/conformance/host/commands.ts";
+import { callContext } from "../../../src/conformance/suite.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { makeKey, SshServer } from "../../helpers/engines/ssh-server.ts";
 import { hostBy } from "./ssh-harness.ts";
@@ -14,7 +15,7 @@ const run = promisify(execFile);
 /** The output of a command there, or the fault that was thrown. */
 async function tried(server: SshServer, change: Partial<SshSettings> = {}): Promise<unknown> {
   await using harness = hostBy(server, server.settings(change));
-  return await harness.host.run(shell("/", "echo in"), contextOf()).then(
+  return await harness.host.run(shell("/", "echo in"), callContext()).then(
     ({ stdout }) => stdout,
     (error: unknown) => error,
   );
@@ -71,14 +72,14 @@ describeWithEngine("sshd", "which server is the right one", () => {
   it("F1: a server whose key changes while it is used is refused from then on", async () => {
     await using server = await SshServer.start();
     await using harness = hostBy(server, server.settings());
-    expect(await harness.host.run(shell("/", "echo in"), contextOf())).toMatchObject({ stdout: "in\n" });
+    expect(await harness.host.run(shell("/", "echo in"), callContext())).toMatchObject({ stdout: "in\n" });
     await server.down();
     await rm(server.hostKey());
     await rm(`${server.hostKey()}.pub`);
     await makeKey(server.hostKey());
     await server.up();
     harness.link.forgive();
-    await expect(harness.host.run(shell("/", "echo in"), contextOf())).rejects.toEqual(refused);
+    await expect(harness.host.run(shell("/", "echo in"), callContext())).rejects.toEqual(refused);
   });
 
   it("knows names that are hashed", async () => {

@@ -2,7 +2,7 @@ import { LocalHost } from "../../../src/hosts/local/index.ts";
 import { type BatchLauncherOptions, createBatchLauncher } from "../../../src/launchers/batch/index.ts";
 import { SchedulerQueue } from "../../../src/launchers/batch/queue.ts";
 import type { Launcher } from "../../../src/launchers/types.ts";
-import type { LauncherHarness } from "../../conformance/launcher.ts";
+import type { LauncherHarness } from "../../../src/conformance/launcher/index.ts";
 import { ScriptedScheduler } from "../../helpers/scripted-scheduler.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 

@@ -4,4 +4,4 @@ import { batchHarness } from "./batch-harness.ts";
 
 failOnLeakedProcesses();
 
-describeLauncher("batch, scripted scheduler", () => batchHarness({ arrays: true }));
+describeLauncher("batch", () => batchHarness({ arrays: true }));

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createLocalLauncher, type LocalLauncherOptions } from "../../../src/launchers/local/index.ts";
 import { cgroupBase, removeCgroup } from "../../../src/runner/cgroups.ts";
 import type { Launcher } from "../../../src/launchers/types.ts";
-import type { LauncherHarness } from "../../conformance/launcher.ts";
+import type { LauncherHarness } from "../../../src/conformance/launcher/index.ts";
 import { isAlive, readProcess } from "../../helpers/processes.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";

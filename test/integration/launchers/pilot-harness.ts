@@ -4,7 +4,7 @@ import { SchedulerQueue } from "../../../src/launchers/batch/queue.ts";
 import { createPilotLauncher } from "../../../src/launchers/pilot/index.ts";
 import type { PilotLauncherOptions } from "../../../src/launchers/pilot/options.ts";
 import type { Launcher } from "../../../src/launchers/types.ts";
-import type { LauncherHarness } from "../../conformance/launcher.ts";
+import type { LauncherHarness } from "../../../src/conformance/launcher/index.ts";
 import { ScriptedScheduler } from "../../helpers/scripted-scheduler.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 

@@ -5,7 +5,7 @@ import { pilotHarness } from "./pilot-harness.ts";
 
 failOnLeakedProcesses();
 
-describeLauncher("pilot, scripted scheduler", async () => {
+describeLauncher("pilot", async () => {
   const harness = await pilotHarness();
   // The allocation is there: what is launched goes to it at once.
   const first = await makePlan(harness.root, "exit 0");

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { LocalHost } from "../../../src/hosts/local/index.ts";
 import { createGridEngine } from "../../../src/schedulers/sge/index.ts";
 import type { Scheduler } from "../../../src/schedulers/types.ts";
-import type { SchedulerHarness } from "../../conformance/scheduler.ts";
+import type { SchedulerHarness } from "../../../src/conformance/scheduler/index.ts";
 import { GridEngineCell } from "../../helpers/engines/gridengine-cell.ts";
 
 /** What a small job asks for in a cell of tests. */

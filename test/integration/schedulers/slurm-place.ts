@@ -10,7 +10,7 @@ import type {
   SubmitRequest,
   Verdict,
 } from "../../../src/schedulers/types.ts";
-import type { SchedulerHarness } from "../../conformance/scheduler.ts";
+import type { SchedulerHarness } from "../../../src/conformance/scheduler/index.ts";
 import { SlurmCluster } from "../../helpers/engines/slurm-cluster.ts";
 import type { SlurmOptions } from "../../helpers/engines/slurm-config.ts";
 import { waitFor } from "../../helpers/wait.ts";

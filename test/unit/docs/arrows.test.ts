@@ -17,6 +17,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   launchers: ["hosts", "schedulers", "runner", "jobs", "common"],
   runner: ["launchers", "jobs", "common"],
   transfer: ["common"],
+  conformance: ["hosts", "schedulers", "launchers", "transfer", "jobs", "common"],
   agent: ["central", "config", "hosts", "jobs", "journal", "launchers", "transfer", "wire", "common"],
   hub: ["config", "wire", "jobs", "common"],
   sdk: ["wire", "jobs", "common"],
@@ -69,7 +70,7 @@ describe("arrows between folders", () => {
   });
 
   test("no adapter imports another, and the runner knows launchers by type only", () => {
-    const between = ["launchers", "schedulers", "hosts", "transfer"].flatMap((folder) => {
+    const between = ["launchers", "schedulers", "hosts", "transfer", "conformance"].flatMap((folder) => {
       return arrows(folder).filter(
         ({ to, typeOnly }) =>
           /^(?:launchers|schedulers|hosts|transfer|agent)\//.test(to) && !(typeOnly && to.endsWith("/types.ts")),

@@ -1,0 +1,23 @@
+/** What every transfer adapter promises to the engine (src/transfer/types.ts). */
+import type { Suite } from "../suite.ts";
+import { destinations } from "./destinations.ts";
+import type { TransferHarness } from "./files.ts";
+import { general } from "./general.ts";
+import { sources } from "./sources.ts";
+
+export type { TransferHarness } from "./files.ts";
+
+export const transferSuite: Suite<TransferHarness> = {
+  type: "transfer",
+  groups: { sources, destinations, "every verb": general },
+  abilities: {
+    resume: "reading begins at an offset",
+    list: "directories and globs are listed",
+    write: "files are written",
+    digest: "the far side tells the SHA-256 of what lies there",
+  },
+  lacking: ({ adapter: { capabilities } }) =>
+    (["resume", "list", "write", "digest"] as const).filter((ability) => !capabilities[ability]),
+  shared: false,
+  timeoutMs: 60_000,
+};
