@@ -20,6 +20,7 @@ const longestLogBytes = 1024 * 1024;
 const passed = [
   ...["SITEAGENT_TEST", "SITEAGENT_FAILPOINTS", "SITEAGENT_FAILPOINT_DIRECTORY"],
   ...["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"],
+  "NODE_COMPILE_CACHE",
 ];
 
 /** What decides how the runner leaves our control group. */
