@@ -1,6 +1,6 @@
 /** Builds launchers and schedulers for the targets of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
 import { Fault } from "./common/fault.ts";
-import { type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
+import { batchLimits, type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
 import { type PilotSettings, pilotSchema } from "./config/pilot-schema.ts";
 import { fingerprint } from "./config/fingerprint.ts";
 import type { Site, SiteTarget } from "./config/types.ts";
@@ -124,6 +124,7 @@ function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueu
     host,
     queue,
     ...requestOptions(settings),
+    limits: batchLimits(settings),
     arrays: settings.arrays,
     patience: {
       recordMs: settings.record_patience,

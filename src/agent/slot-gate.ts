@@ -1,4 +1,4 @@
-import { addShares, shareOf } from "../jobs/resources.ts";
+import { addShares, totalShareOf } from "../jobs/resources.ts";
 import type { GpuShare } from "../jobs/gpus.ts";
 import type { SiteTarget } from "../config/types.ts";
 import type { AgentCore } from "./core.ts";
@@ -66,9 +66,9 @@ export class SlotGate {
       if (other.job.id === job.id) continue;
       if ((targets[other.job.target]?.host ?? target.host) === target.host) for (const id of other.gpus) inUse.add(id);
       if (other.job.target !== job.target) continue;
-      used = { running: used.running + 1, share: addShares(used.share, shareOf(other.job.app.resources)) };
+      used = { running: used.running + 1, share: addShares(used.share, totalShareOf(other.job.app.resources)) };
     }
-    const share = shareOf(job.app.resources);
+    const share = totalShareOf(job.app.resources);
     return fitsNow(target, used, share) ? chooseGpus(target, share.gpus, inUse) : undefined;
   }
 }

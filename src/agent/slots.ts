@@ -1,5 +1,5 @@
 import { takeGpus } from "../jobs/gpus.ts";
-import { addShares, fits, nothing, type Share, shareOf, subtractShare } from "../jobs/resources.ts";
+import { addShares, fits, nothing, type Share, subtractShare, totalShareOf } from "../jobs/resources.ts";
 import type { Site, SiteTarget } from "../config/types.ts";
 import type { HeldJob } from "./held-job.ts";
 import { currentAttempt, hasLiveAttempt } from "./held-job.ts";
@@ -17,7 +17,7 @@ export function usageOf(jobs: Iterable<HeldJob>, target: string): Usage {
   for (const job of jobs) {
     if (job.target !== target || !hasLiveAttempt(job)) continue;
     running++;
-    share = addShares(share, shareOf(job.app.resources));
+    share = addShares(share, totalShareOf(job.app.resources));
   }
   return { running, share };
 }

@@ -1,6 +1,7 @@
 /** Keys of targets whose launcher asks a scheduler; all of those of `batch`. */
 import { z } from "zod";
-import { duration } from "../common/zod-units.ts";
+import { duration, size } from "../common/zod-units.ts";
+import type { AttemptLimits } from "../jobs/resources.ts";
 
 /** Batch schedulers that there are adapters for. */
 export const schedulerKinds = ["slurm", "pbs", "sge"] as const;
@@ -64,9 +65,29 @@ export function checkQueue(settings: {
   return "partition and queue are the same; give one";
 }
 
+const most = (description: string) => z.int().min(0).max(100_000_000).meta({ description }).optional();
+
+const limitsSchema = z
+  .strictObject({
+    nodes: z.int().min(1).max(1_000_000).meta({ description: "nodes" }).optional(),
+    node_cores: most("cores on one node"),
+    node_memory: size().meta({ description: "memory on one node" }).optional(),
+    node_gpus: most("GPUs on one node"),
+    cores: most("cores on all nodes together"),
+    memory: size().meta({ description: "memory on all nodes together" }).optional(),
+    gpus: most("GPUs on all nodes together"),
+    walltime: duration()
+      .meta({ description: "time that the scheduler may be asked for: walltime, grace and walltime_margin together" })
+      .optional(),
+  })
+  .meta({
+    description: "what the queue gives one attempt at most; an app that asks for more is refused before anything is",
+  });
+
 export const batchSchema = z
   .strictObject({
     ...schedulerShape,
+    limits: limitsSchema.prefault({}),
     exclusive: z.boolean().default(false).meta({ description: "whole nodes for each attempt" }),
     arrays: z
       .boolean()
@@ -82,6 +103,18 @@ export const batchSchema = z
   .check(({ value, issues }) => {
     const message = checkQueue(value);
     if (message !== undefined) issues.push({ code: "custom", message, input: value.queue, path: ["queue"] });
+    const { walltime: input } = value.limits;
+    const path = ["limits", "walltime"];
+    if (input !== undefined && input <= value.walltime_margin)
+      issues.push({ code: "custom", message: "must be longer than walltime_margin", input, path });
   })
   .meta({ description: "Each attempt is a job of the scheduler" });
 export type BatchSettings = z.output<typeof batchSchema>;
+
+/** What one attempt can have of the target's queue. */
+export function batchLimits({ limits, walltime_margin: marginMs }: BatchSettings): AttemptLimits {
+  const { node_cores: nodeCores, node_memory: nodeMemoryBytes, node_gpus: nodeGpus, memory: memoryBytes } = limits;
+  const { nodes, cores, gpus, walltime } = limits;
+  const walltimeMs = walltime === undefined ? undefined : walltime - marginMs;
+  return { nodes, nodeCores, nodeMemoryBytes, nodeGpus, cores, memoryBytes, gpus, walltimeMs };
+}

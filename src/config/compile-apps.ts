@@ -1,9 +1,8 @@
 import type { App, HookSpec } from "../jobs/app.ts";
 import { isReservedVariable } from "../jobs/environment.ts";
 import { checkParameters } from "../jobs/parameters.ts";
-import { formatDuration } from "../common/units.ts";
 import { runtimeName } from "../jobs/runtime.ts";
-import { checkFits, checkResources, type ResourceProblem } from "../jobs/resources.ts";
+import { checkLimits, checkResources, type ResourceProblem } from "../jobs/resources.ts";
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
 import { checkContainer, type Places } from "./compile-container.ts";
@@ -60,7 +59,7 @@ function checkTarget(
   const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
   const resources = [...checkResources(app.resources)];
   if (target) {
-    const { maxNodes = Infinity, lacks = [] } = registries.launchers[target.launcher] ?? {};
+    const { lacks = [] } = registries.launchers[target.launcher] ?? {};
     const runtime = runtimeName(app.runtime);
     if (lacks.includes(runtime)) {
       loaded.report.add({
@@ -70,7 +69,7 @@ function checkTarget(
         allowed: "another runtime, or a target on this machine",
       });
     }
-    resources.push(...checkFits(app.resources, { ...target, maxNodes }), ...checkLimits(registries, app, target));
+    resources.push(...checkFits(registries, app, target));
   } else {
     const known = Object.keys(targets);
     loaded.report.add({
@@ -83,20 +82,18 @@ function checkTarget(
   for (const { key, ...rest } of resources) loaded.report.add({ ...rest, path: [...path, "resources", key] });
 }
 
-/** What the launcher's own settings allow; nothing when they are wrong themselves, which is said elsewhere. */
-function checkLimits(
+/** What the target has in all, and what the launcher's own settings allow; those not when they are wrong themselves, which is said elsewhere. */
+function checkFits(
   registries: Compiling["registries"],
-  app: AppSettings,
+  { resources, grace }: AppSettings,
   target: SiteTarget,
 ): readonly ResourceProblem[] {
   const kind = registries.launchers[target.launcher];
-  if (!kind?.limits || !kind.settings.safeParse(target.settings).success) return [];
-  const { walltimeMs, ...limits } = kind.limits(target.settings);
-  const { walltime } = app.resources;
-  const fits = checkFits(app.resources, { name: target.name, maxNodes: Infinity, ...limits });
-  if (walltime === undefined || walltime + app.grace <= walltimeMs) return fits;
-  const message = `${formatDuration(walltime)} and the grace of ${formatDuration(app.grace)} are longer than target '${target.name}' has for an attempt`;
-  return [...fits, { key: "walltime", message, allowed: `at most ${formatDuration(walltimeMs)} together` }];
+  const { cores, memoryBytes, gpus } = target;
+  const who = `target '${target.name}'`;
+  const common = checkLimits(resources, grace, { nodes: kind?.maxNodes, cores, memoryBytes, gpus }, who);
+  if (!kind?.limits || !kind.settings.safeParse(target.settings).success) return common;
+  return [...common, ...checkLimits(resources, grace, kind.limits(target.settings), who)];
 }
 
 function checkTemplates({ loaded, settings }: Compiling, path: readonly PropertyKey[], app: AppSettings): void {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { duration, size } from "../common/zod-units.ts";
 import { gpusSchema } from "../jobs/gpus.ts";
-import type { Capacity } from "../jobs/resources.ts";
+import type { AttemptLimits } from "../jobs/resources.ts";
 import { checkQueue, line, schedulerShape } from "./batch-schema.ts";
 
 const count = z.int().min(0).max(10_000);
@@ -58,8 +58,8 @@ export const pilotSchema = z
 export type PilotSettings = z.output<typeof pilotSchema>;
 
 /** What one attempt can have of an allocation, and how long. */
-export function pilotLimits(settings: PilotSettings): Capacity & { readonly walltimeMs: number } {
-  const { node_cores: cores, node_memory: memoryBytes, node_gpus: gpus, walltime, margin, start } = settings;
-  const count = typeof gpus === "number" ? gpus : gpus.length;
-  return { cores, memoryBytes, gpus: count, walltimeMs: walltime - margin - start };
+export function pilotLimits(settings: PilotSettings): AttemptLimits {
+  const { node_cores: nodeCores, node_memory: nodeMemoryBytes, node_gpus: gpus, walltime, margin, start } = settings;
+  const nodeGpus = typeof gpus === "number" ? gpus : gpus.length;
+  return { nodeCores, nodeMemoryBytes, nodeGpus, walltimeMs: walltime - margin - start };
 }

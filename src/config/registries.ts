@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { Capacity } from "../jobs/resources.ts";
-import { batchSchema } from "./batch-schema.ts";
+import type { AttemptLimits } from "../jobs/resources.ts";
+import { batchLimits, batchSchema } from "./batch-schema.ts";
 import { pilotLimits, pilotSchema } from "./pilot-schema.ts";
 
 /** What the configuration must know of a kind of launcher. */
@@ -9,8 +9,8 @@ export interface LauncherKind {
   readonly settings: z.ZodType;
   /** Nodes that one attempt can have at most; default: no limit. */
   readonly maxNodes?: number;
-  /** What one attempt can have at most on each node, and for how long with its grace, by the target's settings; default: no limit. */
-  limits?(settings: unknown): Capacity & { readonly walltimeMs: number };
+  /** What one attempt can have at most, by the target's settings; default: no limit. */
+  limits?(settings: unknown): AttemptLimits;
   /** Its attempts run where a scheduler gave them nodes, cores and GPUs of their own; false: on a machine that they share. */
   readonly allocation: boolean;
   /** It starts attempts on the agent's own machine, and nowhere else. */
@@ -35,7 +35,13 @@ export const builtInRegistries: Registries = {
   launchers: {
     local: { settings: z.strictObject({}), maxNodes: 1, allocation: false, here: true },
     // Waiting in a queue costs nothing; the scheduler's own limits come on top.
-    batch: { settings: batchSchema, allocation: true, slots: 100, lacks: ["pty", "docker", "zip"] },
+    batch: {
+      settings: batchSchema,
+      allocation: true,
+      slots: 100,
+      lacks: ["pty", "docker", "zip"],
+      limits: (settings) => batchLimits(batchSchema.parse(settings)),
+    },
     pilot: {
       settings: pilotSchema,
       maxNodes: 1,

@@ -1,3 +1,4 @@
+import { formatDuration } from "../common/units.ts";
 import type { Resources } from "./app.ts";
 
 /** What a machine, a node or an allocation has, or what is left of it. undefined = not counted. */
@@ -7,7 +8,7 @@ export interface Capacity {
   readonly gpus: number | undefined;
 }
 
-/** What one attempt takes of each node. */
+/** What one attempt takes. */
 export interface Share {
   readonly cores: number;
   readonly memoryBytes: number;
@@ -58,6 +59,12 @@ export function walltimeSeconds(resources: Resources): number | undefined {
 /** What the attempt takes of each node. */
 export function shareOf(resources: Resources): Share {
   return { cores: coresPerNode(resources), memoryBytes: resources.memory ?? 0, gpus: resources.gpus };
+}
+
+/** What the attempt takes of all nodes together. */
+export function totalShareOf(resources: Resources): Share {
+  const memoryBytes = totalMemoryBytes(resources) ?? 0;
+  return { cores: totalCores(resources), memoryBytes, gpus: totalGpus(resources) };
 }
 
 export function addShares(a: Share, b: Share): Share {
@@ -123,22 +130,47 @@ export function checkResources(resources: Resources): readonly ResourceProblem[]
   return problems;
 }
 
-/** What of a request can never be had on a target with these limits, all of it. */
-export function checkFits(
+/** What one attempt can have at most; undefined = not limited. Queues limit what is used on all nodes together, machines what one node has. */
+export interface AttemptLimits {
+  readonly nodes?: number | undefined;
+  readonly nodeCores?: number | undefined;
+  readonly nodeMemoryBytes?: number | undefined;
+  readonly nodeGpus?: number | undefined;
+  readonly cores?: number | undefined;
+  readonly memoryBytes?: number | undefined;
+  readonly gpus?: number | undefined;
+  /** For its time limit and its grace together. */
+  readonly walltimeMs?: number | undefined;
+}
+
+/** What of a request can never be had within these limits, all of it. `who`: whose limits, for the message. */
+export function checkLimits(
   resources: Resources,
-  target: { readonly name: string; readonly maxNodes: number } & Capacity,
+  graceMs: number,
+  limits: AttemptLimits,
+  who: string,
 ): readonly ResourceProblem[] {
-  const share = shareOf(resources);
-  const limits = [
-    { key: "nodes", asked: resources.nodes, limit: target.maxNodes, unit: "nodes" },
-    { key: "cores", asked: share.cores, limit: target.cores, unit: "cores" },
-    { key: "memory", asked: share.memoryBytes, limit: target.memoryBytes, unit: "bytes of memory" },
-    { key: "gpus", asked: share.gpus, limit: target.gpus, unit: "GPUs" },
+  const node = shareOf(resources);
+  const all = totalShareOf(resources);
+  const spread = resources.nodes > 1 ? ` on ${resources.nodes} nodes` : "";
+  const amounts = [
+    { key: "nodes", asked: resources.nodes, limit: limits.nodes, unit: "nodes" },
+    { key: "cores", asked: node.cores, limit: limits.nodeCores, unit: "cores on a node" },
+    { key: "cores", asked: all.cores, limit: limits.cores, unit: `cores${spread}` },
+    { key: "memory", asked: node.memoryBytes, limit: limits.nodeMemoryBytes, unit: "bytes of memory on a node" },
+    { key: "memory", asked: all.memoryBytes, limit: limits.memoryBytes, unit: `bytes of memory${spread}` },
+    { key: "gpus", asked: node.gpus, limit: limits.nodeGpus, unit: "GPUs on a node" },
+    { key: "gpus", asked: all.gpus, limit: limits.gpus, unit: `GPUs${spread}` },
   ] as const;
-  return limits.flatMap(({ key, asked, limit, unit }) => {
+  const problems: ResourceProblem[] = amounts.flatMap(({ key, asked, limit, unit }) => {
     if (limit === undefined || asked <= limit) return [];
-    return [
-      { key, message: `'${asked}' ${unit} are more than target '${target.name}' has`, allowed: `at most ${limit}` },
-    ];
+    return [{ key, message: `'${asked}' ${unit} are more than ${who} has`, allowed: `at most ${limit}` }];
   });
+  const { walltime } = resources;
+  if (walltime !== undefined && limits.walltimeMs !== undefined && walltime + graceMs > limits.walltimeMs) {
+    const asked = `${formatDuration(walltime)} and the grace of ${formatDuration(graceMs)}`;
+    const message = `${asked} are longer than ${who} has for an attempt`;
+    problems.push({ key: "walltime", message, allowed: `at most ${formatDuration(limits.walltimeMs)} together` });
+  }
+  return problems;
 }

@@ -1,5 +1,6 @@
 import { isAbsolute } from "node:path";
 import { isoTime } from "../common/clock.ts";
+import { type AttemptLimits, checkLimits } from "../jobs/resources.ts";
 import type { EndCause } from "../jobs/states.ts";
 import type { AttemptPlan, LaunchResult } from "./types.ts";
 
@@ -23,6 +24,13 @@ export function refuse(cause: EndCause, message: string, exitCode?: number): Lau
 /** What makes a plan impossible wherever it is started; all of it. */
 export function planProblems(plan: AttemptPlan): readonly string[] {
   return [...sizeProblems(plan), ...shapeProblems(plan)];
+}
+
+/** What of a plan is beyond these limits; all of it. `who`: whose limits. */
+export function limitProblems(plan: AttemptPlan, limits: AttemptLimits, who: string): readonly string[] {
+  const resources = { ...plan.resources, walltime: plan.limitMs };
+  const problems = checkLimits(resources, plan.graceMs, limits, who);
+  return problems.map(({ message, allowed }) => `${message}; allowed: ${allowed}`);
 }
 
 function sizeProblems(plan: AttemptPlan): readonly string[] {

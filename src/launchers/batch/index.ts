@@ -8,9 +8,10 @@ import { failpoint } from "../../common/failpoint.ts";
 import { asFault, Fault } from "../../common/fault.ts";
 import { newToken, type Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
+import type { AttemptLimits } from "../../jobs/resources.ts";
 import { shellPlan } from "../../runner/plan-files.ts";
 import type { ScheduledJob, SubmitResult } from "../../schedulers/types.ts";
-import { planProblems, refuse } from "../refusal.ts";
+import { limitProblems, planProblems, refuse } from "../refusal.ts";
 import type {
   AttemptPlan,
   AttemptRef,
@@ -33,6 +34,8 @@ export interface BatchLauncherOptions extends RequestOptions {
   readonly host: Host;
   /** Shared by all launchers of the same scheduler on the same host. */
   readonly queue: SchedulerQueue;
+  /** What one attempt can have: more is refused before anything is submitted. */
+  readonly limits: AttemptLimits;
   /** Alike attempts that are ready together go as one array. */
   readonly arrays: boolean;
   readonly patience: Patience;
@@ -154,7 +157,7 @@ class BatchLauncher implements Launcher {
 
   /** What an earlier launch of the same token came to; undefined = it is to be submitted now. */
   async #launchedBefore(plan: AttemptPlan, context: CallContext): Promise<LaunchResult | undefined> {
-    const problems = [...planProblems(plan)];
+    const problems = [...planProblems(plan), ...limitProblems(plan, this.#options.limits, "the target")];
     if (plan.runtime === "pty") problems.push("runtime 'pty' cannot run as a batch job");
     if (problems.length > 0) return refuse("launch", problems.join("; "));
     const { host } = this.#options;

@@ -1,13 +1,12 @@
 /** Which attempts a pilot takes at all, and which of those that wait go where now. */
-import { shareOf } from "../../jobs/resources.ts";
-import { planProblems } from "../refusal.ts";
+import { limitProblems, planProblems } from "../refusal.ts";
 import type { AttemptPlan } from "../types.ts";
 import type { Allocation } from "./allocations.ts";
-import { type Entry, needMs, orderOf } from "./attempts.ts";
+import { type Entry, orderOf } from "./attempts.ts";
 import type { PilotNode } from "./node.ts";
 import type { PilotLauncherOptions } from "./options.ts";
 import type { RunOrder } from "./orders.ts";
-import { pack, type PackItem, suits } from "./pack.ts";
+import { pack, type PackItem } from "./pack.ts";
 
 /** Signs of life that a node may miss before it is given no more work. */
 const silentBeats = 6;
@@ -24,16 +23,10 @@ export function usableMs({ walltimeMs, marginMs, startMs }: PilotLauncherOptions
 
 /** Why an attempt can never run in an allocation; all of it. */
 export function problemsOf(plan: AttemptPlan, options: PilotLauncherOptions): readonly string[] {
-  const { node } = options;
-  const problems = [...planProblems(plan)];
+  const { cores: nodeCores, memoryBytes: nodeMemoryBytes, gpuIds } = options.node;
+  const limits = { nodes: 1, nodeCores, nodeMemoryBytes, nodeGpus: gpuIds.length, walltimeMs: usableMs(options) };
+  const problems = [...planProblems(plan), ...limitProblems(plan, limits, "an allocation")];
   if (plan.runtime === "pty") problems.push("runtime 'pty' cannot run in an allocation");
-  if (plan.resources.nodes > 1) problems.push("an attempt on several nodes cannot be packed into an allocation");
-  const capacity = { cores: node.cores, memoryBytes: node.memoryBytes };
-  if (!suits(shareOf(plan.resources), { capacity, gpuIds: node.gpuIds }))
-    problems.push("it needs more cores, memory or GPUs than a node of an allocation has");
-  const usable = usableMs(options);
-  if ((needMs(plan) ?? 0) > usable)
-    problems.push(`its time limit and grace are longer than the ${usable} ms that an allocation has for them`);
   return problems;
 }
 

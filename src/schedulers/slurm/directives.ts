@@ -1,4 +1,4 @@
-import { Fault } from "../../common/fault.ts";
+import { asFault, Fault } from "../../common/fault.ts";
 import type { Resources } from "../../jobs/app.ts";
 import { oneLine } from "../script.ts";
 import type { Placement, SubmitRequest } from "../types.ts";
@@ -7,23 +7,28 @@ import type { Placement, SubmitRequest } from "../types.ts";
 const forbidden =
   /^(?:--(?:array|clusters?|help|parsable|test-only|usage|version|wait|wrap)(?:=|$)|-(?:a|M|V|W|h)(?!-))/;
 
-/** `#SBATCH` lines of a request, the administrator's own first: of two that say the same the last holds. @throws Fault INVALID. */
+/**
+ * `#SBATCH` lines of a request, the administrator's own first: of two that say the same the last holds.
+ * @throws Fault INVALID with everything that Slurm cannot be asked for.
+ */
 export function directives(request: SubmitRequest): readonly string[] {
+  const problems: string[] = [];
   const options = [
-    ...nativeOptions(request.placement.native),
-    ...placementOptions(request.placement),
+    ...nativeOptions(request.placement.native, problems),
+    ...placementOptions(request.placement, problems),
     ...resourceOptions(request.resources, request.walltimeS, request.placement.exclusive ?? false),
-    ...ownOptions(request),
+    ...ownOptions(request, problems),
   ];
+  if (problems.length > 0) throw new Fault("INVALID", problems.join("; "), { details: { problems } });
   return options.map((option) => `#SBATCH ${option}`);
 }
 
 /** Words that belong to an option stay in its line. */
-function nativeOptions(words: readonly string[]): readonly string[] {
+function nativeOptions(words: readonly string[], problems: string[]): readonly string[] {
   const lines: string[] = [];
   for (const word of words) {
-    if (forbidden.test(word)) throw new Fault("INVALID", `the native option '${word}' cannot be used here`);
-    const text = quoted("a native option", word);
+    if (forbidden.test(word)) problems.push(`the native option '${word}' cannot be used here`);
+    const text = quoted("a native option", word, problems);
     const last = lines.length - 1;
     if (word.startsWith("-") || last < 0) lines.push(text);
     else lines[last] += ` ${text}`;
@@ -31,9 +36,9 @@ function nativeOptions(words: readonly string[]): readonly string[] {
   return lines;
 }
 
-function placementOptions(placement: Placement): readonly string[] {
-  if (placement.project !== undefined) throw new Fault("INVALID", "Slurm knows no project; set account");
-  if (placement.parallelEnvironment !== undefined) throw new Fault("INVALID", "Slurm knows no parallel environment");
+function placementOptions(placement: Placement, problems: string[]): readonly string[] {
+  if (placement.project !== undefined) problems.push("Slurm knows no project; set account");
+  if (placement.parallelEnvironment !== undefined) problems.push("Slurm knows no parallel environment");
   const values = {
     partition: placement.queue,
     account: placement.account,
@@ -44,7 +49,7 @@ function placementOptions(placement: Placement): readonly string[] {
   };
   const options: string[] = [];
   for (const [name, value] of Object.entries(values)) {
-    if (value !== undefined) options.push(`--${name}=${quoted(`the ${name}`, value)}`);
+    if (value !== undefined) options.push(`--${name}=${quoted(`the ${name}`, value, problems)}`);
   }
   return placement.exclusive === true ? [...options, "--exclusive"] : options;
 }
@@ -80,15 +85,15 @@ export function slurmTime(seconds: number): string {
   return `${Math.floor(minutes / 1440)}-${two(Math.floor(minutes / 60) % 24)}:${two(minutes % 60)}:00`;
 }
 
-function ownOptions(request: SubmitRequest): readonly string[] {
+function ownOptions(request: SubmitRequest, problems: string[]): readonly string[] {
   const { token, tasks, directory, log } = request;
-  if (log.includes("\\")) throw new Fault("INVALID", `Slurm cannot write to a log with a backslash: '${log}'`);
+  if (log.includes("\\")) problems.push(`Slurm cannot write to a log with a backslash: '${log}'`);
   return [
     `--job-name=${token}`,
     `--comment=${token}`,
-    `--chdir=${quoted("the directory", directory)}`,
+    `--chdir=${quoted("the directory", directory, problems)}`,
     // Standard error goes there, too. In this name Slurm replaces %j and the like.
-    `--output=${quoted("the log", log.replaceAll("%", "%%"))}`,
+    `--output=${quoted("the log", log.replaceAll("%", "%%"), problems)}`,
     "--open-mode=append",
     // Whether it runs again is decided by us; an administrator may still requeue it.
     "--no-requeue",
@@ -98,8 +103,13 @@ function ownOptions(request: SubmitRequest): readonly string[] {
 }
 
 /** One word as sbatch reads it: in double quotes, in which a backslash keeps what follows. Outside of quotes no blank can be kept. */
-function quoted(what: string, value: string): string {
-  if (value === "") throw new Fault("INVALID", `${what} is empty`);
-  const word = oneLine(what, value);
-  return /^[\w@%+=:,./*&|[\]-]+$/.test(word) ? word : `"${word.replace(/["\\]/g, "\\$&")}"`;
+function quoted(what: string, value: string, problems: string[]): string {
+  if (value === "") problems.push(`${what} is empty`);
+  try {
+    const word = oneLine(what, value);
+    return /^[\w@%+=:,./*&|[\]-]+$/.test(word) ? word : `"${word.replace(/["\\]/g, "\\$&")}"`;
+  } catch (error) {
+    problems.push(asFault(error).message);
+    return "";
+  }
 }

@@ -338,6 +338,22 @@ describe("a job that the site begins again", () => {
   });
 });
 
+test("what a queue never gives is refused before anything is submitted, all of it at once", async () => {
+  await using small = await batchHarness({ limits: { nodes: 1, cores: 2, walltimeMs: 60_000 } });
+  const resources = { nodes: 2, ranks_per_node: 1, threads_per_rank: 1, cores: 4, gpus: 0 };
+  const large = await makePlan(small.root, "exit 0", { resources, limitMs: 50_000, graceMs: 20_000 });
+  const fitting = await makePlan(small.root, "exit 0", { limitMs: 50_000, graceMs: 10_000 });
+  const [refused, accepted] = await small.launcher.launch([large, fitting], context);
+  expect(refused).toMatchObject({ state: "refused", end: { cause: "launch" } });
+  expect(refused?.state === "refused" && refused.end.message).toMatch(
+    /'2' nodes are more .*; allowed: at most 1; '8' cores on 2 nodes are more .*; 50s and the grace of 20s are longer/,
+  );
+  expect(accepted?.state).toBe("accepted");
+  expect(small.scheduler.requests.map(({ token }) => token)).toEqual([fitting.token]);
+  const handle = accepted?.state === "accepted" ? accepted.handle : undefined;
+  await untilState(small.launcher, { token: fitting.token, directory: fitting.directory, handle }, "ended");
+});
+
 describe("arrays", () => {
   test("E23: alike attempts go as one, each with an end of its own, and one is stopped alone", async () => {
     await using arrays = await batchHarness({ arrays: true });

@@ -21,6 +21,7 @@ export async function batchHarness(options: Partial<BatchLauncherOptions> = {}):
       queue: new SchedulerQueue({ scheduler, pollMs: 100, confirmations: 1 }),
       placement: { native: [] },
       preamble: [],
+      limits: {},
       arrays: false,
       walltimeMarginMs: 60_000,
       patience: { recordMs: 1_500, verdictMs: 1_500, lostMs: 3_000 },

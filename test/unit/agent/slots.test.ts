@@ -124,4 +124,15 @@ describe("what is used of a target", () => {
     ];
     expect(usageOf(jobs, "local").running).toBe(2);
   });
+
+  it("are the cores, memory and GPUs of all nodes of an attempt together", () => {
+    const resources = { nodes: 3, ranks_per_node: 2, threads_per_rank: 2, gpus: 1, memory: 2 ** 30 };
+    const job = heldJobOf("wide", {
+      state: "RUNNING",
+      app: { ...appOf(), resources },
+      attempt: 1,
+      attempts: [liveAttempt()],
+    });
+    expect(usageOf([job], "local").share).toEqual({ cores: 12, memoryBytes: 3 * 2 ** 30, gpus: 3 });
+  });
 });

@@ -212,10 +212,26 @@ describe("things that do not fit each other", () => {
       `${head}targets: {cpu: {host: here, launcher: pilot, scheduler: slurm, node_cores: 4, walltime: 1h}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpu, resources: {nodes: 2, cores: 5, gpus: 1, walltime: 1h}}}\n`,
       [
         /^site\.yaml:5:\d+: apps\.b\.resources\.nodes: '2' nodes are more than target 'cpu' has; allowed: at most 1/,
-        /^site\.yaml:5:\d+: apps\.b\.resources\.cores: '5' cores are more than target 'cpu' has; allowed: at most 4/,
-        /^site\.yaml:5:\d+: apps\.b\.resources\.gpus: '1' GPUs are more than target 'cpu' has; allowed: at most 0/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.cores: '5' cores on a node are more than target 'cpu' has; allowed: at most 4/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.gpus: '1' GPUs on a node are more than target 'cpu' has; allowed: at most 0/,
         /^site\.yaml:5:\d+: apps\.b\.resources\.walltime: 1h and the grace of .* are longer .*; allowed: at most 58m together/,
       ],
+    ],
+    [
+      "apps that ask for more than a queue gives, all of it at once",
+      `${head}targets: {cpu: {host: here, launcher: batch, scheduler: slurm, limits: {nodes: 4, node_memory: 8GiB, cores: 16, gpus: 0, walltime: 1h}}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpu, resources: {nodes: 5, cores: 4, memory: 9GiB, gpus: 1, walltime: 1h}}}\n`,
+      [
+        /^site\.yaml:5:\d+: apps\.b\.resources\.nodes: '5' nodes are more than target 'cpu' has; allowed: at most 4/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.cores: '20' cores on 5 nodes are more than target 'cpu' has; allowed: at most 16/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.memory: '9663676416' bytes of memory on a node are more .* at most 8589934592/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.gpus: '5' GPUs on 5 nodes are more than target 'cpu' has; allowed: at most 0/,
+        /^site\.yaml:5:\d+: apps\.b\.resources\.walltime: 1h and the grace of 30s are longer .*; allowed: at most 59m together/,
+      ],
+    ],
+    [
+      "a queue's time that is all margin",
+      `${head}targets: {cpu: {host: here, launcher: batch, scheduler: slurm, limits: {walltime: 60s}}}\nhosts: {here: {}}\napps: {}\n`,
+      [/^site\.yaml:3:\d+: targets\.cpu\.limits\.walltime: must be longer than walltime_margin/],
     ],
     [
       "names that are not there",

@@ -48,12 +48,24 @@ it("names all contradictions at once", () => {
   expect(resources.checkResources(countless).map(({ key }) => key)).toEqual(["nodes"]);
 });
 
-it("names everything that a target can never give", () => {
-  const target = { name: "local", maxNodes: 1, cores: 4, memoryBytes: 2 ** 30, gpus: 0 };
-  const asked = request({ nodes: 2, cores: 8, memory: "2GiB", gpus: 1 });
-  expect(resources.checkFits(asked, target).map(({ key }) => key)).toEqual(["nodes", "cores", "memory", "gpus"]);
-  const uncounted = { name: "x", maxNodes: 2, cores: undefined, memoryBytes: undefined, gpus: undefined };
-  expect(resources.checkFits(asked, uncounted)).toEqual([]);
+it("names everything that a target can never give, in one go", () => {
+  const asked = request({ nodes: 2, cores: 8, memory: "2GiB", gpus: 1, walltime: "1h" });
+  const small = { nodeCores: 4, nodeMemoryBytes: 2 ** 30, nodeGpus: 0, walltimeMs: 3_600_000 };
+  const limits = { ...small, nodes: 1, cores: 15, memoryBytes: 2 ** 32 - 1, gpus: 1 };
+  const problems = resources.checkLimits(asked, 30_000, limits, "target 'cpu'");
+  expect(problems.map(({ key, message, allowed }) => `${key}: ${message}; ${allowed}`)).toEqual([
+    "nodes: '2' nodes are more than target 'cpu' has; at most 1",
+    "cores: '8' cores on a node are more than target 'cpu' has; at most 4",
+    "cores: '16' cores on 2 nodes are more than target 'cpu' has; at most 15",
+    "memory: '2147483648' bytes of memory on a node are more than target 'cpu' has; at most 1073741824",
+    "memory: '4294967296' bytes of memory on 2 nodes are more than target 'cpu' has; at most 4294967295",
+    "gpus: '1' GPUs on a node are more than target 'cpu' has; at most 0",
+    "gpus: '2' GPUs on 2 nodes are more than target 'cpu' has; at most 1",
+    "walltime: 1h and the grace of 30s are longer than target 'cpu' has for an attempt; at most 1h together",
+  ]);
+  expect(resources.checkLimits(asked, 30_000, {}, "x")).toEqual([]);
+  const exact = { nodes: 2, nodeCores: 8, nodeMemoryBytes: 2 ** 31, nodeGpus: 1, cores: 16, memoryBytes: 2 ** 32 };
+  expect(resources.checkLimits(asked, 0, { ...exact, gpus: 2, walltimeMs: 3_600_000 }, "x")).toEqual([]);
 });
 
 const amount = fc.nat({ max: 1_000_000 });

@@ -1,5 +1,6 @@
-import { array, assert, bigInt, integer, property, string } from "fast-check";
+import { type Arbitrary, array, assert, bigInt, integer, property, record, string } from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Token } from "../../../src/common/token.ts";
 import {
   clockOf,
   directiveWord,
@@ -9,6 +10,9 @@ import {
   secondsOf,
   unquotable,
 } from "../../../src/schedulers/directive-words.ts";
+import { directivesOf as pbsDirectives } from "../../../src/schedulers/pbs/directives.ts";
+import { directivesOf as sgeDirectives } from "../../../src/schedulers/sge/directives.ts";
+import type { SubmitRequest } from "../../../src/schedulers/types.ts";
 import { fuzz } from "../../helpers/fuzz.ts";
 
 /** As qsub of OpenPBS and of Grid Engine split a directive. */
@@ -62,6 +66,47 @@ describe("units of directives", () => {
         const bytes = kibibytes(Number(size)) * 1024;
         expect(bytes).toBeGreaterThanOrEqual(Number(size));
         expect(bytes).toBeLessThan(Number(size) + 1024);
+      }),
+      fuzz(200),
+    );
+  });
+
+  const some = (max: number): Arbitrary<number> => integer({ min: 1, max });
+  const anyRequest = record({ nodes: some(64), ranks: some(64), threads: some(16), memory: some(2 ** 42) }).map(
+    ({ nodes, ranks, threads, memory }): SubmitRequest => ({
+      token: "abcdefghijklmno" as Token,
+      tasks: 1,
+      resources: { nodes, ranks_per_node: ranks, threads_per_rank: threads, gpus: 0, memory },
+      walltimeS: undefined,
+      placement: { native: [], parallelEnvironment: "mpi" },
+      directory: "/d",
+      log: "/l",
+      body: "",
+    }),
+  );
+  const numbers = (lines: readonly string[], pattern: RegExp): number[] =>
+    (pattern.exec(lines.join("\n")) ?? []).slice(1).map(Number);
+
+  it("cores and memory are those of all nodes together, whatever the scheduler counts them by", () => {
+    assert(
+      property(anyRequest, (asked) => {
+        const { nodes, ranks_per_node: ranks, threads_per_rank: threads, memory = 0 } = asked.resources;
+        const [chunks = 0, ncpus = 0, mem = 0] = numbers(
+          pbsDirectives({ ...asked, placement: { native: [] } }, "openpbs"),
+          /select=(\d+):ncpus=(\d+):.*:mem=(\d+)kb/,
+        );
+        expect([chunks, ncpus]).toEqual([nodes, ranks * threads]);
+        const torque = pbsDirectives({ ...asked, placement: { native: [] } }, "torque");
+        expect(numbers(torque, /nodes=(\d+):ppn=(\d+)/)).toEqual([nodes, ranks * threads]);
+        const [whole = 0] = numbers(torque, /-l mem=(\d+)kb/);
+        const sge = sgeDirectives(asked);
+        const slots = numbers(sge, /-pe mpi (\d+)/)[0] ?? 1;
+        expect(slots).toBe(nodes * ranks * threads);
+        const [each = 0] = numbers(sge, /h_vmem=(\d+)K/);
+        for (const kibs of [chunks * mem, whole, slots * each]) {
+          expect(kibs * 1024).toBeGreaterThanOrEqual(nodes * memory);
+          expect(kibs * 1024).toBeLessThan(nodes * memory + slots * 1025);
+        }
       }),
       fuzz(200),
     );

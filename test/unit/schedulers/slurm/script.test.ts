@@ -139,6 +139,13 @@ describe("the script of a Slurm job", () => {
     expect(() => rendered(placement)).toThrow(word);
   });
 
+  it("refuses all that is wrong at once", () => {
+    const placement = { project: "p", account: "", native: ["--wrap=true", "-W"] };
+    expect(() => rendered(placement, { log: "/a\\b" })).toThrow(
+      /'--wrap=true' cannot.*'-W' cannot.*no project.*the account is empty.*backslash/,
+    );
+  });
+
   it("lets the administrator's options be, but not in the place of what it needs itself", () => {
     const lines = rendered({ native: ["--job-name=mine", "--requeue", "--account=a", "-v"] }).split("\n");
     const place = (start: string): number => lines.findLastIndex((line) => line.startsWith(`#SBATCH ${start}`));
