@@ -6,7 +6,7 @@ import { checkLimits, checkResources, type ResourceProblem } from "../jobs/resou
 import type { TemplateUse } from "../jobs/template.ts";
 import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
 import { checkContainer, type Places } from "./compile-container.ts";
-import { checkGpuVariables, checkMpi, checkProgram, compileRuntime } from "./compile-runtime.ts";
+import { checkGpuVariables, checkMpi, checkProgram, checkWarning, compileRuntime } from "./compile-runtime.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import type { SiteTarget } from "./types.ts";
 import type { AppSettings } from "./compiling.ts";
@@ -36,6 +36,7 @@ export async function compileApps(compiling: Compiling, places: Places): Promise
     checkMpi(compiling, path, settings, targets);
     checkContainer(compiling, path, settings, places);
     checkGpuVariables(compiling, path, settings, targets);
+    checkWarning(compiling, path, settings);
     for (const problem of checkParameters(settings.parameters)) {
       const { at, ...rest } = problem;
       compiling.loaded.report.add({ ...rest, path: [...path, "parameters", ...at], atKey: at.length === 1 });

@@ -1,4 +1,5 @@
 /** Cross checks of how an app's command is started. */
+import { formatDuration } from "../common/units.ts";
 import { gpuVariables } from "../jobs/gpus.ts";
 import { containerOf, type Runtime, zipOf } from "../jobs/runtime.ts";
 import { hasPlace } from "../jobs/template.ts";
@@ -69,6 +70,27 @@ export function checkGpuVariables(
       value: name,
       allowed: "resources.gpus, which says how many an attempt gets",
     });
+  }
+}
+
+/** A warning has a time limit that it comes before, and a first process that hands nothing on where it is for that one alone. */
+export function checkWarning({ loaded: { report } }: Compiling, path: readonly PropertyKey[], app: AppSettings): void {
+  const { warning, runtime } = app;
+  if (!warning) return;
+  const { walltime } = app.resources;
+  const at = [...path, "warning"];
+  if (walltime === undefined || warning.before >= walltime) {
+    const limit = walltime === undefined ? "there is no time limit" : `the time limit is ${formatDuration(walltime)}`;
+    const message = `${formatDuration(warning.before)} before the time limit cannot be: ${limit}`;
+    report.add({ path: [...at, "before"], message, allowed: "less than resources.walltime" });
+  }
+  const engine = containerOf(runtime)?.engine;
+  if (engine === "podman" || engine === "docker") {
+    const message = `a warning does not reach a container of '${engine}'`;
+    report.add({ path: at, atKey: true, message, value: engine, allowed: "another runtime, or no warning" });
+  } else if (warning.to === "command" && runtime === "pty") {
+    const message = "the first process of an attempt with a terminal is the one that holds it";
+    report.add({ path: [...at, "to"], message, value: warning.to, allowed: "all" });
   }
 }
 

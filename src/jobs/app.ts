@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { duration, size } from "../common/zod-units.ts";
 import { mpiSchema } from "./mpi.ts";
-import { archivePolicies, hookNames } from "./rules.ts";
+import { archivePolicies, hookNames, warningSignals } from "./rules.ts";
 import { runtimeSchema } from "./runtime.ts";
 
 /** Names of apps, parameters, inputs, outputs: they appear in templates and paths. */
@@ -132,6 +132,20 @@ export const resourcesSchema = z.strictObject({
 });
 export type Resources = z.output<typeof resourcesSchema>;
 
+export const warningSchema = z
+  .strictObject({
+    signal: z.enum(warningSignals).default("SIGUSR1").meta({ description: "the signal" }),
+    before: duration().meta({ description: "so long before resources.walltime is over" }),
+    to: z.enum(["all", "command"]).default("all").meta({
+      description: "all: every process of the attempt, as schedulers do it; command: its first process alone",
+    }),
+  })
+  .meta({
+    description:
+      "a signal shortly before the time limit, so that the command can save its work; it ends processes that do not handle it",
+  });
+export type Warning = z.output<typeof warningSchema>;
+
 const hookCommand = z.strictObject({
   command: z.array(templateSchema).min(1).meta({ description: "argv, run on the target's host in the work directory" }),
   timeout: duration().prefault("5m").meta({ description: "time limit of the hook" }),
@@ -210,6 +224,7 @@ export const appSchema = z.strictObject({
     .default("on_success")
     .meta({ description: "when outputs are staged out; on failure also what is there" }),
   restart: z.enum(["keep", "clean"]).default("keep").meta({ description: "what the next attempt finds in work/" }),
+  warning: warningSchema.optional(),
   grace: duration().prefault("30s").meta({ description: "between TERM and KILL" }),
   umask: z
     .string()

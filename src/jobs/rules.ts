@@ -6,6 +6,9 @@ export type HookName = (typeof hookNames)[number];
 export const archivePolicies = ["always", "on_success", "on_failure", "never"] as const;
 export type ArchivePolicy = (typeof archivePolicies)[number];
 
+/** Signals that a program may be warned with before its time limit. */
+export const warningSignals = ["SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"] as const;
+
 /** When an attempt that exited by itself counts as success. */
 export interface SuccessRule {
   readonly exit_codes: readonly number[];

@@ -4,7 +4,7 @@ import type { Account } from "../common/account.ts";
 import { Fault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
 import type { Token } from "../common/token.ts";
-import type { App, ParameterValues } from "../jobs/app.ts";
+import type { App, ParameterValues, Warning } from "../jobs/app.ts";
 import type { GpuShare, GpuVendor } from "../jobs/gpus.ts";
 import { fillText, type TemplateScope } from "../jobs/template.ts";
 import { attemptEnvironment, basicEnvironment, inheritedOf } from "./environment.ts";
@@ -94,10 +94,15 @@ export function planAttempt(input: PlanInput): AttemptPlan {
     umask: Number.parseInt(app.umask, 8),
     limitMs: app.resources.walltime,
     graceMs: app.grace,
+    ...(app.warning ? { warning: warningOf(app.warning) } : {}),
     maxOutputBytes: app.max_output,
     resources: app.resources,
     ...(input.gpus ? { gpus: input.gpus.ids } : {}),
   };
+}
+
+function warningOf({ signal, before, to }: Warning): AttemptPlan["warning"] {
+  return { signal, beforeMs: before, to };
 }
 
 export interface PlannedCommand {

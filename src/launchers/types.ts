@@ -1,7 +1,7 @@
 import type { Adapter, Handle } from "../common/adapter.ts";
 import type { CallContext } from "../common/context.ts";
 import type { Token } from "../common/token.ts";
-import type { Resources } from "../jobs/app.ts";
+import type { Resources, Warning } from "../jobs/app.ts";
 import type { AttemptEnd } from "../jobs/states.ts";
 
 /** Everything needed to start one attempt; made by the pure functions of command.ts, stored in the journal, contains no secrets. */
@@ -23,6 +23,10 @@ export interface AttemptPlan {
   readonly limitMs: number | undefined;
   /** Between TERM and KILL. */
   readonly graceMs: number;
+  /** A signal before the limit, sent without the agent. */
+  readonly warning?:
+    | { readonly signal: Warning["signal"]; readonly beforeMs: number; readonly to: Warning["to"] }
+    | undefined;
   /** Cap of each of out and err. */
   readonly maxOutputBytes: number;
   readonly resources: Resources;

@@ -3,6 +3,15 @@ import { join } from "node:path";
 import { Fault } from "../common/fault.ts";
 import type { OomCounter } from "./oom.ts";
 
+/** A signal before the time limit. */
+export interface LimitWarning {
+  /** Name (`SIGUSR1`). */
+  readonly signal: string;
+  readonly beforeMs: number;
+  /** Every process of the attempt, or its first one alone. */
+  readonly to: "all" | "command";
+}
+
 /** What a recorder is told. Everything is data: nothing of it is ever read as shell text. */
 export interface RecorderPlan {
   readonly token: string;
@@ -13,6 +22,8 @@ export interface RecorderPlan {
   readonly umask: number;
   readonly limitMs: number | undefined;
   readonly graceMs: number;
+  /** Only with a limit. */
+  readonly warning?: LimitWarning | undefined;
   /** Cap of each of out and err; 0 = none. */
   readonly maxOutputBytes: number;
   /** Directory of the attempt's own control group; undefined = none. */
@@ -43,6 +54,7 @@ export function perlPlan(plan: RecorderPlan): string {
     plan.cgroup ?? "",
     String(plan.openFiles ?? ""),
     oomText(plan.oom),
+    perlWarning(plan),
     String(environment.length),
     ...environment,
     ...plan.argv,
@@ -61,7 +73,8 @@ export function shellPlan(plan: RecorderPlan, batch?: BatchRecorder): string {
   return [
     `format='siteagent-plan 1'`,
     `token=${quote(plan.token)}`,
-    `limit_s=${plan.limitMs === undefined ? "" : Math.max(1, Math.ceil(plan.limitMs / 1000))}`,
+    `limit_s=${shellLimit(plan) ?? ""}`,
+    ...shellWarning(plan),
     `grace_s=${Math.ceil(plan.graceMs / 1000)}`,
     `mask=${plan.umask.toString(8).padStart(4, "0")}`,
     `cwd=${quote(plan.workDirectory)}`,
@@ -77,6 +90,29 @@ export function shellPlan(plan: RecorderPlan, batch?: BatchRecorder): string {
   ].join("\n");
 }
 
+/** Whole seconds, rounded up; undefined = none. */
+function shellLimit({ limitMs }: RecorderPlan): number | undefined {
+  return limitMs === undefined ? undefined : Math.max(1, Math.ceil(limitMs / 1000));
+}
+
+/** Seconds after the start, signal, whom; rounded so that there is never less time left than was promised. */
+function shellWarning(plan: RecorderPlan): readonly string[] {
+  const [limit, { warning }] = [shellLimit(plan), plan];
+  if (!warning || limit === undefined) return ["warn_s=", "warn_signal=", "warn_to="];
+  const at = Math.max(0, limit - Math.ceil(warning.beforeMs / 1000));
+  return [`warn_s=${at}`, `warn_signal=${quote(bareName(warning.signal))}`, `warn_to=${warning.to}`];
+}
+
+/** The same in milliseconds, in one field. */
+function perlWarning({ limitMs, warning }: RecorderPlan): string {
+  if (!warning || limitMs === undefined) return "";
+  return `${Math.max(0, limitMs - warning.beforeMs)} ${bareName(warning.signal)} ${warning.to}`;
+}
+
+function bareName(signal: string): string {
+  return signal.replace(/^SIG/, "");
+}
+
 /** Writes the plan into the attempt's directory, for both recorders' sake as 0600. Synchronous: the runner starts many in a row. */
 export function writePlan(plan: RecorderPlan, form: "perl" | "sh"): void {
   const [name, text] = form === "perl" ? ["plan", perlPlan(plan)] : ["plan.sh", shellPlan(plan)];
@@ -89,11 +125,11 @@ export function writePlan(plan: RecorderPlan, form: "perl" | "sh"): void {
   }
 }
 
-/** One word of a POSIX shell that stands for exactly this text. */
 function oomText(oom: OomCounter | undefined): string {
   return oom === undefined ? "" : `${oom.alone ? "alone" : "shared"} ${oom.count} ${oom.file}`;
 }
 
+/** One word of a POSIX shell that stands for exactly this text. */
 export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -4,6 +4,7 @@
  * one attempt a message. Each side speaks its own version and the one before.
  */
 import { z } from "zod";
+import { warningSignals } from "../jobs/rules.ts";
 
 export const protocolVersions: readonly number[] = [1, 2];
 
@@ -20,6 +21,9 @@ export const startRequestSchema = z.object({
   umask: z.int().min(0).max(0o777),
   limitMs: z.number().positive().optional(),
   graceMs: z.number().min(0),
+  warning: z
+    .object({ signal: z.enum(warningSignals), beforeMs: z.number().min(0), to: z.enum(["all", "command"]) })
+    .optional(),
   maxOutputBytes: z.number().min(0),
 });
 /** One attempt to start. */

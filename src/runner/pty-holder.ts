@@ -25,11 +25,14 @@ const replayBytes = 32 * 1024;
 /** Somebody who reads slower than that is sent away: nobody may slow the command down. */
 const slowestBytes = 4 * 1024 * 1024;
 
+/** For the command: orders to end, and warnings before its time limit. */
+const politeSignals = ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
 const signalNames = Object.keys(constants.signals) as NodeJS.Signals[];
 
 async function main(directory: string): Promise<void> {
   const order = JSON.parse(readFileSync(join(directory, "pty.json"), "utf8")) as PtyOrder;
-  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => {});
+  for (const signal of politeSignals) process.on(signal, () => {});
   const name = "node-pty";
   const pty = (await import(name)) as NodePty;
   // Node has raised its soft limit of open files; the command gets the one that was set for it back.

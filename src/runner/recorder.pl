@@ -8,7 +8,7 @@
 #   - an exit code is told from a signal; a command that cannot be executed is told from one that exits 127;
 #   - it carries out stop orders (file `stop`, woken by SIGUSR1) itself, so that a stop survives agent and runner.
 # Reads DIRECTORY/plan (fields separated by NUL, see plan-files.ts). Writes started/, recorder, job, out, err, timeout,
-# out.dropped, err.dropped, unkillable, oom, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS |
+# warned, out.dropped, err.dropped, unkillable, oom, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS |
 # refused … | error … | ended; with --serve each line begins with the token, and TOKEN busy … and TOKEN exited are said for it.
 use strict;
 
@@ -42,7 +42,7 @@ syscall($nr->{prctl}, 1, $USR1, 0, 0, 0) if $leash;                           # 
 
 my $text = slurp("$d/plan");
 defined $text or fail("cannot read the plan: $!");
-my ($format, $token, $limit, $grace, $mask, $cwd, $cap, $cgroup, $nofile, $oom, $count, @rest) = split /\0/, $text, -1;
+my ($format, $token, $limit, $grace, $mask, $cwd, $cap, $cgroup, $nofile, $oom, $warning, $count, @rest) = split /\0/, $text, -1;
 $format eq 'siteagent-plan 1' or fail("unknown plan '$format'");
 my @environment = splice @rest, 0, $count;
 my @argv = @rest;
@@ -81,6 +81,8 @@ my ($recorded, $marker, $stopping, $kill_at, $told_unkillable, $waits) = (0, '-'
 my %hole = (out => 0, err => 0);
 my %seen = (out => 0, err => 0);
 my $limit_at = $limit eq '' ? undef : $begin + $limit / 1000;
+my ($warn_ms, $warn_signal, $warn_to) = split / /, $warning;
+my $warn_at = defined $warn_ms ? $begin + $warn_ms / 1000 : undef;
 my $cap_at = $cap > 0 ? $begin : undef;
 while (1) {
   my ($ended, $alone, $status) = reap();
@@ -92,6 +94,10 @@ while (1) {
     leave();
   }
   my $now = clock(1);
+  if (defined $warn_at && $now >= $warn_at) {
+    undef $warn_at;
+    warn_job() unless $recorded || $stopping || -e "$d/stop";
+  }
   if (defined $limit_at && $now >= $limit_at) {
     undef $limit_at;
     if (!$recorded && !$stopping) { put('timeout', wall() . "\n", 0, 0); $marker = 'timeout' }
@@ -108,6 +114,7 @@ while (1) {
     elsif (defined $kill_at && $now + $wanted / 1000 < $kill_at) { $kill_at = $now + $wanted / 1000 }
   }
   my $next = defined $limit_at ? $limit_at : $now + 3600;
+  $next = $warn_at if defined $warn_at && $warn_at < $next;
   if ($stopping) {
     if ($now >= $kill_at) {
       kill_tree();
@@ -268,6 +275,13 @@ sub tree {
 
 # A process whose first thread has ended shows as a zombie while other threads run on.
 sub threads_of { opendir(my $tasks, "/proc/$_[0]/task") or return 0; return scalar grep { /^\d/ } readdir $tasks }
+
+# The signal before the limit. Our children keep their numbers until we have taken their ends: nobody else can be hit by mistake.
+sub warn_job {
+  put('warned', wall() . "\n", 0, 0);
+  my @pids = $warn_to eq 'all' ? tree() : ($job);
+  kill $warn_signal, @pids if @pids;
+}
 
 sub stop_tree {
   my ($now, $grace_ms) = @_;

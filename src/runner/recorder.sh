@@ -1,7 +1,7 @@
 #!/bin/sh
 # siteagent recorder, portable form: first process and witness of one attempt. Usage: sh recorder.sh DIRECTORY
 # DIRECTORY and the path of this file are absolute. Needs a POSIX shell, coreutils and setsid. recorder.pl is the stronger form (true subreaper, exact cause of death) with the same evidence.
-# Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, out.dropped, err.dropped, oom, rc.
+# Reads DIRECTORY/plan.sh (made by plan-files.ts). Writes started/, recorder, job, out, err, timeout, warned, out.dropped, err.dropped, oom, rc.
 # Says on stdout, for a runner that may be gone: guard | started PID | error … | ended.
 # Where a plan keeps the environment that it finds (a batch job's), the command gets these back.
 given_path=$PATH
@@ -156,11 +156,19 @@ watch() {
   now=$(uptime_s)
   end=
   [ -z "$limit_s" ] || end=$((now + limit_s))
+  warn=
+  [ -z "$warn_s" ] || warn=$((now + warn_s))
   pause=1
   while :; do
     left=3600
-    [ -z "$end" ] || left=$((end - $(uptime_s)))
+    now=$(uptime_s)
+    [ -z "$end" ] || left=$((end - now))
     [ "$left" -gt 0 ] || break
+    if [ -n "$warn" ] && [ "$warn" -le "$now" ]; then
+      warn=
+      warn_job
+    fi
+    [ -z "$warn" ] || [ $((warn - now)) -ge "$left" ] || left=$((warn - now))
     [ -z "$cap" ] || { trim out; trim err; }
     [ "$left" -lt "$pause" ] || left=$pause
     sleep "$left"
@@ -190,6 +198,15 @@ watch() {
     sleep 0.2
     round=$((round + 1))
   done
+}
+
+# The signal before the limit; none to what is being ended anyway.
+warn_job() {
+  [ ! -e "$d/stop" ] && [ ! -e "$d/rc" ] || return 0
+  mark warned "$(wall)"
+  tracked=$job:$begun
+  [ "$warn_to" != all ] || tracked=$(tree "$tracked")
+  signal_tracked "$warn_signal"
 }
 
 # "PID:TICKS …" of the given processes, all their descendants and all of the job's session; read without any program

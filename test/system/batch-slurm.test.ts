@@ -12,6 +12,11 @@ const apps = {
   },
   retried: { command: traced('[ "$SITEAGENT_ATTEMPT" -ge 2 ] || exit 9'), retry: { attempts: 2, on: ["exit:9"] } },
   slow: { command: traced("sleep 30"), resources: { walltime: "1s" } },
+  warned: {
+    command: traced("trap 'exit 0' USR1; while :; do sleep 0.1 || :; done"),
+    resources: { walltime: "2m" },
+    warning: { before: "115s" },
+  },
   long: { command: traced("sleep 300") },
   wrong: { command: traced("exit 0"), target: "closed" },
   // Not a process of its own: the shell that notes its start is killed with the rest.
@@ -42,21 +47,26 @@ describeWithEngine("slurm", "jobs on a real Slurm", () => {
     });
   }
 
-  it("end as they should: success with outputs, retry, time limit, cancel", { timeout: 240_000 }, async () => {
-    await using site = await slurmSite();
-    await site.startAgent();
-    const [good, retried, slow, long] = await Promise.all(
-      ["good", "retried", "slow", "long"].map((app) => site.submit(app)),
-    );
-    if (!good || !retried || !slow || !long) throw new Error("no jobs");
-    await site.waitFor(long.id, (job) => job.state === "RUNNING", "RUNNING", 60_000);
-    await site.client.cancel(long.id);
-    expect(await site.ended(good.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
-    expect(await site.ended(retried.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 2 });
-    expect(await site.ended(slow.id, 60_000)).toMatchObject({ status: "FAILED", end: { cause: "timeout" } });
-    expect(await site.ended(long.id, 60_000)).toMatchObject({ status: "CANCELLED" });
-    expect(await site.imbalances([good, retried, slow, long].map(({ id }) => id))).toEqual([]);
-  });
+  it(
+    "end as they should: success with outputs, retry, warning and time limit, cancel",
+    { timeout: 240_000 },
+    async () => {
+      await using site = await slurmSite();
+      await site.startAgent();
+      const [good, retried, slow, warned, long] = await Promise.all(
+        ["good", "retried", "slow", "warned", "long"].map((app) => site.submit(app)),
+      );
+      if (!good || !retried || !slow || !warned || !long) throw new Error("no jobs");
+      await site.waitFor(long.id, (job) => job.state === "RUNNING", "RUNNING", 60_000);
+      await site.client.cancel(long.id);
+      expect(await site.ended(good.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
+      expect(await site.ended(retried.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 2 });
+      expect(await site.ended(slow.id, 60_000)).toMatchObject({ status: "FAILED", end: { cause: "timeout" } });
+      expect(await site.ended(warned.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
+      expect(await site.ended(long.id, 60_000)).toMatchObject({ status: "CANCELLED" });
+      expect(await site.imbalances([good, retried, slow, warned, long].map(({ id }) => id))).toEqual([]);
+    },
+  );
 
   it(
     "E1: an agent that is killed between the submission and its record adopts the job",

@@ -18,6 +18,7 @@ export function requestOf(plan: AttemptPlan): StartRequest {
     umask: plan.umask,
     ...(plan.limitMs === undefined ? {} : { limitMs: plan.limitMs }),
     graceMs: plan.graceMs,
+    ...(plan.warning ? { warning: { ...plan.warning } } : {}),
     maxOutputBytes: plan.maxOutputBytes,
   };
 }

@@ -73,6 +73,46 @@ function commandLine(pid: number): string {
   }
 }
 
+/** Says what it was told, and ends; its child likewise. The trap has the seconds before the warning to get there. */
+const warnable = `trap 'echo saved >> told; exit 3' USR2
+sh -c "trap 'echo child >> told; exit' USR2; until [ -e over ]; do sleep 0.1; done" &
+until [ -e over ]; do sleep 0.1 || :; done`;
+
+test(
+  "warns before the time limit, all processes or the command alone, once, in every form",
+  { timeout: 60_000 },
+  async () => {
+    const warned = async (form: Form, to: "all" | "command"): Promise<object> => {
+      await using directory = await temporaryDirectory();
+      const warning = { signal: "SIGUSR2", beforeMs: 116_000, to };
+      const args = await prepare(form, directory, ["sh", "-c", warnable], { limitMs: 120_000, warning });
+      const recorder = await Program.start(form.argv[0] ?? "", args, { env: { PATH: process.env["PATH"] }, input: "" });
+      await waitFor(() => existsSync(directory.join("rc")), { what: `the end in ${form.form}`, timeoutMs: 40_000 });
+      await writeFile(directory.join("over"), "");
+      await recorder.result(20_000);
+      const told = readFileSync(directory.join("told"), "utf8").trim().split("\n").toSorted();
+      const { value, marker } = parseExitRecord(readFileSync(directory.join("rc"), "utf8")) ?? {};
+      return { told, value, marker, warned: existsSync(directory.join("warned")) };
+    };
+    await Promise.all(
+      forms.flatMap((form) => [
+        expect(warned(form, "all"), form.form).resolves.toEqual({
+          told: ["child", "saved"],
+          value: 3,
+          marker: undefined,
+          warned: true,
+        }),
+        expect(warned(form, "command"), form.form).resolves.toEqual({
+          told: ["saved"],
+          value: 3,
+          marker: undefined,
+          warned: true,
+        }),
+      ]),
+    );
+  },
+);
+
 describe.each(forms)("recorder in $form", (form) => {
   const [program = ""] = form.argv;
   const record = (directory: TemporaryDirectory) => parseExitRecord(readFileSync(directory.join("rc"), "utf8"));

@@ -229,6 +229,17 @@ describe("things that do not fit each other", () => {
       ],
     ],
     [
+      "warnings that come too early, or to nobody",
+      `${head}apps:\n  b: {workflow: w, command: [x], target: local, warning: {before: 1m}}\n  c: {workflow: v, command: [x], target: local, runtime: pty, resources: {walltime: 1m}, warning: {before: 60s, to: command, signal: SIGKILL}}\n  d: {workflow: u, command: [x], target: local, runtime: pty, resources: {walltime: 1m}, warning: {before: 60s, to: command}}\n  e: {workflow: t, command: [x], target: local, runtime: {podman: {image: "example.org/a@sha256:${"0".repeat(64)}"}}, resources: {walltime: 1h}, warning: {before: 60s}}\n`,
+      [
+        /^site\.yaml:4:\d+: apps\.b\.warning\.before: 1m before the time limit cannot be: there is no time limit; allowed: less than/,
+        /apps\.c\.warning\.signal: .*SIGHUP.*SIGUSR2/,
+        /apps\.d\.warning\.before: 1m before the time limit cannot be: the time limit is 1m/,
+        /apps\.d\.warning\.to: the first process of an attempt with a terminal is the one that holds it; allowed: all/,
+        /apps\.e\.warning: a warning does not reach a container of 'podman'; allowed: another runtime, or no warning/,
+      ],
+    ],
+    [
       "a queue's time that is all margin",
       `${head}targets: {cpu: {host: here, launcher: batch, scheduler: slurm, limits: {walltime: 60s}}}\nhosts: {here: {}}\napps: {}\n`,
       [/^site\.yaml:3:\d+: targets\.cpu\.limits\.walltime: must be longer than walltime_margin/],

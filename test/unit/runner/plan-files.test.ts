@@ -31,7 +31,7 @@ describe("plan for perl", () => {
     fc.assert(
       fc.property(fc.array(text), text, (args, value) => {
         const fields = perlPlan({ ...plan, argv: ["cmd", ...args], environment: { A: value, B: "" } }).split("\0");
-        expect(fields.slice(0, 11)).toEqual([
+        expect(fields.slice(0, 12)).toEqual([
           "siteagent-plan 1",
           plan.token,
           "1500",
@@ -42,14 +42,35 @@ describe("plan for perl", () => {
           "",
           "1024",
           "",
+          "",
           "2",
         ]);
-        expect(fields.slice(11)).toEqual([`A=${value}`, "B=", "cmd", ...args]);
+        expect(fields.slice(12)).toEqual([`A=${value}`, "B=", "cmd", ...args]);
       }),
     );
   });
 
   test("no limit is an empty field", () => expect(perlPlan({ ...plan, limitMs: undefined }).split("\0")[2]).toBe(""));
+});
+
+test("a warning leaves at least the time before the limit that was promised, whatever is rounded", () => {
+  const warning = { signal: "SIGUSR2", beforeMs: 700, to: "command" } as const;
+  const fields = (change: Partial<RecorderPlan>): string | undefined =>
+    perlPlan({ ...plan, ...change }).split("\0")[10];
+  expect(fields({ warning })).toBe("800 USR2 command");
+  expect(fields({ warning, limitMs: undefined })).toBe("");
+  expect(fields({ warning: { ...warning, beforeMs: 9_000 } })).toBe("0 USR2 command");
+  const lines = (change: Partial<RecorderPlan>): string =>
+    (/^warn_s=.*\nwarn_signal=.*\nwarn_to=.*$/m.exec(shellPlan({ ...plan, ...change })) ?? [""])[0];
+  expect(lines({ warning })).toBe("warn_s=1\nwarn_signal='USR2'\nwarn_to=command");
+  expect(lines({ warning, limitMs: undefined })).toBe("warn_s=\nwarn_signal=\nwarn_to=");
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 10 ** 9 }), fc.integer({ min: 0, max: 10 ** 9 }), (limitMs, beforeMs) => {
+      const seconds = Number(/^warn_s=(\d+)/.exec(lines({ limitMs, warning: { ...warning, beforeMs } }))?.[1]);
+      if (seconds > 0) expect(Math.ceil(limitMs / 1000) - seconds).toBeGreaterThanOrEqual(beforeMs / 1000);
+      expect(seconds).toBeGreaterThanOrEqual(0);
+    }),
+  );
 });
 
 describe("plan for sh", () => {
