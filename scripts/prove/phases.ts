@@ -7,6 +7,8 @@ export interface Phase {
 export interface PhaseOptions {
   readonly jobs: number;
   readonly kills: number;
+  /** So many of them, or more kills, are the agent's; default: as it comes. */
+  readonly agentKills?: number;
   readonly seed: number;
   readonly histories: number;
   /** Only cases whose name holds this text. */

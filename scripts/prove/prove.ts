@@ -1,6 +1,7 @@
 /**
  * `npm run prove`: the promises under fire. `matrix` kills agent, runner, hub and all three at every failpoint; `random` kills them at
- * random moments while jobs of many shapes run; `slurm` does so with a third of the jobs and a fifth of the kills on a real Slurm, where there is one; `simulation` plays histories of faults without processes. All three by default,
+ * random moments while jobs of many shapes run; `slurm` does so with 0.3 of the jobs on a real Slurm, where there is one, until
+ * a fifth of the kills have hit the agent (the hub's come on top); `simulation` plays histories of faults without processes. All three by default,
  * those that are named otherwise. Exits 0 only if all books balance.
  */
 import { parseArgs } from "node:util";

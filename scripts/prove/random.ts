@@ -58,7 +58,7 @@ interface Made {
 async function play(
   site: TestSite,
   cast: readonly Shape[],
-  { jobs, kills, seed, say }: PhaseOptions,
+  { jobs, kills, agentKills = 0, seed, say }: PhaseOptions,
 ): Promise<PhaseResult> {
   const draw = randomFrom(seed);
   await site.startAgent();
@@ -73,7 +73,7 @@ async function play(
   const toCancel = made.slice(first.length).filter(({ shape }) => shape.cancelled === true);
   let resumed = 0;
   let told = 0;
-  while (total() < kills) {
+  while (total() < kills || killed.agent < agentKills) {
     await delay(50 + draw() * 900);
     if (draw() < 0.04) killed.agent += await killTwiceInOneStep(site, pointsOfSteps[Math.floor(draw() * 4)]);
     else {

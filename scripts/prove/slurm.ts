@@ -33,11 +33,8 @@ export const slurm: Phase = {
       target: { launcher: "batch", scheduler: "slurm", poll: "1s", settle: "5s", walltime_margin: "10s" },
     });
     let scheduled = 0;
-    const share: PhaseOptions = {
-      ...options,
-      jobs: Math.ceil(options.jobs * 0.3),
-      kills: Math.ceil(options.kills * 0.2),
-    };
+    const kills = Math.ceil(options.kills * 0.2);
+    const share: PhaseOptions = { ...options, jobs: Math.ceil(options.jobs * 0.3), kills, agentKills: kills };
     const { counts, failures } = await playOn(site, cast, share, async () => {
       const books = await submissions(site.root, log);
       scheduled = books.scheduled;

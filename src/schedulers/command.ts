@@ -1,4 +1,5 @@
 import type { CallContext } from "../common/context.ts";
+import { inSlices, isSteps, type Steps } from "../common/slices.ts";
 import type { Host, RunResult } from "../hosts/types.ts";
 
 /** One command of a scheduler: how it is called and, purely, what its answer means. */
@@ -9,8 +10,8 @@ export interface SchedulerCommand<Answer> {
   readonly environment?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
-  /** Pure; takes any bytes and never throws. */
-  parse(result: RunResult): Answer;
+  /** Pure; takes any bytes and never throws. What may be an answer about thousands of jobs is read in steps. */
+  parse(result: RunResult): Answer | Steps<Answer>;
 }
 
 /** Time limits of the reference: a query that takes longer is no answer, a submission may wait for its controller for minutes. */
@@ -39,5 +40,6 @@ export async function runCommand<Answer>(
     },
     context,
   );
-  return command.parse(result);
+  const answer = command.parse(result);
+  return isSteps(answer) ? await inSlices(answer) : answer;
 }

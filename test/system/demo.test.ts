@@ -58,16 +58,23 @@ it("refuses a folder that no demo made, and touches nothing there", async () => 
   expect(await readFile(join(directory.path, "thesis.txt"), "utf8")).toBe("years of work");
 });
 
-describeWithEngine("slurm", "npm run demo -- --slurm", () => {
-  it("runs the same jobs on a Slurm of its own, and ends that, too", { timeout: 180_000 }, async () => {
-    await using directory = await temporaryDirectory("sa-demo-");
-    const args = [join(repository, "scripts", "demo.ts"), "--slurm", "--directory", directory.join("scene")];
-    const demo = await Program.start(process.execPath, args, { env: cleanEnvironment(directory.path) });
-    const done = await demo.result(170_000);
-    expect(done.stdout).toContain("A private Slurm");
-    expect(done.stdout).toContain("All jobs ended as they should");
-    expect(done.code).toBe(0);
-    expect((await readdir(directory.join("scene", "delivered"))).toSorted()).toEqual(delivered);
-    expect(await readFile(directory.join("scene", "site.yaml"), "utf8")).toContain("scheduler: slurm");
-  });
+describeWithEngine(["slurm", "sshd"], "npm run demo -- --slurm", () => {
+  it(
+    "runs the same jobs on a Slurm of its own, also packed and by SSH, and ends that, too",
+    { timeout: 240_000 },
+    async () => {
+      await using directory = await temporaryDirectory("sa-demo-");
+      const ways = ["--on", "pilot", "--on", "batch-ssh"];
+      const args = [join(repository, "scripts", "demo.ts"), "--slurm", ...ways, "--directory", directory.join("scene")];
+      const demo = await Program.start(process.execPath, args, { env: cleanEnvironment(directory.path) });
+      const done = await demo.result(230_000);
+      expect(done.stdout).toContain("A private Slurm");
+      expect(done.stdout.match(/All jobs ended as they should/gm)).toHaveLength(2);
+      expect(done.code).toBe(0);
+      expect((await readdir(directory.join("scene", "delivered"))).toSorted()).toEqual(delivered);
+      const site = await readFile(directory.join("scene", "site.yaml"), "utf8");
+      expect(site).toContain("launcher: batch");
+      expect(site).toContain("known_hosts:");
+    },
+  );
 });

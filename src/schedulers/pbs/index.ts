@@ -3,6 +3,7 @@ import { isoTime } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { isFault } from "../../common/fault.ts";
 import { shellQuoted } from "../../common/shell.ts";
+import { mapInSlices } from "../../common/slices.ts";
 import type { Token } from "../../common/token.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
@@ -32,8 +33,8 @@ import { qsub } from "./qsub.ts";
 import { qstatServer } from "./server.ts";
 import { type Flavour, qstatVersion, type VersionAnswer } from "./version.ts";
 
-/** Asked for in one command: below the limits of command lines, and an answer of some 3 MB that is read within 50 ms. */
-const idsAtOnce = 1_000;
+/** Asked for in one command: below the limits of command lines (2 MiB) and of an answer. Torque's qstat asks for each of them by itself. */
+const idsAtOnce = { openpbs: 10_000, torque: 1_000 } as const;
 const ordersAtOnce = 100;
 /** Of `max_array_size` until the server was asked. */
 const defaultMostTasks = 10_000;
@@ -142,11 +143,11 @@ class Pbs implements Scheduler {
     if (!version.ok) return jobs.map(() => ({ state: "unknown", why: version.why }));
     const ids = [...new Set(jobs.map(({ id }) => id).filter(isPbsId))];
     const answers = new Map<string, QstatAnswer>();
-    for (const chunk of inChunks(ids, idsAtOnce)) {
+    for (const chunk of inChunks(ids, idsAtOnce[this.#flavour])) {
       const answer = await this.#look(chunk, context);
       for (const id of chunk) answers.set(id, answer);
     }
-    return jobs.map((job) => {
+    return await mapInSlices(jobs, (job): ScheduledStatus => {
       const answer = answers.get(job.id);
       if (answer === undefined) return { state: "unknown", why: `'${job.id}' is no id of PBS` };
       return judge(job, answer, this.#flavour);

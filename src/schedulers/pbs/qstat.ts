@@ -1,3 +1,4 @@
+import type { Steps } from "../../common/slices.ts";
 import type { RunResult } from "../../hosts/types.ts";
 import { queryOutputBytes, queryTimeoutMs, type SchedulerCommand } from "../command.ts";
 import { whyOf } from "../words.ts";
@@ -50,8 +51,8 @@ function optionsOf({ flavour, format, history }: QstatQuestion): readonly string
   return [...(history ? ["-x"] : []), "-t", "-f", ...(format === "json" ? ["-E", "-F", "json"] : [])];
 }
 
-export function parseQstat(result: RunResult, format: QstatQuestion["format"]): QstatAnswer {
-  const jobs = format === "json" ? jobsOfJson(result.stdout) : jobsOfText(result.stdout);
+export function* parseQstat(result: RunResult, format: QstatQuestion["format"]): Steps<QstatAnswer> {
+  const jobs = yield* format === "json" ? jobsOfJson(result.stdout) : jobsOfText(result.stdout);
   const usage = isUsage(result);
   const complaints = readComplaints(result.stderr, usage);
   const broken = result.timedOut || result.truncated || result.signal !== undefined;

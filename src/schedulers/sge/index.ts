@@ -2,6 +2,7 @@ import type { Probe } from "../../common/adapter.ts";
 import { isoTime } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { isFault } from "../../common/fault.ts";
+import { mapInSlices } from "../../common/slices.ts";
 import type { Token } from "../../common/token.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
@@ -135,18 +136,18 @@ class GridEngine implements Scheduler {
     const queue = await this.#queue(context);
     if (queue.state === "unknown") return jobs.map(() => ({ state: "unknown", why: queue.why }));
     const now = context.clock.monotonic();
-    const seen = jobs.map((job) => entryOf(job, queue.entries.get(job.id) ?? []));
-    for (const [index, job] of jobs.entries()) {
+    const seen = await mapInSlices(jobs, (job) => entryOf(job, queue.entries.get(job.id) ?? []));
+    await mapInSlices(jobs, (job, index) => {
       const entry = seen[index];
       if (entry) this.#memory.see(job, entry.letters, now);
-    }
+    });
     await this.#reasons.ask(
       seen.filter((entry) => entry !== undefined),
       context,
     );
     const missing = jobs.filter((job, index) => seen[index] === undefined && isSgeId(job.id));
     const history = await this.#accounting.byId(missing, queue.account, context);
-    return jobs.map((job, index) => {
+    return await mapInSlices(jobs, (job, index): ScheduledStatus => {
       const entry = seen[index];
       if (entry) return this.#inQueue(entry);
       if (!isSgeId(job.id)) return { state: "unknown", why: `'${job.id}' is no number of a job` };

@@ -1,3 +1,4 @@
+import type { Steps } from "../../common/slices.ts";
 import type { RunResult } from "../../hosts/types.ts";
 import { queryOutputBytes, queryTimeoutMs, type SchedulerCommand } from "../command.ts";
 import { whyOf } from "../words.ts";
@@ -31,13 +32,14 @@ export function qstat(account: string): SchedulerCommand<QstatAnswer> {
 }
 
 /** Half an answer is none: the document has to be closed. */
-export function parseQstat(result: RunResult): QstatAnswer {
+export function* parseQstat(result: RunResult): Steps<QstatAnswer> {
   const text = result.stdout;
   const start = text.search(/<job_info[\s>]/);
   const whole = start >= 0 && text.trimEnd().endsWith("</job_info>");
   if (isTrouble(result) || result.exitCode !== 0 || !whole) return { state: "unknown", why: whyOf("qstat", result) };
   const entries = new Map<string, QueueEntry[]>();
   for (const part of text.slice(start).split("<job_list ").slice(1)) {
+    yield;
     const end = part.indexOf("</job_list>");
     const entry = end < 0 ? undefined : entryOf(part.slice(0, end));
     if (entry === undefined) return { state: "unknown", why: "qstat printed a job that cannot be read" };

@@ -1,4 +1,5 @@
 import type { CallContext } from "../../common/context.ts";
+import { mapInSlices } from "../../common/slices.ts";
 import type { ScheduledJob } from "../types.ts";
 import { type ListedId, listsTask } from "./ids.ts";
 
@@ -27,12 +28,16 @@ export class Rows<Row extends Listed> {
   readonly #byTask = new Map<string, Row[]>();
   readonly #byId = new Map<string, Row[]>();
 
-  constructor(rows: readonly Row[]) {
-    for (const row of rows) {
-      add(this.#byId, row.id, row);
-      add(this.#byTask, key(row), row);
-    }
+  static async of<Row extends Listed>(rows: readonly Row[]): Promise<Rows<Row>> {
+    const made = new Rows<Row>();
+    await mapInSlices(rows, (row) => {
+      add(made.#byId, row.id, row);
+      add(made.#byTask, key(row), row);
+    });
+    return made;
   }
+
+  private constructor() {}
 
   /** All that are about the job: one, or the tasks of the array. */
   of(job: ScheduledJob): readonly Row[] {

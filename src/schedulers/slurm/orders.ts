@@ -21,7 +21,7 @@ export async function giveOrders(
 ): Promise<readonly OrderResult[]> {
   const queue = await asks.queue(cluster, context);
   if (queue.state === "unknown") return jobs.map(() => queue);
-  const rows = new Rows(queue.rows);
+  const rows = await Rows.of(queue.rows);
   const known = jobs.map((job) => withoutCommand(job, rows.of(job), queue.incomplete));
   const operands = [...new Set(jobs.filter((_, index) => known[index] === undefined).map(operandOf))];
   const results = new Map<string, OrderResult>();

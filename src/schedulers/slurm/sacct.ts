@@ -1,4 +1,5 @@
 import type { RunResult } from "../../hosts/types.ts";
+import type { Steps } from "../../common/slices.ts";
 import { isToken, type Token } from "../../common/token.ts";
 import { queryOutputBytes, queryTimeoutMs, type SchedulerCommand } from "../command.ts";
 import { type ExitStatus, parseExitStatus } from "./exit-status.ts";
@@ -67,7 +68,7 @@ export function sacct(question: AccountingQuestion): SchedulerCommand<Accounting
   };
 }
 
-export function parseSacct(result: RunResult): AccountingAnswer {
+export function* parseSacct(result: RunResult): Steps<AccountingAnswer> {
   if (/accounting storage is disabled/i.test(result.stderr + result.stdout.slice(0, 1_000)))
     return { state: "disabled" };
   if (result.truncated && !result.timedOut) return { state: "too-much" };
@@ -76,14 +77,15 @@ export function parseSacct(result: RunResult): AccountingAnswer {
   if (result.stdout !== "" && !result.stdout.endsWith("\n")) {
     return { state: "unknown", why: "the answer of sacct breaks off" };
   }
-  return { state: "answered", rows: withSteps(result.stdout.split("\n")) };
+  return { state: "answered", rows: yield* withSteps(result.stdout.split("\n")) };
 }
 
 /** Steps follow their job. */
-function withSteps(lines: readonly string[]): readonly AccountingRow[] {
+function* withSteps(lines: readonly string[]): Steps<readonly AccountingRow[]> {
   const rows: AccountingRow[] = [];
   const indices = new Map<string, number>();
   for (const line of lines) {
+    yield;
     const values = line.split(separator);
     // A job's name may have line breaks: what follows one is no row. A name with the separator is none of ours.
     if (values.length !== fields.length) continue;

@@ -1,4 +1,5 @@
 import type { RunResult } from "../../hosts/types.ts";
+import type { Steps } from "../../common/slices.ts";
 import { isToken, type Token } from "../../common/token.ts";
 import { queryOutputBytes, queryTimeoutMs, type SchedulerCommand } from "../command.ts";
 import { type ExitStatus, parseExitStatus } from "./exit-status.ts";
@@ -71,7 +72,7 @@ export function squeue(cluster: string | undefined): SchedulerCommand<QueueAnswe
   };
 }
 
-export function parseSqueue(result: RunResult): QueueAnswer {
+export function* parseSqueue(result: RunResult): Steps<QueueAnswer> {
   const why = noAnswer("squeue", result);
   if (why !== undefined) return { state: "unknown", why };
   const rows: QueueRow[] = [];
@@ -86,6 +87,7 @@ export function parseSqueue(result: RunResult): QueueAnswer {
     } else {
       incomplete = "squeue printed a row that cannot be read";
     }
+    yield;
   }
   return { state: "answered", rows, incomplete };
 }

@@ -1,4 +1,5 @@
 import type { CallContext } from "../../common/context.ts";
+import { mapInSlices } from "../../common/slices.ts";
 import type { ScheduledJob, ScheduledStatus } from "../types.ts";
 import type { Asks } from "./asks.ts";
 import { earliest, Rows } from "./identity.ts";
@@ -20,8 +21,8 @@ export async function statusesOf(
   if (learned.state === "unknown") return jobs.map(() => learned);
   const queue = await asks.queue(cluster, context);
   if (queue.state === "unknown") return jobs.map(() => queue);
-  const listed = new Rows(queue.rows);
-  const inQueue = jobs.map((job) => listed.of(job));
+  const listed = await Rows.of(queue.rows);
+  const inQueue = await mapInSlices(jobs, (job) => listed.of(job));
   // Accounting knows of an end what the queue does not: who cancelled it, its steps. What is under way it is not asked for.
   const over = jobs.filter((_, index) => inQueue[index]?.every(hasEnded));
   const since = earliest(
@@ -30,9 +31,9 @@ export async function statusesOf(
   );
   const ids = over.map(({ id }) => id).filter(isJobId);
   const history = await asks.history(ids, (some) => ({ cluster, since, by: { ids: some } }), context);
-  const recorded = new Rows(history.rows);
+  const recorded = await Rows.of(history.rows);
   const exact = atLeast(learned.facts.version, ...tellsCodesAsTheyAre);
-  return jobs.map((job, index): ScheduledStatus => {
+  return await mapInSlices(jobs, (job, index): ScheduledStatus => {
     if (!isJobId(job.id)) return { state: "unknown", why: `'${job.id}' is no job id of Slurm` };
     const why = queue.incomplete ?? history.unknown.get(job.id);
     return merged(inQueue[index] ?? [], recorded.of(job), { why, exact });

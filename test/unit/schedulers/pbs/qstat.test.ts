@@ -1,13 +1,15 @@
 import { array, assert, constantFrom, integer, oneof, property, string } from "fast-check";
 import { describe, expect, it } from "vitest";
+import { jobsOfJson } from "../../../../src/schedulers/pbs/qstat-json.ts";
 import { parseLooseJson } from "../../../../src/schedulers/pbs/loose-json.ts";
 import { parseQstat, qstat } from "../../../../src/schedulers/pbs/qstat.ts";
 import { tokensOf } from "../../../../src/schedulers/pbs/record.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";
+import { finished } from "../../../helpers/steps.ts";
 import { recorded, result } from "./recorded.ts";
 
 const ids = (name: string, format: "json" | "text" = "json"): readonly string[] => [
-  ...parseQstat(recorded(name), format).records.keys(),
+  ...finished(parseQstat(recorded(name), format)).records.keys(),
 ];
 
 describe("qstat's command", () => {
@@ -25,25 +27,25 @@ describe("qstat's command", () => {
 
 describe("qstat's answer", () => {
   it("E4: of a server that is down is no answer, although it is valid JSON", () => {
-    const answer = parseQstat(recorded("server-down-qstat"), "json");
+    const answer = finished(parseQstat(recorded("server-down-qstat"), "json"));
     expect(answer).toMatchObject({ records: new Map(), unknown: new Set(), unreadable: false });
     expect(answer.trouble).toContain("cannot connect to server");
   });
 
   it("E9: to one known and one unknown id has the one and names the other", () => {
-    const answer = parseQstat(recorded("qstat-known-and-unknown"), "json");
+    const answer = finished(parseQstat(recorded("qstat-known-and-unknown"), "json"));
     expect([...answer.records.keys()]).toEqual(["5.pbshost"]);
     expect([...answer.unknown]).toEqual(["999.pbshost"]);
     expect(answer.trouble).toBeUndefined();
   });
 
   it("to an unknown id alone names it", () => {
-    expect(parseQstat(recorded("qstat-unknown-only"), "json").unknown).toEqual(new Set(["999.pbshost"]));
+    expect(finished(parseQstat(recorded("qstat-unknown-only"), "json")).unknown).toEqual(new Set(["999.pbshost"]));
   });
 
   it("to three ids has the first alone without -E, and says nothing of the others", () => {
     expect(ids("qstat-several-ids-json")).toEqual(["0.pbshost"]);
-    expect(parseQstat(recorded("qstat-several-ids-json"), "json")).toMatchObject({
+    expect(finished(parseQstat(recorded("qstat-several-ids-json"), "json"))).toMatchObject({
       unknown: new Set(),
       trouble: undefined,
     });
@@ -55,8 +57,8 @@ describe("qstat's answer", () => {
   });
 
   it("in text says the same as in JSON, with lines that go on", () => {
-    const text = parseQstat(recorded("qstat-text-full"), "text").records.get("1.pbshost")?.attributes;
-    const json = parseQstat(recorded("qstat-all-json-later"), "json").records.get("1.pbshost")?.attributes;
+    const text = finished(parseQstat(recorded("qstat-text-full"), "text")).records.get("1.pbshost")?.attributes;
+    const json = finished(parseQstat(recorded("qstat-all-json-later"), "json")).records.get("1.pbshost")?.attributes;
     for (const [name, value] of json ?? []) {
       if (!name.startsWith("Variable_List")) expect([name, text?.get(name)]).toEqual([name, value]);
     }
@@ -70,27 +72,32 @@ describe("qstat's answer", () => {
   it("that was refused because no history is kept is no answer, although the exit status is 0", () => {
     const stderr = "qstat: PBS is not configured to maintain job history 5.pbshost\n";
     const stdout = '{\n\t"timestamp":\t1,\n\t"pbs_version":\t"23.06.06",\n\t"pbs_server":\t"pbshost"\n}\n';
-    expect(parseQstat(result({ stdout, stderr }), "json")).toMatchObject({ historyOff: true, unknown: new Set() });
+    expect(finished(parseQstat(result({ stdout, stderr }), "json"))).toMatchObject({
+      historyOff: true,
+      unknown: new Set(),
+    });
   });
 
   it("names jobs that are in the history alone", () => {
     const stderr = "qstat: 5.pbshost Job has finished, use -x or -H to obtain historical job information\n";
-    const answer = parseQstat(result({ exitCode: 35, stdout: "{}\n", stderr }), "json");
+    const answer = finished(parseQstat(result({ exitCode: 35, stdout: "{}\n", stderr }), "json"));
     expect([...answer.finished]).toEqual(["5.pbshost"]);
   });
 
   it("of a qstat that does not know an option, or that is cut, is unreadable or none", () => {
     const usage = result({ exitCode: 2, stderr: "qstat: invalid option -- 'F'\nusage: \nqstat [-f] …\n" });
-    expect(parseQstat(usage, "json")).toMatchObject({ records: new Map(), unknown: new Set() });
+    expect(finished(parseQstat(usage, "json"))).toMatchObject({ records: new Map(), unknown: new Set() });
     const whole = recorded("qstat-all-json-later");
     const cut = { ...whole, stdout: whole.stdout.slice(0, 5_000), truncated: true };
-    expect(parseQstat(cut, "json")).toMatchObject({ records: new Map(), unreadable: false });
-    expect(parseQstat(cut, "json").trouble).toContain("more than is read");
+    expect(finished(parseQstat(cut, "json"))).toMatchObject({ records: new Map(), unreadable: false });
+    expect(finished(parseQstat(cut, "json")).trouble).toContain("more than is read");
   });
 
   it("E17: with banners around it on stderr is what it is", () => {
     const whole = recorded("qstat-several-ids-grouped-json");
-    const answer = parseQstat({ ...whole, stderr: "*** Welcome to the cluster ***\nMaintenance on Monday\n" }, "json");
+    const answer = finished(
+      parseQstat({ ...whole, stderr: "*** Welcome to the cluster ***\nMaintenance on Monday\n" }, "json"),
+    );
     expect(answer.records.size).toBe(3);
     expect(answer.trouble).toBeUndefined();
   });
@@ -98,7 +105,7 @@ describe("qstat's answer", () => {
   it("that has no end of a line keeps no record that may be incomplete", () => {
     const { stdout } = recorded("qstat-text-full");
     const two = stdout + stdout.replace("1.pbshost", "2.pbshost").slice(0, 900);
-    expect([...parseQstat(result({ stdout: two }), "text").records.keys()]).toEqual(["1.pbshost"]);
+    expect([...finished(parseQstat(result({ stdout: two }), "text")).records.keys()]).toEqual(["1.pbshost"]);
   });
 
   it("any output gives an answer", fuzzing, () => {
@@ -113,7 +120,7 @@ describe("qstat's answer", () => {
     const output = array(piece, { maxLength: 6 }).map((pieces) => pieces.join(""));
     assert(
       property(output, output, constantFrom("json", "text"), (out, err, format) => {
-        const answer = parseQstat(result({ stdout: out, stderr: err }), format);
+        const answer = finished(parseQstat(result({ stdout: out, stderr: err }), format));
         expect(answer.records).toBeInstanceOf(Map);
       }),
       fuzz(150),
@@ -121,9 +128,49 @@ describe("qstat's answer", () => {
   });
 });
 
+describe("an answer about thousands of jobs", () => {
+  const { stdout } = recorded("qstat-all-json-later");
+  const [, head = "", member = "", tail = ""] =
+    /^(.*?"Jobs":\t\{)(\n\t\t".*?\n\t\t\})(?=,\n).*(\n\t\}\n\}\n)$/s.exec(stdout) ?? [];
+  const many = (count: number, change: (job: string, index: number) => string = (job) => job): string =>
+    head +
+    Array.from({ length: count }, (_, index) => change(member.replace("0.pbshost", `${index}.pbshost`), index)).join(
+      ",",
+    ) +
+    tail;
+  const jobsOf = (text: string) => finished(jobsOfJson(text));
+
+  it("is read in steps, to the same as at once", () => {
+    const text = many(500);
+    expect(JSON.parse(text)).toBeTypeOf("object");
+    let steps = 0;
+    const reading = jobsOfJson(text);
+    for (let step = reading.next(); !step.done; step = reading.next()) steps++;
+    expect(steps).toBe(500);
+    const [one] = jobsOf(head + member + tail) ?? [];
+    expect(jobsOf(text)?.map(({ id }) => id)).toEqual(Array.from({ length: 500 }, (_, index) => `${index}.pbshost`));
+    expect(jobsOf(text)?.[300]?.attributes).toEqual(one?.attributes);
+  });
+
+  it("loses no job for one that is no JSON, or for a layout that is not qstat's", () => {
+    const odd = [
+      many(300, (job, index) => (index === 7 ? job.replace('"ok"', "007") : job)),
+      many(300, (job, index) => (index === 299 ? job.replace('"ok"', "nan") : job)),
+      many(300, (job, index) => (index === 7 ? job.replace('"ok"', '"a\n\t\t"b"') : job)),
+      many(300, (job, index) => (index === 7 ? `${job},` : job)),
+      JSON.stringify(JSON.parse(many(300)), null, 2),
+      JSON.stringify(JSON.parse(many(1_000))),
+    ];
+    for (const text of odd) expect(jobsOf(text)?.length).toBeGreaterThanOrEqual(300);
+    expect(jobsOf(many(300).slice(0, -2))).toBeUndefined();
+    expect(jobsOf(many(300).slice(0, -300))).toBeUndefined();
+    expect(jobsOf(`${many(300)}x`)).toBeUndefined();
+  });
+});
+
 describe("JSON that is none", () => {
   const jobs = (text: string): unknown => {
-    const answer = parseQstat(result({ stdout: text }), "json");
+    const answer = finished(parseQstat(result({ stdout: text }), "json"));
     return [...answer.records].map(([id, { attributes }]) => [id, Object.fromEntries(attributes)]);
   };
 
@@ -145,7 +192,7 @@ describe("JSON that is none", () => {
   it("with an exported shell function has the other attributes", () => {
     const value = '() {  eval `/usr/bin/modulecmd bash $*`;\n if [ "$1" ]; then echo "x"; fi\n}';
     const text = `{"Jobs":{"1.s":{"Variable_List":{"BASH_FUNC_module()":"${value}","SITEAGENT_ATTEMPT_TOKEN":"abcdefghijklmno"},"job_state":"R"}}}`;
-    const record = parseQstat(result({ stdout: text }), "json").records.get("1.s");
+    const record = finished(parseQstat(result({ stdout: text }), "json")).records.get("1.s");
     expect(record?.attributes.get("job_state")).toBe("R");
     expect(record && tokensOf(record)).toEqual(["abcdefghijklmno"]);
   });
@@ -159,7 +206,7 @@ describe("JSON that is none", () => {
 
   it("that does not close is unreadable", () => {
     const { stdout } = recorded("qstat-array-json");
-    expect(parseQstat(result({ stdout: stdout.slice(0, -30) }), "json")).toMatchObject({
+    expect(finished(parseQstat(result({ stdout: stdout.slice(0, -30) }), "json"))).toMatchObject({
       unreadable: true,
       records: new Map(),
     });

@@ -8,9 +8,10 @@ import { bytesOf, type JobRecord, timeOf } from "../../../../src/schedulers/pbs/
 import { statusOf } from "../../../../src/schedulers/pbs/status.ts";
 import type { ScheduledJob, ScheduledStatus, Verdict } from "../../../../src/schedulers/types.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";
+import { finished } from "../../../helpers/steps.ts";
 import { recorded } from "./recorded.ts";
 
-const records = parseQstat(recorded("qstat-after-signals"), "json").records;
+const records = finished(parseQstat(recorded("qstat-after-signals"), "json")).records;
 
 function verdict(record: JobRecord | undefined, flavour: "openpbs" | "torque" = "openpbs"): Verdict {
   const status = record && statusOf(record, flavour);

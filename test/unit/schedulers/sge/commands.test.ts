@@ -8,10 +8,11 @@ import { parseReasons } from "../../../../src/schedulers/sge/qstat-job.ts";
 import { parseQstat, type QueueEntry } from "../../../../src/schedulers/sge/qstat.ts";
 import { parseQsub, qsub } from "../../../../src/schedulers/sge/qsub.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";
+import { finished } from "../../../helpers/steps.ts";
 import { recorded, result } from "./recorded.ts";
 
 function entries(name: string): readonly QueueEntry[] {
-  const answer = parseQstat(recorded(name));
+  const answer = finished(parseQstat(recorded(name)));
   if (answer.state !== "answer") throw new Error(answer.why);
   return [...answer.entries.values()].flat();
 }
@@ -46,29 +47,31 @@ describe("qstat's answer", () => {
   });
 
   it("E4: of a master that is down is none", () => {
-    expect(parseQstat(recorded("down-qstat"))).toMatchObject({
+    expect(finished(parseQstat(recorded("down-qstat")))).toMatchObject({
       state: "unknown",
       why: expect.stringContaining("unable to send message to qmaster"),
     });
   });
 
   it("E5: without a document is none, also with exit status 0", () => {
-    expect(parseQstat(result({}))).toMatchObject({ state: "unknown" });
-    expect(parseQstat(result({ stdout: "Maintenance\n" }))).toMatchObject({ state: "unknown" });
-    expect(parseQstat({ ...recorded("qstat"), timedOut: true })).toMatchObject({ state: "unknown" });
+    expect(finished(parseQstat(result({})))).toMatchObject({ state: "unknown" });
+    expect(finished(parseQstat(result({ stdout: "Maintenance\n" })))).toMatchObject({ state: "unknown" });
+    expect(finished(parseQstat({ ...recorded("qstat"), timedOut: true }))).toMatchObject({ state: "unknown" });
   });
 
   it("that is cut anywhere is none", () => {
     const whole = recorded("qstat");
     const end = whole.stdout.trimEnd().length;
     for (let at = 0; at < end; at += 37) {
-      expect(parseQstat({ ...whole, stdout: whole.stdout.slice(0, at) }).state).toBe("unknown");
+      expect(finished(parseQstat({ ...whole, stdout: whole.stdout.slice(0, at) })).state).toBe("unknown");
     }
   });
 
   it("E17: between banners is read", () => {
     const whole = recorded("qstat");
-    expect(parseQstat({ ...whole, stdout: `*** Welcome ***\n${whole.stdout}` })).toMatchObject({ state: "answer" });
+    expect(finished(parseQstat({ ...whole, stdout: `*** Welcome ***\n${whole.stdout}` }))).toMatchObject({
+      state: "answer",
+    });
   });
 });
 
@@ -289,7 +292,7 @@ it("any output gives an answer to everything", fuzzing, () => {
   assert(
     property(output, output, constantFrom(0, 1, 2, 3, 25, undefined), (stdout, stderr, exitCode) => {
       const given = result({ stdout, stderr, exitCode });
-      if (exitCode !== 0) expect(parseQstat(given).state).toBe("unknown");
+      if (exitCode !== 0) expect(finished(parseQstat(given)).state).toBe("unknown");
       expect(["submitted", "rejected", "limited", "unclear"]).toContain(parseQsub(given).state);
       parseQacct(given);
       parseReasons(given);

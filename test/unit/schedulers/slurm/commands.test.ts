@@ -9,6 +9,7 @@ import { parseSqueue, squeue } from "../../../../src/schedulers/slurm/squeue.ts"
 import { cpuSeconds, sizeInBytes } from "../../../../src/schedulers/slurm/usage.ts";
 import { fuzz, fuzzing } from "../../../helpers/fuzz.ts";
 import { accountingLine, queueLine, result, token } from "../../../helpers/slurm-answers.ts";
+import { finished } from "../../../helpers/steps.ts";
 
 describe("squeue", () => {
   it("reads rows whatever persons put into names and comments", () => {
@@ -24,7 +25,7 @@ describe("squeue", () => {
       }),
       queueLine({ id: "4+0", state: "RUNNING", name: token }),
     ].join("");
-    const answer = parseSqueue(result({ stdout }));
+    const answer = finished(parseSqueue(result({ stdout })));
     if (answer.state !== "answered") throw new Error("no answer");
     expect(answer.incomplete).toBeUndefined();
     expect(answer.rows.map(({ id, task, state }) => [id, task, state])).toEqual([
@@ -36,20 +37,26 @@ describe("squeue", () => {
   });
 
   it("takes an empty queue for an answer, with the heading of a cluster, too", () => {
-    expect(parseSqueue(result())).toEqual({ state: "answered", rows: [], incomplete: undefined });
+    expect(finished(parseSqueue(result()))).toEqual({ state: "answered", rows: [], incomplete: undefined });
     const heading = "CLUSTER: blue\n";
-    expect(parseSqueue(result({ stdout: heading }))).toEqual({ state: "answered", rows: [], incomplete: undefined });
-    const answer = parseSqueue(result({ stdout: heading + queueLine({ id: "12", state: "RUNNING", name: token }) }));
+    expect(finished(parseSqueue(result({ stdout: heading })))).toEqual({
+      state: "answered",
+      rows: [],
+      incomplete: undefined,
+    });
+    const answer = finished(
+      parseSqueue(result({ stdout: heading + queueLine({ id: "12", state: "RUNNING", name: token }) })),
+    );
     expect(answer).toMatchObject({ state: "answered", rows: [{ id: "12", token }] });
   });
 
   it("says that an answer breaks off, wherever it does", () => {
     const line = queueLine({ id: "12", state: "RUNNING", name: token });
     for (let length = 1; length < line.length - 2; length++) {
-      const answer = parseSqueue(result({ stdout: line + line.slice(0, length) }));
+      const answer = finished(parseSqueue(result({ stdout: line + line.slice(0, length) })));
       expect(answer).toMatchObject({ state: "answered", incomplete: expect.stringContaining("breaks off") });
     }
-    expect(parseSqueue(result({ stdout: line, truncated: true })).state).toBe("unknown");
+    expect(finished(parseSqueue(result({ stdout: line, truncated: true }))).state).toBe("unknown");
   });
 
   it.each([
@@ -65,7 +72,7 @@ describe("squeue", () => {
     [{ exitCode: 2 }, "exit code 2"],
     [{ timedOut: true }, "time limit"],
   ])("has no answer in %j", (more, word) => {
-    expect(parseSqueue(result(more))).toMatchObject({ state: "unknown", why: expect.stringContaining(word) });
+    expect(finished(parseSqueue(result(more)))).toMatchObject({ state: "unknown", why: expect.stringContaining(word) });
   });
 
   it("asks for this account and for nothing less, whatever is tracked", () => {
@@ -94,7 +101,7 @@ describe("sacct", () => {
       accountingLine({ id: "3", state: "COMPLETED", name: "somebody's" }),
       accountingLine({ id: "3.batch", state: "COMPLETED", name: "batch", rss: "9G" }),
     ].join("");
-    const answer = parseSacct(result({ stdout }));
+    const answer = finished(parseSacct(result({ stdout })));
     if (answer.state !== "answered") throw new Error("no answer");
     expect(answer.rows).toHaveLength(2);
     expect(answer.rows[0]).toMatchObject({ id: "1", maxRssBytes: 3 * 2 ** 20, oomSteps: ["0"], cpuSeconds: 86_401 });
@@ -104,7 +111,7 @@ describe("sacct", () => {
   it("knows a cluster without accounting by its words, whatever the exit code", () => {
     for (const exitCode of [0, 1]) {
       const stderr = "Slurm accounting storage is disabled\n";
-      expect(parseSacct(result({ exitCode, stderr })).state).toBe("disabled");
+      expect(finished(parseSacct(result({ exitCode, stderr }))).state).toBe("disabled");
     }
   });
 
@@ -115,7 +122,7 @@ describe("sacct", () => {
     [{ exitCode: 0, truncated: true }, "too-much"],
     [{ exitCode: undefined, timedOut: true, truncated: true }, "unknown"],
   ])("has no answer in %j", (more, state) => {
-    expect(parseSacct(result(more)).state).toBe(state);
+    expect(finished(parseSacct(result(more))).state).toBe(state);
   });
 });
 
@@ -159,7 +166,7 @@ scancel: error: Kill job error on job id 3_7: Access/permission denied
 scancel: error: Kill job error on job id 5: Socket timed out on send/recv operation
 `;
     const command = scancel(undefined, ["1", "2", "3_7", "99", "5"]);
-    expect(command.parse(result({ stderr, exitCode: 1 })).map(({ state }) => state)).toEqual([
+    expect(finished(command.parse(result({ stderr, exitCode: 1 }))).map(({ state }) => state)).toEqual([
       "over",
       "requested",
       "refused",
@@ -177,7 +184,7 @@ slurm_suspend error: No error
 `;
     const command = scontrolOrder("hold", undefined, ["1", "2", "99", "3_9", "4"]);
     expect(command.argv).toEqual(["scontrol", "hold", "1,2,99,3_9,4"]);
-    expect(command.parse(result({ stderr, exitCode: 1 })).map(({ state }) => state)).toEqual([
+    expect(finished(command.parse(result({ stderr, exitCode: 1 }))).map(({ state }) => state)).toEqual([
       "over",
       "requested",
       "over",
@@ -305,9 +312,9 @@ describe("any bytes whatever", () => {
           const truncated = (flags & 1) === 1;
           const timedOut = (flags & 2) === 2;
           const given = result({ stdout: out.join(""), stderr: err.join(""), exitCode, truncated, timedOut });
-          const queue = parseSqueue(given);
+          const queue = finished(parseSqueue(given));
           if (truncated || timedOut || exitCode !== 0) expect(queue.state).toBe("unknown");
-          const history = parseSacct(given);
+          const history = finished(parseSacct(given));
           if (timedOut || exitCode !== 0) expect(history.state).not.toBe("answered");
           const submission = parseSbatch(given);
           if (submission.state === "submitted") expect(submission.id).toMatch(/^[1-9]\d*$/);
