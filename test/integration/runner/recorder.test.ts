@@ -75,7 +75,7 @@ function commandLine(pid: number): string {
 
 /** Says what it was told, and ends; its child likewise. The trap has the seconds before the warning to get there. */
 const warnable = `trap 'echo saved >> told; exit 3' USR2
-sh -c "trap 'echo child >> told; exit' USR2; until [ -e over ]; do sleep 0.1; done" &
+sh -c "trap 'echo child >> told; exit' USR2; until [ -e over ]; do sleep 0.1; done; echo unwarned >> told" &
 until [ -e over ]; do sleep 0.1 || :; done`;
 
 test(
@@ -90,7 +90,9 @@ test(
       await waitFor(() => existsSync(directory.join("rc")), { what: `the end in ${form.form}`, timeoutMs: 40_000 });
       await writeFile(directory.join("over"), "");
       await recorder.result(20_000);
-      const told = readFileSync(directory.join("told"), "utf8").trim().split("\n").toSorted();
+      const words = (): readonly string[] => readFileSync(directory.join("told"), "utf8").trim().split("\n");
+      await waitFor(() => words().length === 2, { what: () => `both in ${form.form}: ${words().join(", ")}` });
+      const told = words().toSorted();
       const { value, marker } = parseExitRecord(readFileSync(directory.join("rc"), "utf8")) ?? {};
       return { told, value, marker, warned: existsSync(directory.join("warned")) };
     };
@@ -103,7 +105,7 @@ test(
           warned: true,
         }),
         expect(warned(form, "command"), form.form).resolves.toEqual({
-          told: ["saved"],
+          told: ["saved", "unwarned"],
           value: 3,
           marker: undefined,
           warned: true,

@@ -479,7 +479,7 @@ describe("things that do not fit each other", () => {
       "more than the target or the site allows",
       `${head}max_output: 1MiB\nhooks: {max_timeout: 1m}\ntargets: {t: {host: here, launcher: local, cores: 2}}\napps:\n  b: {workflow: w, command: [x], target: t, resources: {cores: 4, nodes: 2}, max_output: 2MiB, hooks: {postprocess: {command: [y], timeout: 5m}, preprocess: {command: [y]}}}\n`,
       [
-        /7:64: apps\.b\.resources\.cores: '4' cores are more than target 't' has; allowed: at most 2/,
+        /7:64: apps\.b\.resources\.cores: '8' cores on 2 nodes are more than target 't' has; allowed: at most 2/,
         /resources\.nodes: '2' nodes are more than target 't' has; allowed: at most 1/,
         /max_output: '2097152' bytes are more than the site's max_output; allowed: at most 1048576/,
         /hooks\.postprocess\.timeout: '300000' ms are more than the site's hooks\.max_timeout; allowed: at most 60000 ms/,
