@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { LauncherHarness } from "../../conformance/launcher.ts";
+import type { LauncherHarness } from "../../../src/conformance/launcher/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { launchOne, makePlan, readOut, stopped, untilState } from "./attempts.ts";
 import { batchHarness } from "./batch-harness.ts";
