@@ -12,7 +12,7 @@ import type { SiteParts } from "./deps.ts";
 import { Follower } from "./follower.ts";
 import type { HubOutputs } from "./hub-outputs.ts";
 import { LaunchBatch } from "./launch-batch.ts";
-import { currentAttempt, hasLiveAttempt, type HeldJob } from "./held-job.ts";
+import type { HeldJob } from "./held-job.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Machine } from "./machine.ts";
 import { KeyedMutex } from "./mutex.ts";
@@ -143,14 +143,6 @@ export class AgentCore implements TransitionDeps {
           "its jobs go on and stay as they are known until there is an answer",
         );
     }
-  }
-
-  /** The job's attempt runs but was stopped by a signal, as far as the last look saw. */
-  suspended(job: HeldJob): boolean {
-    const launcher = hasLiveAttempt(job) ? this.launcher(job.target) : undefined;
-    const attempt = currentAttempt(job);
-    const status = launcher && attempt && this.#followers.get(launcher)?.latest(attempt.token);
-    return status?.state === "running" && status.suspended === true;
   }
 
   /** Hands plans over, all that come in the same moment in one call of the launcher. */

@@ -63,11 +63,6 @@ export class Follower {
     }
   }
 
-  /** What was seen last of an attempt that is followed now. */
-  latest(token: Token): AttemptStatus | undefined {
-    return this.#followed.get(token)?.status;
-  }
-
   /** Ends with the context's signal; call after aborting it. */
   async closed(): Promise<void> {
     this.#watch[Symbol.dispose]();
@@ -105,7 +100,7 @@ export class Follower {
         const status = statuses[index];
         if (status === undefined) continue;
         if (status.state === "running") running++;
-        const isNews = status.state !== followed.status?.state;
+        const isNews = !isAlike(status, followed.status);
         followed.status = status;
         if (!isNews) continue;
         changed = true;
@@ -126,4 +121,13 @@ export class Follower {
       return false;
     }
   }
+}
+
+/** It runs but was stopped by a signal or its scheduler. */
+export function isSuspended(status: AttemptStatus): boolean {
+  return status.state === "running" && status.suspended === true;
+}
+
+function isAlike(status: AttemptStatus, before: AttemptStatus | undefined): boolean {
+  return status.state === before?.state && isSuspended(status) === isSuspended(before);
 }

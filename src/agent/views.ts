@@ -25,7 +25,6 @@ export function localJob(core: AgentCore, job: HeldJob): LocalJob {
     ended_at: job.ended_at ?? null,
     failure: job.verdict?.state === "FAILED" ? job.verdict.failure : null,
     end: job.end ?? null,
-    suspended: core.suspended(job),
     waiting: waitingReason(core, job),
     unsent: core.ledger.book.outbox.get(job.id)?.length ?? 0,
     fenced: job.fenced ?? null,
@@ -70,12 +69,17 @@ export function waitingReason(core: AgentCore, job: HeldJob): string | null {
   if (job.hold?.kind === "paused") return `paused by ${job.hold.by ?? "an order"}: ${job.hold.reason}`;
   if (job.hold?.kind === "blocked")
     return `blocked (try ${job.hold.tries ?? 1}): ${job.hold.reason}; next try ${job.hold.next_try_at ?? "soon"}`;
-  if (core.suspended(job)) return "stopped by a signal (SIGSTOP); its time limit runs on; `kill -CONT` lets it go on";
+  if (job.phase === "suspended") return suspendedReason(core.launcher(job.target)?.kind);
   if (!job.bound) return "waits until central acknowledges that the job is ours";
   if (nextStep(job) !== "launch") return null;
   if (job.not_before !== undefined && Date.parse(job.not_before) > core.clock.now())
     return `waits for its next attempt until ${job.not_before}`;
   return core.gate.reason(job) ?? null;
+}
+
+function suspendedReason(launcher: string | undefined): string {
+  if (launcher !== "local") return "suspended by its scheduler";
+  return "stopped by a signal (SIGSTOP); its time limit runs on; `kill -CONT` lets it go on";
 }
 
 /** What happens next, in words, for `siteagent status`. */

@@ -127,6 +127,13 @@ function waitsForParents(around: Surroundings): Reason {
 
 function moving(row: JobRow): Reason {
   const at = row.place === "" ? "" : ` at '${row.place}'`;
+  if (row.phase === "suspended") {
+    return {
+      why: `Its attempt${at} was stopped by a signal (SIGSTOP) or suspended by its scheduler.`,
+      facts: [],
+      do: ["let it go on there: `kill -CONT`, or by the scheduler"],
+    };
+  }
   const words: Partial<Record<JobRow["status"], string>> = {
     PENDING: "It is about to start",
     PROCESSING_INPUTS: "It does not wait: a site has claimed it and prepares it",

@@ -40,6 +40,8 @@ export type JobEvent =
   | { readonly type: "submitting" }
   | { readonly type: "queued" }
   | { readonly type: "started" }
+  | { readonly type: "suspended" }
+  | { readonly type: "continued" }
   | { readonly type: "ended"; readonly end: AttemptEnd }
   | { readonly type: "settled" }
   | { readonly type: "archiving" }
@@ -90,6 +92,10 @@ export function decide(job: JobCore, event: JobEvent, rules: JobRules): Decision
       return inState(job, event, ["PREPROCESSED", "RESTART_READY"], { phase: "queued" });
     case "started":
       return go(job, "RUNNING", { phase: "started" });
+    case "suspended":
+      return inState(job, event, ["RUNNING"], { phase: "suspended" });
+    case "continued":
+      return inState(job, event, ["RUNNING"], { phase: "started" });
     case "ended":
       return ended(job, event.end, rules);
     case "settled":

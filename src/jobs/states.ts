@@ -32,6 +32,7 @@ export const phaseMeanings = {
   submitting: "the attempt is being handed to the launcher",
   queued: "the launcher or scheduler has it, not started",
   started: "processes of the attempt run",
+  suspended: "the attempt was stopped by SIGSTOP or suspended by its scheduler, and can go on",
   archiving: "outputs are being moved, before the end is entered",
 } as const;
 

@@ -31,6 +31,7 @@ const byPhase: Record<Phase, Status | undefined> = {
   submitting: "SUBMITTING_JOB",
   queued: "QUEUED",
   started: "RUNNING",
+  suspended: "RUNNING",
   archiving: "ARCHIVING",
 };
 

@@ -176,8 +176,9 @@ function withoutRecorder(name: AttemptName, evidence: Evidence, nowMs: number): 
 }
 
 function running(job: ProcessIdentity): AttemptStatus {
-  const state = readStat(job.pid)?.state;
-  return { state: "running", since: isoTime(job.atMs), ...(state === "T" || state === "t" ? { suspended: true } : {}) };
+  // Not `t`: what a debugger or strace holds for a moment at each call is not suspended.
+  const suspended = readStat(job.pid)?.state === "T";
+  return { state: "running", since: isoTime(job.atMs), ...(suspended ? { suspended } : {}) };
 }
 
 function lost(cause: AttemptEnd["cause"], message: string, began: ProcessIdentity | undefined): AttemptEnd {

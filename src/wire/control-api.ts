@@ -43,8 +43,6 @@ export const localJobSchema = z.object({
   ended_at: timeSchema.nullable(),
   failure: failureSchema.nullable(),
   end: endSchema.nullable(),
-  /** Its processes were stopped by a signal; the time limit runs on. Older agents do not tell. */
-  suspended: z.boolean().default(false),
   /** Why it waits, in words; null when it does not. */
   waiting: z.string().nullable(),
   /** Reports not acknowledged yet. */

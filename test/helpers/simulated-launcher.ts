@@ -13,6 +13,7 @@ import type {
 interface Attempt {
   readonly startedAt: string;
   starts: number;
+  suspended: boolean;
   end: Extract<AttemptStatus, { state: "ended" }> | undefined;
 }
 
@@ -45,7 +46,14 @@ export class SimulatedLauncher implements Launcher {
 
   /** An attempt that an earlier agent started. */
   adopt(token: Token): void {
-    this.attempts.set(token, { startedAt: isoTime(this.#clock.now()), starts: 1, end: undefined });
+    this.attempts.set(token, { startedAt: isoTime(this.#clock.now()), starts: 1, suspended: false, end: undefined });
+  }
+
+  /** Somebody stops its processes, or lets them go on. */
+  suspend(token: Token, suspended: boolean): void {
+    const attempt = this.attempts.get(token);
+    if (attempt) attempt.suspended = suspended;
+    for (const tell of this.#watchers) tell(token);
   }
 
   /** The attempt exits. */
@@ -84,7 +92,8 @@ export class SimulatedLauncher implements Launcher {
     return refs.map(({ token }) => {
       const attempt = this.attempts.get(token);
       if (!attempt) return { state: "absent" };
-      return attempt.end ?? { state: "running", since: attempt.startedAt };
+      const { startedAt, suspended } = attempt;
+      return attempt.end ?? { state: "running", since: startedAt, ...(suspended ? { suspended } : {}) };
     });
   }
 

@@ -11,6 +11,9 @@ interface Attempt {
   readonly token: string;
   readonly number: number;
   state: "starting" | "running" | "ended";
+  /** What is said of it until it runs. */
+  readonly early: AttemptStatus;
+  suspended: boolean;
   end: AttemptEnd | undefined;
   remaining: readonly number[];
 }
@@ -39,6 +42,8 @@ export class Attempts {
       token: plan.token,
       number: plan.attempt,
       state: "starting",
+      early: random.chance(0.3) ? { state: "queued", reason: "simulated" } : { state: "unknown", why: "starting" },
+      suspended: false,
       end: undefined,
       remaining: [],
     };
@@ -48,6 +53,10 @@ export class Attempts {
       if (attempt.state === "starting") attempt.state = "running";
     });
     time.after(random.whole(0, 40_000), () => this.#end(attempt, this.#world.endOf(job, plan.attempt)));
+    // Somebody stops its processes, and perhaps lets them go on before its end.
+    if (!random.chance(0.1)) return;
+    time.after(random.whole(0, 20_000), () => (attempt.suspended = true));
+    time.after(random.whole(0, 60_000), () => (attempt.suspended = false));
   }
 
   /** Never started, and never will be. */
@@ -138,9 +147,11 @@ export function simulatedLauncher(process: SimulatedProcess): Launcher {
     if (world.faulty && random.chance(world.rates.launcher)) return { state: "unknown", why: "unreachable" };
     const attempt = attempts.all.get(token);
     if (!attempt) return { state: "absent" };
-    if (attempt.state === "starting") return { state: "unknown", why: "starting" };
-    if (attempt.state === "running" || !attempt.end)
-      return { state: "running", since: new Date(world.time.wall).toISOString() };
+    if (attempt.state === "starting") return attempt.early;
+    if (attempt.state === "running" || !attempt.end) {
+      const { suspended } = attempt;
+      return { state: "running", since: new Date(world.time.wall).toISOString(), ...(suspended ? { suspended } : {}) };
+    }
     return { state: "ended", end: attempt.end, remaining: attempt.remaining, tier: "group" };
   }
 

@@ -15,8 +15,9 @@ it("D14: a job that was stopped is shown so, also by the next agent, and is canc
   await waitFor(async () => (await site.starts()).size === 1, { what: "the start" });
   await site.killAgent();
   await site.startAgent();
-  const seen = await new Control(site).untilJob("suspended", id, (job) => job.suspended);
+  const seen = await new Control(site).untilJob("suspended", id, (job) => job.phase === "suspended");
   expect(seen).toMatchObject({ state: "RUNNING", waiting: expect.stringContaining("SIGSTOP") });
+  await waitFor(async () => (await site.client.job(id)).phase === "suspended", { what: "the hub hears of it" });
   await site.client.cancel(id, "not needed");
   expect(await site.ended(id, 60_000)).toMatchObject({ status: "CANCELLED" });
   expect(await site.imbalances([id])).toEqual([]);

@@ -4,6 +4,7 @@ import { decide, type JobEvent, nextStep } from "../../jobs/decide.ts";
 import type { AttemptEnd } from "../../jobs/states.ts";
 import type { AttemptRef, AttemptStatus, Launcher, LaunchResult, StopResult } from "../../launchers/types.ts";
 import type { JobWork } from "../driver.ts";
+import { isSuspended } from "../follower.ts";
 import { currentAttempt, type HeldAttempt, type HeldJob, rulesOf } from "../held-job.ts";
 import { amend, transition } from "../transition.ts";
 
@@ -112,7 +113,7 @@ function isNews(status: AttemptStatus, job: HeldJob): boolean {
     case "absent":
       return true;
     case "running":
-      return job.state !== "RUNNING";
+      return job.state !== "RUNNING" || isSuspended(status) !== (job.phase === "suspended");
     case "queued":
       return job.state !== "RUNNING" && job.phase !== "queued";
     case "unknown":
@@ -127,6 +128,11 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
       await transition(core, id, { type: "queued" }, status.reason === undefined ? {} : { message: status.reason });
       return;
     case "running":
+      if (work.job().state === "RUNNING") {
+        const type = isSuspended(status) ? "suspended" : "continued";
+        await transition(core, id, { type }, { message: `the attempt is ${type}` });
+        return;
+      }
       await failpoint("start.before-running");
       await transition(core, id, { type: "started" });
       await failpoint("start.after-running");

@@ -30,6 +30,7 @@ export function infoOf(row: JobRow, now: number): string {
   }
   if (row.lostContact) return "site not heard of";
   if (row.waiting !== null && !isFinalStatus(row.status)) return row.waiting;
+  if (row.phase === "suspended") return "stopped by a signal or its scheduler";
   if (row.state === "AWAITING_PARENTS") return `waits for ${row.parents.length === 1 ? "its parent" : "its parents"}`;
   if (row.status === "PENDING" && row.place === "") return "waits for a site";
   return row.attempt > 1 ? `attempt ${row.attempt}` : "";

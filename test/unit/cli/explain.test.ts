@@ -173,6 +173,13 @@ describe("explain", () => {
     expect(advice).toContain("try again: siteagent retry nmdc:sys0job");
   });
 
+  test("says of a suspended job who can let it go on", () => {
+    const suspended = { ...plain, status: "RUNNING", state: "RUNNING", phase: "suspended", place: "lab-a" } as const;
+    const { why, do: advice } = explain(suspended, nobody);
+    expect(why).toBe("Its attempt at 'lab-a' was stopped by a signal (SIGSTOP) or suspended by its scheduler.");
+    expect(advice).toEqual(["let it go on there: `kill -CONT`, or by the scheduler"]);
+  });
+
   test("says of a lost site that its processes go on", () => {
     expect(explain({ ...plain, place: "lab-a", lostContact: true }, nobody).why).toContain("may well go on");
   });
@@ -183,6 +190,7 @@ describe("the INFO column", () => {
     ["a site is awaited", {}, "waits for a site"],
     ["parents", { state: "AWAITING_PARENTS", parents: ["a", "b"] }, "waits for its parents"],
     ["a second try", { status: "RUNNING", state: "RUNNING", place: "x", attempt: 2 }, "attempt 2"],
+    ["suspended", { status: "RUNNING", phase: "suspended", place: "x" }, "stopped by a signal or its scheduler"],
     ["a lost site", { status: "RUNNING", state: "RUNNING", place: "x", lostContact: true }, "site not heard of"],
     ["the end", { status: "FINISHED", state: "JOB_FINISHED", attempt: 1 }, ""],
   ])("%s", (_, change, expected) => {

@@ -32,7 +32,6 @@ const job: LocalJob = {
   ended_at: null,
   failure: null,
   end: null,
-  suspended: false,
   waiting: null,
   unsent: 2,
   fenced: null,

@@ -1,6 +1,7 @@
 /** Model of a whole life: the steps of `nextStep`, events as a fair but hostile world gives them, `decide` between. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { rulesOf } from "../../../src/agent/held-job.ts";
 import { isFault } from "../../../src/common/fault.ts";
 import {
   decide,
@@ -21,6 +22,7 @@ import {
 } from "../../../src/jobs/states.ts";
 import { isFinalStatus, statusOf, statuses } from "../../../src/jobs/status.ts";
 import { isAllowed, isFinal, transitions } from "../../../src/jobs/transitions.ts";
+import { appOf } from "./builders.ts";
 
 const created: JobCore = { state: "CREATED", phase: "none", attempt: 0, tries: 0, hooks_done: [] };
 const hold = { kind: "cancelling", reason: "test", since: "2026-01-01T00:00:00.000Z" } as const;
@@ -61,6 +63,8 @@ const event: fc.Arbitrary<JobEvent> = fc.oneof(
     { type: "submitting" },
     { type: "queued" },
     { type: "started" },
+    { type: "suspended" },
+    { type: "continued" },
     { type: "settled" },
     { type: "archiving" },
     { type: "outputs_staged" },
@@ -184,6 +188,22 @@ describe("decide", () => {
       { numRuns: 1000 },
     );
   });
+});
+
+it("D14: an attempt that runs is suspended and goes on, and may end as it is; nothing else can be suspended", () => {
+  const running: JobCore = { ...created, state: "RUNNING", phase: "started", attempt: 1 };
+  const kind = rulesOf(appOf());
+  const suspended = decide(running, { type: "suspended" }, kind);
+  expect(suspended).toEqual({ job: { ...running, phase: "suspended" }, path: [] });
+  expect(nextStep(suspended.job)).toBe("follow");
+  expect(decide(suspended.job, { type: "continued" }, kind).job).toEqual(running);
+  expect(decide(suspended.job, { type: "ended", end: good }, kind).job).toMatchObject({
+    state: "RUN_DONE",
+    phase: "none",
+  });
+  for (const type of ["suspended", "continued"] as const) {
+    expect(() => decide({ ...running, state: "PREPROCESSED" }, { type }, kind)).toThrow("does not fit");
+  }
 });
 
 describe("status", () => {
