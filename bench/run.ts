@@ -37,6 +37,7 @@ for (const name of positionals.length > 0 ? positionals : all) {
     quick: flags.quick,
     say: (line) => process.stdout.write(`  ${line}\n`),
   });
+  if (figures.length === 0) continue;
   const seconds = Math.round((performance.now() - startedAt) / 1000);
   missed += figures.filter(({ goal }) => goal?.held === false).length;
   const text = section(name, bench, figures, seconds);

@@ -1,9 +1,8 @@
 /** No-op jobs from their bulk creation to `done` on the hub, beside `xargs -P2 /bin/true`; and what 50,000 of them leave in memory. */
 import { spawnSync } from "node:child_process";
-import { setTimeout as sleep } from "node:timers/promises";
-import type { TestSite } from "../test/helpers/site.ts";
 import type { Bench, BenchOptions, Figure } from "./lib/bench.ts";
 import { median } from "./lib/bench.ts";
+import { runInBulk } from "./lib/bulk.ts";
 import { memoryMiB } from "./lib/process.ts";
 import { startRelease } from "./lib/release.ts";
 
@@ -23,7 +22,7 @@ export const bench: Bench = {
     const memory: Record<string, number[]> = { hub: [], agent: [], runner: [] };
     for (let round = 0; round < rounds; round++) {
       peers.push(xargsPerSecond(options.quick ? 1_000 : 5_000));
-      ours.push(await jobsPerSecond(site, jobs));
+      ours.push(jobs / (await runInBulk(site, "noop", jobs)));
       const pids = { hub: site.hub.pid, agent: site.agent?.pid, runner: site.runnerPid };
       for (const [name, pid] of Object.entries(pids)) if (pid !== undefined) memory[name]?.push(memoryMiB(pid).pss);
       say(options, round, { ours, peers, memory });
@@ -69,19 +68,4 @@ function xargsPerSecond(count: number): number {
   const { status } = spawnSync("xargs", ["-P2", "-n1", "/bin/true"], { input });
   if (status !== 0) throw new Error(`xargs ended with ${status}`);
   return (count * 1000) / (performance.now() - startedAt);
-}
-
-/** Counts by one query of the hub's list every half second, which costs little; the last job's end is what counts. */
-async function jobsPerSecond(site: TestSite, count: number): Promise<number> {
-  const startedAt = performance.now();
-  const jobs = Array.from({ length: count }, () => ({ workflow: "noop", config: {} }));
-  const results = await site.client.bulk(jobs);
-  const refused = results.find((result) => !("id" in result) && !("job" in result));
-  if (refused) throw new Error(`a job was refused: ${JSON.stringify(refused)}`);
-  for (;;) {
-    const { total } = await site.client.jobPage({ active: true, limit: 1 });
-    if (total === 0) return (count * 1000) / (performance.now() - startedAt);
-    if (site.agent?.running !== true) throw new Error(`the agent ended:\n${site.agent?.stderr.slice(-2000)}`);
-    await sleep(200);
-  }
 }
