@@ -1,10 +1,11 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { chmod, rm } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { z } from "zod";
 import { asFault, Fault } from "../common/fault.ts";
 import { openPlainFile } from "../common/files.ts";
+import { createServer } from "../common/node-http.ts";
 import { quoted } from "../common/nearest.ts";
 import { isFinal } from "../jobs/transitions.ts";
 import { logStreams } from "../wire/agent-api.ts";

@@ -1,4 +1,3 @@
-import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import type { Readable } from "node:stream";
 import { getCACertificates } from "node:tls";
 import type { z } from "zod";
@@ -6,6 +5,7 @@ import { cutShort } from "../common/clock.ts";
 import type { CallContext } from "../common/context.ts";
 import { errnoOf, Fault } from "../common/fault.ts";
 import { redactText } from "../common/redact.ts";
+import { Agent, type Dispatcher, request as undiciRequest } from "../common/undici.ts";
 import { type AnswerHead, faultOfAnswer, unreachable } from "./answers.ts";
 import { requestIdHeader, ReuseWatch } from "./reuse.ts";
 import { hostility, parseStrictJson } from "./strict-json.ts";

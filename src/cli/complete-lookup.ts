@@ -2,9 +2,10 @@
  * The look-ups of completion, with Node's own HTTP client and without schemas: loading the SDK alone would take longer than a
  * person waits for Tab. Whatever does not look as expected gives no words.
  */
-import { type IncomingMessage, request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isJsonObject, type JsonObject } from "../common/json.ts";
+import { request as httpRequest } from "../common/node-http.ts";
 import { hubAccess, socketPath } from "./connect.ts";
 import type { CliContext } from "./context.ts";
 import type { Options } from "./options.ts";

@@ -1,7 +1,7 @@
-import { Agent, request } from "undici";
 import { z } from "zod";
 import { errnoOf, Fault } from "../common/fault.ts";
 import { type FaultCode, faults } from "../common/faults.ts";
+import { Agent, request } from "../common/undici.ts";
 import {
   cancelAnswerSchema,
   type LocalJob,

@@ -2,10 +2,10 @@
  * What files.ts does, for a thread that may wait for the file system (file-thread.ts): each call is made at once, which costs a tenth. Only
  * syncs are left to Node's pool, so that those of many files overlap.
  */
-import { randomUUID } from "node:crypto";
 import { closeSync, fstatSync, fsync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { randomUUID } from "./crypto.ts";
 import { isNoPlainFile, plainOpen } from "./files.ts";
 
 const synced = promisify(fsync);

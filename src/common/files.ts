@@ -1,7 +1,7 @@
-import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { randomUUID } from "./crypto.ts";
 import { errnoOf } from "./fault.ts";
 
 /** Makes a rename or a new name in `directory` durable. */

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes } from "./crypto.ts";
 
 /**
  * The key of a job's directory or of one attempt, stored by the outside world (scheduler job name, unit, directory).

@@ -1,10 +1,10 @@
 /** The hub's OpenAPI 3.1 document: what routes declare, with one place for path syntax, operation ids, guards and errors. */
-import { STATUS_CODES } from "node:http";
 import swagger, { type SwaggerTransform } from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import type { FastifyInstance } from "fastify";
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { STATUS_CODES } from "../common/node-http.ts";
 import * as agentApi from "../wire/agent-api.ts";
 import * as wireCommon from "../wire/common.ts";
 import * as userApi from "../wire/user-api.ts";

@@ -2,9 +2,9 @@
  * Error answers. Two readers, one body: FastAPI's `detail` (text, or a list for validation) and the members of RFC 9457 and ours
  * (`code`, `hint`, `retry`) beside it.
  */
-import { STATUS_CODES } from "node:http";
 import { Fault } from "../common/fault.ts";
 import { type FaultCode, faults } from "../common/faults.ts";
+import { STATUS_CODES } from "../common/node-http.ts";
 import { codeOfRefusal } from "../common/refusals.ts";
 
 /** One entry of a validation list, as pydantic writes it. */

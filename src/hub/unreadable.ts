@@ -1,7 +1,7 @@
 /** Answers to requests that never reach a route because they cannot be read; in the same shape as all other errors. */
-import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { ConnectionError } from "fastify";
+import { STATUS_CODES } from "../common/node-http.ts";
 import { HttpProblem, problemBody } from "./problem.ts";
 
 const brokenRequests: Readonly<Record<string, readonly [number, string]>> = {

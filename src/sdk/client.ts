@@ -2,12 +2,13 @@
  * What scripts and the CLI use to talk to a hub: `createHubClient({url, token})`. Every method throws `Fault`s with the hub's
  * own code, or UNREACHABLE when no answer of the API came back. Ends with `await using` or `client[Symbol.asyncDispose]()`.
  */
-import { randomUUID } from "node:crypto";
-import type { Dispatcher } from "undici";
+
 import type { z } from "zod";
 import { systemClock } from "../common/clock.ts";
+import { randomUUID } from "../common/crypto.ts";
 import { Fault, isFault } from "../common/fault.ts";
 import { backoffMs, syncBackoff } from "../common/retry.ts";
+import type { Dispatcher } from "../common/undici.ts";
 import type { OutputFile } from "../wire/common.ts";
 import {
   type ActionResult,
@@ -242,7 +243,7 @@ export class HubClient implements AsyncDisposable {
       (await this.#http.json(`${api}/files`, fileListSchema, options)).files,
     put: async (name: string, bytes: Uint8Array, options: CallOptions = {}): Promise<FileView> => {
       const response = await this.#http.raw(`${api}/files/${part(name)}`, { method: "PUT", bytes, ...options });
-      return fileViewSchema.parse(await response.json());
+      return fileViewSchema.parse(await response.body.json());
     },
     read: async (name: string, options: CallOptions = {}): Promise<Uint8Array> => {
       const response = await this.#http.raw(`${api}/files/${part(name)}`, options);

@@ -73,14 +73,13 @@ async function* streamed(http: HubHttp, after: number, options: EventOptions): A
     headers: { accept: "text/event-stream", "last-event-id": String(after) },
     signal: options.signal,
   });
-  if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
-    await response.body?.cancel();
+  if (!String(response.headers["content-type"]).startsWith("text/event-stream")) {
+    await response.body.dump();
     yield* polled(http, after, options);
     return;
   }
-  if (!response.body) return;
   try {
-    const messages = (response.body as ReadableStream<Uint8Array<ArrayBuffer>>)
+    const messages = ReadableStream.from(response.body as AsyncIterable<Uint8Array<ArrayBuffer>>)
       .pipeThrough(new TextDecoderStream())
       .pipeThrough(new EventSourceParserStream({ maxBufferSize: 4 * 1024 * 1024 }));
     for await (const message of messages) {

@@ -1,8 +1,8 @@
-import { Agent, type Dispatcher, fetch, type Response } from "undici";
 import { z } from "zod";
 import { asFault, Fault, isFault } from "../common/fault.ts";
 import { type FaultCode, faults } from "../common/faults.ts";
 import type { JsonObject } from "../common/json.ts";
+import { Agent, type Dispatcher, request } from "../common/undici.ts";
 import { problemSchema } from "../wire/user-api.ts";
 import { type Credentials, TokenSource } from "./token.ts";
 
@@ -28,6 +28,8 @@ export interface Call {
   /** Statuses besides 2xx that the caller looks at itself. */
   readonly accept?: readonly number[];
 }
+/** What came back: the head, and a body that has to be read or dumped. */
+export type Answer = Dispatcher.ResponseData;
 export type QueryValue = string | number | boolean | readonly string[] | undefined;
 
 const connectTimeoutMs = 10_000;
@@ -73,15 +75,15 @@ export class HubHttp implements AsyncDisposable {
   /** A call without an answer of interest. */
   async none(path: string, call: Call = {}): Promise<void> {
     const response = await this.raw(path, { ...call, signal: this.#limit(call.signal) });
-    await response.arrayBuffer();
+    await response.body.dump();
   }
 
   /** The response with a good status; its body is the caller's to read or cancel. No time limit but the signal's. */
-  async raw(path: string, call: Call = {}): Promise<Response> {
+  async raw(path: string, call: Call = {}): Promise<Answer> {
     const token = await this.#tokens.current(call.signal);
     const response = await this.#send(path, call, token);
-    if (response.status !== 401 || !this.#tokens.renewable) return checked(response, call);
-    await response.body?.cancel();
+    if (response.statusCode !== 401 || !this.#tokens.renewable) return checked(response, call);
+    await response.body.dump();
     return checked(await this.#send(path, call, await this.#tokens.renewed(token, call.signal)), call);
   }
 
@@ -99,27 +101,30 @@ export class HubHttp implements AsyncDisposable {
     return signal ? AbortSignal.any([signal, limit]) : limit;
   }
 
-  async #send(path: string, call: Call, token: string | undefined): Promise<Response> {
-    const headers: Record<string, string> = { accept: "application/json", ...call.headers };
+  async #send(path: string, call: Call, token: string | undefined): Promise<Answer> {
+    const headers: Record<string, string> = {
+      accept: "application/json",
+      "user-agent": "siteagent",
+      ...call.headers,
+    };
     if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
     if (call.json !== undefined) headers["content-type"] = "application/json";
     if (call.bytes !== undefined) headers["content-type"] ??= "application/octet-stream";
     const body = call.bytes ?? (call.json === undefined ? undefined : JSON.stringify(call.json));
     try {
-      return await fetch(`${this.base}${path}${queryText(call.query)}`, {
+      return await request(`${this.base}${path}${queryText(call.query)}`, {
         method: call.method ?? "GET",
         headers,
-        redirect: "error",
         dispatcher: this.#dispatcher,
-        ...(body === undefined ? {} : { body }),
-        ...(call.signal ? { signal: call.signal } : {}),
+        body: body ?? null,
+        signal: call.signal ?? null,
       });
     } catch (error) {
       throw unreachable(error, call.signal);
     }
   }
 
-  async #login(form: Readonly<Record<string, string>>, signal: AbortSignal | undefined): Promise<Response> {
+  async #login(form: Readonly<Record<string, string>>, signal: AbortSignal | undefined): Promise<Answer> {
     const response = await this.#send(
       "/token",
       {
@@ -135,18 +140,18 @@ export class HubHttp implements AsyncDisposable {
 }
 
 /** Bytes of a body piece by piece; a broken connection is UNREACHABLE. */
-export async function* readBody(response: Response, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+export async function* readBody(response: Answer, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
   try {
-    for await (const piece of response.body ?? []) yield piece as Uint8Array;
+    for await (const piece of response.body) yield piece as Uint8Array;
   } catch (error) {
     throw unreachable(error, signal);
   }
 }
 
 /** All bytes of a body. */
-export async function readBytes(response: Response, signal: AbortSignal | undefined): Promise<Uint8Array> {
+export async function readBytes(response: Answer, signal: AbortSignal | undefined): Promise<Uint8Array> {
   try {
-    return new Uint8Array(await response.arrayBuffer());
+    return new Uint8Array(await response.body.arrayBuffer());
   } catch (error) {
     throw unreachable(error, signal);
   }
@@ -157,10 +162,10 @@ export function part(text: string): string {
   return encodeURIComponent(text);
 }
 
-async function readJson<T>(response: Response, schema: z.ZodType<T>, signal: AbortSignal | undefined): Promise<T> {
+async function readJson<T>(response: Answer, schema: z.ZodType<T>, signal: AbortSignal | undefined): Promise<T> {
   let body: unknown;
   try {
-    body = await response.json();
+    body = await response.body.json();
   } catch (error) {
     throw unreachable(error, signal);
   }
@@ -171,24 +176,26 @@ async function readJson<T>(response: Response, schema: z.ZodType<T>, signal: Abo
   });
 }
 
-async function checked(response: Response, call: Call): Promise<Response> {
-  if (response.ok || call.accept?.includes(response.status)) return response;
+async function checked(response: Answer, call: Call): Promise<Answer> {
+  const { statusCode } = response;
+  if ((statusCode >= 200 && statusCode < 300) || call.accept?.includes(statusCode)) return response;
   throw await faultOf(response);
 }
 
-async function faultOf(response: Response): Promise<Fault> {
-  const text = await response.text().catch(() => "");
+async function faultOf(response: Answer): Promise<Fault> {
+  const status = response.statusCode;
+  const text = await response.body.text().catch(() => "");
   const problem = problemSchema.safeParse(parseJson(text));
-  const code = problem.success ? faultCode(problem.data.code, response.status) : undefined;
+  const code = problem.success ? faultCode(problem.data.code, status) : undefined;
   if (!problem.success || code === undefined) {
-    return new Fault("UNREACHABLE", `the hub answered ${response.status} without an error of the API`, {
-      details: { status: response.status, body: text.slice(0, 500) },
+    return new Fault("UNREACHABLE", `the hub answered ${status} without an error of the API`, {
+      details: { status, body: text.slice(0, 500) },
     });
   }
   const { detail, hint, details, errors } = problem.data;
-  const retryAfter = Number(response.headers.get("retry-after"));
+  const retryAfter = Number(response.headers["retry-after"]);
   const extra: JsonObject = {
-    status: response.status,
+    status,
     ...details,
     ...(errors ? { errors: errors as JsonObject[string] } : {}),
     ...(retryAfter > 0 ? { retry_after_ms: retryAfter * 1000 } : {}),

@@ -122,20 +122,21 @@ async function readPiece(
   });
   const bytes = await readBytes(response, options.signal);
   const number = (name: string): number => {
-    const value = Number(response.headers.get(name) ?? Number.NaN);
+    const value = Number(response.headers[name] ?? Number.NaN);
     if (!Number.isSafeInteger(value)) throw new Fault("UNREACHABLE", `the answer has no header '${name}'`);
     return value;
   };
-  const claim = response.headers.get(logHeaders.claim);
+  const header = (name: string): string => String(response.headers[name] ?? "");
+  const claim = header(logHeaders.claim);
   return {
-    claim: claim === null ? undefined : Number(claim),
-    claims: (response.headers.get(logHeaders.claims) ?? "").split(",").filter(Boolean).map(Number),
+    claim: claim === "" ? undefined : Number(claim),
+    claims: header(logHeaders.claims).split(",").filter(Boolean).map(Number),
     attempt: number(logHeaders.attempt),
     latestAttempt: number(logHeaders.latestAttempt),
     offset: number(logHeaders.offset),
     size: number(logHeaders.size),
-    complete: response.headers.get(logHeaders.complete) !== "false",
-    ended: response.headers.get(logHeaders.ended) !== "false",
+    complete: header(logHeaders.complete) !== "false",
+    ended: header(logHeaders.ended) !== "false",
     bytes,
   };
 }

@@ -1,8 +1,9 @@
-import { createHash, type Hash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { systemClock } from "../common/clock.ts";
+import { createHash } from "../common/crypto.ts";
 import { errnoOf, Fault, isFault } from "../common/fault.ts";
 import { syncDirectory } from "../common/files.ts";
 import { backoffMs, transferBackoff } from "../common/retry.ts";
@@ -85,7 +86,7 @@ async function fetchRest(
   const resume = have > 0 && have < entry.bytes;
   const headers = resume ? { ...octets, range: `bytes=${have}-` } : octets;
   const response = await http.raw(urlOf(job, entry.path), { headers, signal });
-  const file = await open(partial, resume && response.status === 206 ? "a" : "w", 0o600);
+  const file = await open(partial, resume && response.statusCode === 206 ? "a" : "w", 0o600);
   try {
     for await (const piece of readBody(response, signal)) await file.write(piece);
     await file.sync();

@@ -1,6 +1,6 @@
-import type { Response } from "undici";
 import { z } from "zod";
 import { Fault } from "../common/fault.ts";
+import type { Dispatcher } from "../common/undici.ts";
 
 /** How the client proves who it is; `undefined` parts are absent. */
 export type Credentials =
@@ -27,7 +27,10 @@ const tokenAnswerSchema = z.object({
 /** A token is renewed this long before its end, milliseconds. */
 const earlyMs = 60_000;
 
-type Login = (form: Readonly<Record<string, string>>, signal: AbortSignal | undefined) => Promise<Response>;
+type Login = (
+  form: Readonly<Record<string, string>>,
+  signal: AbortSignal | undefined,
+) => Promise<Dispatcher.ResponseData>;
 
 /** Keeps one token and gets the next one when it ran out or was refused; concurrent callers share one request. */
 export class TokenSource {
@@ -98,7 +101,7 @@ export class TokenSource {
 
   async #request(form: Readonly<Record<string, string>>, signal: AbortSignal | undefined): Promise<string> {
     const response = await this.#login(form, signal);
-    const parsed = tokenAnswerSchema.safeParse(await response.json().catch(() => undefined));
+    const parsed = tokenAnswerSchema.safeParse(await response.body.json().catch(() => undefined));
     if (!parsed.success) throw new Fault("UNREACHABLE", "the answer of POST /token is not understood");
     const { expires, access_token } = parsed.data;
     this.#token = access_token;

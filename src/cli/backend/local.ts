@@ -1,10 +1,10 @@
 import { limitTexts } from "../format/limits.ts";
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../../common/clock.ts";
+import { createHash } from "../../common/crypto.ts";
 import { durableReplace } from "../../common/files.ts";
 import { Fault, isFault } from "../../common/fault.ts";
 import { isFinalStatus } from "../../jobs/status.ts";

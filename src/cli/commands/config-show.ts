@@ -14,7 +14,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   if (context.format === "jsonl") await printData(context, shown.settings);
   else if (isMachine(context.format)) await printData(context, shown);
   else if (context.format === "name") context.print(shown.settings.map((setting) => `${setting.path}\n`).join(""));
-  else context.print(await tableText(shown.settings, columns(context, file), context.out, tableOptions(context)));
+  else context.print(tableText(shown.settings, columns(context, file), context.out, tableOptions(context)));
   return 0;
 }
 

@@ -10,6 +10,6 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   const story = await backend.story(await resolveId(backend, call.args[0] ?? ""));
   if (isMachine(context.format)) await printData(context, story.raw);
   else if (context.format === "name") context.print(`${story.row.id}\n`);
-  else context.print(await storyText(context, story));
+  else context.print(storyText(context, story));
   return 0;
 }

@@ -34,7 +34,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     // `wide` is never cut, whatever the terminal.
     const terminal = context.format === "wide" ? { ...context.out, interactive: false } : context.out;
     context.print(
-      await tableText(rows, chosen, terminal, {
+      tableText(rows, chosen, terminal, {
         header: options.notRefused("header") && rows.length > 0,
         dropEmpty: !explicit,
         ellipsis: context.symbols.ellipsis,

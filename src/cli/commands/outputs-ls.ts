@@ -16,7 +16,7 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   else {
     const { ellipsis } = context.symbols;
     context.print(
-      await tableText(files, columns(context), context.out, { header: files.length > 0, dropEmpty: true, ellipsis }),
+      tableText(files, columns(context), context.out, { header: files.length > 0, dropEmpty: true, ellipsis }),
     );
     if (files.length === 0) context.note("no outputs");
   }

@@ -66,7 +66,7 @@ async function statusOf(context: CliContext, agent: ControlClient, options: Opti
 async function tell(context: CliContext, view: StatusView): Promise<void> {
   if (isMachine(context.format)) await printData(context, view);
   else if (context.format === "name") context.print(`${view.mode}\n`);
-  else context.print(await statusText(context, view));
+  else context.print(statusText(context, view));
 }
 
 /** Well: it claims, or was told not to, and nothing is wrong. */
@@ -99,7 +99,7 @@ async function look(
 ): Promise<{ readonly text: string; readonly code: number }> {
   try {
     const view = await ask();
-    return { text: await statusText(context, view), code: exitOf(view) };
+    return { text: statusText(context, view), code: exitOf(view) };
   } catch (error) {
     if (!isDown(error)) throw error;
     return { text: `${context.symbols.bad} down: ${error.message}\n`, code: downExit };

@@ -30,7 +30,7 @@ export async function help(context: CliContext, call: CommandCall): Promise<numb
   else if (context.format === "name") {
     const names = new Set(groups.flatMap((group) => Object.keys(group.parameters)));
     context.print([...names].map((name) => `${name}\n`).join(""));
-  } else context.print(await appText(context, workflow, groups));
+  } else context.print(appText(context, workflow, groups));
   return 0;
 }
 

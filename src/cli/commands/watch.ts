@@ -91,16 +91,16 @@ async function screenView(context: CliContext, ids: readonly string[]): Promise<
   const { createLogUpdate } = await import("log-update");
   const screen = createLogUpdate(process.stdout, { showCursor: true });
   const rows = new Map<string, JobRow>();
-  let drawing: Promise<void> | undefined;
   let closed = false;
+  let waiting = false;
+  // Changes that come together are one drawing.
   const draw = (): void => {
-    drawing ??= screenText(context, ids, rows)
-      .then((text) => {
-        if (!closed) screen(text);
-      })
-      .finally(() => {
-        drawing = undefined;
-      });
+    if (waiting) return;
+    waiting = true;
+    setImmediate(() => {
+      waiting = false;
+      if (!closed) screen(screenText(context, ids, rows));
+    });
   };
   const timer = setInterval(draw, screenMs);
   return {
@@ -124,18 +124,14 @@ async function screenView(context: CliContext, ids: readonly string[]): Promise<
   };
 }
 
-async function screenText(
-  context: CliContext,
-  ids: readonly string[],
-  rows: ReadonlyMap<string, JobRow>,
-): Promise<string> {
+function screenText(context: CliContext, ids: readonly string[], rows: ReadonlyMap<string, JobRow>): string {
   const known = ids.map((id) => rows.get(id)).filter((row) => row !== undefined);
   const finished = known.filter((row) => row.status === "FINISHED").length;
   const shown = known.filter((row) => row.status !== "FINISHED" || ids.length === 1);
   const names = ["id", "status", "name", "site", "time", "info"];
   const columns = jobColumns(context).filter(({ key }) => names.includes(key));
   const { ellipsis } = context.symbols;
-  const table = await tableText(shown.slice(0, mostRows), columns, context.out, {
+  const table = tableText(shown.slice(0, mostRows), columns, context.out, {
     header: true,
     dropEmpty: true,
     ellipsis,

@@ -44,13 +44,13 @@ function sorted(parameters: AppView["parameters"]): readonly unknown[] {
 }
 
 /** What a workflow takes, for people. */
-export async function appText(context: CliContext, workflow: string, groups: readonly AppGroup[]): Promise<string> {
+export function appText(context: CliContext, workflow: string, groups: readonly AppGroup[]): string {
   const parts: string[] = [`${context.out.style("bold", oneLine(workflow))}\n`];
-  for (const group of groups) parts.push(await groupText(context, workflow, group, groups.length > 1));
+  for (const group of groups) parts.push(groupText(context, workflow, group, groups.length > 1));
   return parts.join("\n");
 }
 
-async function groupText(context: CliContext, workflow: string, group: AppGroup, several: boolean): Promise<string> {
+function groupText(context: CliContext, workflow: string, group: AppGroup, several: boolean): string {
   const sites = `${group.sites.length === 1 ? "site" : "sites"} ${group.sites.map((site) => oneLine(site)).join(", ")}`;
   const lines = [`Served by ${sites}.`];
   if (!group.told) return `${lines[0]} Nothing is known of its parameters there.\n`;
@@ -60,7 +60,7 @@ async function groupText(context: CliContext, workflow: string, group: AppGroup,
   if (rows.length === 0) lines.push("It takes no parameters.");
   else {
     const options = { header: true, dropEmpty: true, ellipsis: context.symbols.ellipsis };
-    lines.push((await tableText(rows, columns, context.out, options)).trimEnd());
+    lines.push(tableText(rows, columns, context.out, options).trimEnd());
   }
   const inputs = group.inputs.map((field) => oneLine(field)).join(", ");
   if (group.inputs.length > 0) lines.push("", `Its inputs are found by these values of the job: ${inputs}`);

@@ -7,15 +7,15 @@ export function section(context: CliContext, title: string, body: string): strin
 }
 
 /** The rows as an indented table below a title; nothing when there are none. */
-export async function tableSection<Row>(
+export function tableSection<Row>(
   context: CliContext,
   title: string,
   rows: readonly Row[],
   columns: readonly Column<Row>[],
-): Promise<string> {
+): string {
   if (rows.length === 0) return "";
   const { ellipsis } = context.symbols;
   const terminal = { ...context.out, columns: context.out.columns - 2 };
-  const text = await tableText(rows, columns, terminal, { header: true, dropEmpty: true, ellipsis });
+  const text = tableText(rows, columns, terminal, { header: true, dropEmpty: true, ellipsis });
   return section(context, title, text.replace(/^(?=.)/gm, "  "));
 }

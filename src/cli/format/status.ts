@@ -14,12 +14,12 @@ const mostJobs = 20;
 const lastLines = 5;
 
 /** The agent at a glance, in the manner of `systemctl status`. */
-export async function statusText(context: CliContext, view: StatusView): Promise<string> {
+export function statusText(context: CliContext, view: StatusView): string {
   const sections = [
     headText(context, view),
     problemsText(context, view),
-    await targetsText(context, view),
-    await jobsText(context, view),
+    targetsText(context, view),
+    jobsText(context, view),
     nextText(context, view),
     logText(context, view),
   ];
@@ -102,7 +102,7 @@ function problemsText(context: CliContext, view: StatusView): string {
   return section(context, "Problems", lines.map((line) => `${line}\n`).join(""));
 }
 
-async function targetsText(context: CliContext, view: StatusView): Promise<string> {
+function targetsText(context: CliContext, view: StatusView): string {
   type Target = StatusView["targets"][number];
   const apps = (target: Target): string =>
     view.apps
@@ -117,10 +117,10 @@ async function targetsText(context: CliContext, view: StatusView): Promise<strin
     { key: "apps", title: "APPS", value: apps, shrinkTo: 12 },
     { key: "problem", title: "PROBLEM", value: (target) => target.problem ?? "", style: () => "yellow", shrinkTo: 12 },
   ];
-  return await tableSection(context, "Targets", view.targets, columns);
+  return tableSection(context, "Targets", view.targets, columns);
 }
 
-async function jobsText(context: CliContext, view: StatusView): Promise<string> {
+function jobsText(context: CliContext, view: StatusView): string {
   const now = context.now();
   const active = view.jobs.filter((job) => !isFinalStatus(job.status)).slice(0, mostJobs);
   const columns: readonly Column<LocalJob>[] = [
@@ -131,7 +131,7 @@ async function jobsText(context: CliContext, view: StatusView): Promise<string> 
     { key: "age", title: "AGE", value: (job) => shortAge(job.claimed_at, now), right: true },
     { key: "info", title: "INFO", value: (job) => infoOf(rowOf(job), now), shrinkTo: 10 },
   ];
-  return await tableSection(context, "Jobs", active, columns);
+  return tableSection(context, "Jobs", active, columns);
 }
 
 function nextText(context: CliContext, view: StatusView): string {

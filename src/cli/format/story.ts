@@ -10,14 +10,14 @@ import { manyLines, oneLine } from "./text.ts";
 import { elapsed, localTime, timeAndAge } from "./time.ts";
 
 /** The whole story of a job for people. */
-export async function storyText(context: CliContext, story: JobStory): Promise<string> {
+export function storyText(context: CliContext, story: JobStory): string {
   const sections = [
     headText(context, story),
     failureSection(context, story),
-    await timelineSection(context, story),
-    await attemptsSection(context, story),
-    await filesSection(context, "Inputs", story.inputs),
-    await filesSection(context, "Outputs", story.outputs),
+    timelineSection(context, story),
+    attemptsSection(context, story),
+    filesSection(context, "Inputs", story.inputs),
+    filesSection(context, "Outputs", story.outputs),
     askedSection(context, story),
   ];
   return sections.filter((text) => text !== "").join("\n");
@@ -81,7 +81,7 @@ function failureSection(context: CliContext, { row }: JobStory): string {
   return section(context, "Failure", factsText(facts, context.out, "  "));
 }
 
-async function timelineSection(context: CliContext, story: JobStory): Promise<string> {
+function timelineSection(context: CliContext, story: JobStory): string {
   const { timeline, row } = story;
   const spans = new Map(timeline.map((entry, at) => [entry, timeline[at + 1]?.at ?? row.endedAt]));
   const isLast = (entry: Milestone): boolean => entry === timeline.at(-1);
@@ -99,19 +99,19 @@ async function timelineSection(context: CliContext, story: JobStory): Promise<st
     },
     { key: "message", title: "", value: (entry) => entry.message, shrinkTo: 10 },
   ];
-  return await tableSection(context, "Timeline", timeline, columns);
+  return tableSection(context, "Timeline", timeline, columns);
 }
 
-async function attemptsSection(context: CliContext, story: JobStory): Promise<string> {
+function attemptsSection(context: CliContext, story: JobStory): string {
   const columns: readonly Column<JobStory["attempts"][number]>[] = [
     { key: "attempt", title: "TRY", value: (attempt) => String(attempt.attempt), right: true },
     { key: "end", title: "END", value: (attempt) => (attempt.end ? endText(attempt.end) : "running") },
     { key: "directory", title: "DIRECTORY", value: (attempt) => attempt.directory },
   ];
-  return await tableSection(context, "Attempts", story.attempts, columns);
+  return tableSection(context, "Attempts", story.attempts, columns);
 }
 
-async function filesSection(context: CliContext, title: string, files: readonly StoryFile[]): Promise<string> {
+function filesSection(context: CliContext, title: string, files: readonly StoryFile[]): string {
   const columns: readonly Column<StoryFile>[] = [
     { key: "item", title: "ITEM", value: (file) => file.item },
     { key: "path", title: "PATH", value: (file) => file.path, shrinkTo: 16 },
@@ -119,7 +119,7 @@ async function filesSection(context: CliContext, title: string, files: readonly 
     { key: "sha", title: "SHA-256", value: (file) => file.sha256.slice(0, 12) },
     { key: "where", title: "WHERE", value: (file) => file.where, shrinkTo: 12 },
   ];
-  return await tableSection(context, title, files, columns);
+  return tableSection(context, title, files, columns);
 }
 
 function askedSection(context: CliContext, story: JobStory): string {

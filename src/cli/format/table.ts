@@ -22,12 +22,12 @@ export interface TableOptions {
 }
 
 /** Rows as aligned text. Cut to the width of a terminal; in a pipe nothing is ever cut. */
-export async function tableText<Row>(
+export function tableText<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
   terminal: Terminal,
   options: TableOptions,
-): Promise<string> {
+): string {
   let cells = rows.map((row) => columns.map((column) => oneLine(column.value(row))));
   const kept = columns.flatMap((column, index) => {
     const used = !options.dropEmpty || cells.some((line) => line[index] !== "");
@@ -41,7 +41,7 @@ export async function tableText<Row>(
   const widths = fit([...header, ...cells], shown, terminal);
   const styled = cells.map((line, at) => styleLine(line, rows[at], shown, widths, terminal, options.ellipsis));
   const titles = header.map((line) => line.map((title, at) => terminal.style("bold", cut(title, widths[at] ?? 0, ""))));
-  return await layout([...titles, ...styled], shown);
+  return layout([...titles, ...styled], shown);
 }
 
 /** Removes columns from `kept` until the narrowest form of the table fits. */
@@ -102,21 +102,14 @@ function fit<Row>(
 
 const gap = 2;
 
-async function layout<Row>(lines: readonly string[][], columns: readonly Column<Row>[]): Promise<string> {
-  if (lines.length === 0) return "";
-  const { getBorderCharacters, table } = await import("table");
-  const text = table(lines as string[][], {
-    border: getBorderCharacters("void"),
-    columnDefault: { paddingLeft: 0, paddingRight: gap },
-    columns: columns.map((column) => ({ alignment: column.right ? "right" : "left" }) as const),
-    drawHorizontalLine: () => false,
-  });
-  return `${text.split("\n").map(trimLine).join("\n").replace(/\n+$/, "")}\n`;
-}
-
-/** Without the padding of the last column, also when a colour ends behind it. */
-function trimLine(line: string): string {
-  return line.replace(/ +$/, "");
+/** Cells side by side, each column as wide as its widest; no line ends in blanks. */
+function layout<Row>(lines: readonly (readonly string[])[], columns: readonly Column<Row>[]): string {
+  const widths = columns.map((_, at) => Math.max(...lines.map((line) => displayWidth(line[at] ?? ""))));
+  const padded = (cell: string, at: number): string => {
+    const blanks = " ".repeat((widths[at] ?? 0) - displayWidth(cell));
+    return columns[at]?.right ? blanks + cell : cell + blanks;
+  };
+  return lines.map((line) => `${line.map(padded).join(" ".repeat(gap)).replace(/ +$/, "")}\n`).join("");
 }
 
 /** `key: value` lines with aligned values; empty values are left out. */

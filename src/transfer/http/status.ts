@@ -1,6 +1,6 @@
-import { STATUS_CODES } from "node:http";
 import { Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
+import { STATUS_CODES } from "../../common/node-http.ts";
 
 /** May succeed when asked again. */
 const passing = new Set([408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529]);

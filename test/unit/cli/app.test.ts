@@ -69,7 +69,7 @@ describe("submit --help", () => {
       { site: "a", app },
       { site: "b", app },
     ]);
-    const text = await appText(fakeContext(), "readqc-1.0.0", groups);
+    const text = appText(fakeContext(), "readqc-1.0.0", groups);
     expect(text).toContain("Served by sites a, b.\nChecks reads.\n");
     expect(text).toMatch(/PARAMETER +TYPE +NEEDED +DEFAULT +ALLOWED +ALSO FROM +MEANING\n/);
     expect(text).toMatch(/sample +string +yes +matches \^S\[0-9\]\+\$ +name of the sample/);
@@ -86,7 +86,7 @@ describe("submit --help", () => {
       { site: "a", app },
       { site: "b", app: other },
     ];
-    const text = await appText(fakeContext(), "readqc-1.0.0", groupsOf(served));
+    const text = appText(fakeContext(), "readqc-1.0.0", groupsOf(served));
     expect(text).toContain("--site a\n");
     expect(text).toContain("Served by site b.\nChecks reads.\n\nIt takes no parameters.\n");
     expect(text).toMatch(/Served by site c\. Nothing is known of its parameters there\.\n$/);
@@ -94,7 +94,7 @@ describe("submit --help", () => {
 
   test("makes foreign text harmless", async () => {
     const [evil] = told({ ...readqc, description: "\u001b[2Jboo", workflow: "x\u001b[1m" });
-    const text = await appText(fakeContext(), "x\u001b[1m", groupsOf([{ site: "\u001b]0;a", app: evil }]));
+    const text = appText(fakeContext(), "x\u001b[1m", groupsOf([{ site: "\u001b]0;a", app: evil }]));
     expect(text).not.toContain("\u001b");
   });
 

@@ -68,7 +68,7 @@ const troubled: StatusView = {
 
 describe("status", () => {
   test("tells everything that is wrong, each with its repair", async () => {
-    const text = await statusText(fakeContext(), troubled);
+    const text = statusText(fakeContext(), troubled);
     for (const words of [
       "State: draining (upgrade\\u001b[2J, by ann)",
       "degraded: 1 problem",
@@ -89,12 +89,12 @@ describe("status", () => {
   });
 
   test("shows the last five log lines only", async () => {
-    const text = await statusText(fakeContext(), troubled);
+    const text = statusText(fakeContext(), troubled);
     expect(text.split("Log\n")[1]?.trimEnd().split("\n")).toHaveLength(5);
   });
 
   test("fits a terminal of 60 columns", async () => {
-    const text = await statusText(fakeContext({ columns: 60 }), troubled);
+    const text = statusText(fakeContext({ columns: 60 }), troubled);
     expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThanOrEqual(60);
   });
 });
@@ -140,7 +140,7 @@ describe("the story of a job", () => {
   } as const;
 
   test("has timeline, attempts, files, failure and what was asked", async () => {
-    const text = await storyText(fakeContext(), story);
+    const text = storyText(fakeContext(), story);
     for (const words of [
       "Status: FAILED, attempt 2",
       "Took: 10m since it was claimed",
