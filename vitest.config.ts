@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /**
@@ -13,6 +14,9 @@ const unitSetup = counted ? ["test/helpers/write-counts.ts"] : [];
 /** A file that leaves a process behind fails. */
 const setupFiles = [...unitSetup, "test/helpers/leaks-setup.ts"];
 
+/** The name by which modules of a site's own adapters call us; outside of vitest Node resolves it (src/adapters/load.ts). */
+const resolve = { alias: { "siteagent/adapter": fileURLToPath(new URL("src/adapters/entry.ts", import.meta.url)) } };
+
 export default defineConfig({
   test: {
     silent: "passed-only",
@@ -21,7 +25,7 @@ export default defineConfig({
     // Once per run, in the process of vitest: engines, and the PostgreSQL of the run.
     globalSetup: ["test/helpers/engines/setup.ts"],
     projects: [
-      { test: { ...shared, name: "unit", setupFiles: unitSetup, include: ["test/unit/**/*.test.ts"] } },
+      { resolve, test: { ...shared, name: "unit", setupFiles: unitSetup, include: ["test/unit/**/*.test.ts"] } },
       {
         test: {
           ...shared,

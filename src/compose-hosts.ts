@@ -3,7 +3,8 @@ import type { CallContext } from "./common/context.ts";
 import type { Probe } from "./common/adapter.ts";
 import { fingerprint } from "./config/fingerprint.ts";
 import { secretPlace } from "./config/secrets.ts";
-import type { Site, SiteHost, SiteSsh } from "./config/types.ts";
+import { Fault } from "./common/fault.ts";
+import type { Site, SiteAdapter, SiteHost, SiteSsh } from "./config/types.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { SshHost } from "./hosts/ssh/index.ts";
 import { SshLink } from "./hosts/ssh/link.ts";
@@ -19,7 +20,7 @@ export class HostPool implements AsyncDisposable {
 
   /** By name. */
   hostsOf(site: Site): ReadonlyMap<string, Host> {
-    return new Map(Object.values(site.hosts).map((host) => [host.name, this.#hostOf(host)]));
+    return new Map(Object.values(site.hosts).map((host) => [host.name, this.#hostOf(site, host)]));
   }
 
   /** A person has the configuration read anew: what was given up is tried again. */
@@ -34,13 +35,27 @@ export class HostPool implements AsyncDisposable {
     for (const one of [...hosts, ...links]) await one[Symbol.asyncDispose]();
   }
 
-  #hostOf(host: SiteHost): Host {
-    const key = fingerprint(host);
+  #hostOf(site: Site, host: SiteHost): Host {
+    const own = host.kind === "own" ? site.adapters[host.adapter] : undefined;
+    const key = fingerprint([host, own?.digest]);
     const known = this.#hosts.get(key);
     if (known) return known;
-    const made = host.kind === "ssh" ? new SshHost({ ...host, link: this.#linkOf(host.ssh) }) : new LocalHost(host);
+    const made = this.#make(host, own);
     this.#hosts.set(key, made);
     return made;
+  }
+
+  #make(host: SiteHost, own: SiteAdapter | undefined): Host {
+    switch (host.kind) {
+      case "local":
+        return new LocalHost(host);
+      case "ssh":
+        return new SshHost({ ...host, link: this.#linkOf(host.ssh) });
+      case "own": {
+        if (own?.adapter.type === "host") return own.adapter.create(own.options, host);
+        throw new Fault("CONFIG", `host '${host.name}': no host '${host.adapter}' under adapters`);
+      }
+    }
   }
 
   #linkOf(ssh: SiteSsh): SshLink {

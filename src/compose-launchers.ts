@@ -1,5 +1,7 @@
 /** Builds launchers and schedulers for the targets of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
+import { join } from "node:path";
 import { Fault } from "./common/fault.ts";
+import type { SchedulerModule } from "./adapters/types.ts";
 import { batchLimits, type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
 import { type PilotSettings, pilotSchema } from "./config/pilot-schema.ts";
 import { fingerprint } from "./config/fingerprint.ts";
@@ -19,14 +21,28 @@ import { createGridEngine } from "./schedulers/sge/index.ts";
 import { createSlurm } from "./schedulers/slurm/index.ts";
 import type { Placement, Scheduler, SchedulerOptions } from "./schedulers/types.ts";
 
-const schedulers: Readonly<Record<SchedulerKind, (options: SchedulerOptions) => Scheduler>> = {
-  slurm: createSlurm,
-  pbs: createPbs,
-  sge: createGridEngine,
+const schedulers: Readonly<Record<SchedulerKind, Pick<SchedulerModule, "reservedCodes"> & SchedulerMaker>> = {
+  slurm: { create: createSlurm },
+  pbs: { create: createPbs },
+  // Grid Engine runs a job again after 99 and stops it in an error state after 100.
+  sge: { create: createGridEngine, reservedCodes: [99, 100] },
 };
 
-/** Exit codes in which a scheduler reads an order: Grid Engine runs a job again after 99 and stops it in an error state after 100. */
-const reservedCodes: Readonly<Record<SchedulerKind, readonly number[]>> = { slurm: [], pbs: [], sge: [99, 100] };
+interface SchedulerMaker {
+  create(options: SchedulerOptions): Scheduler;
+}
+
+/** A built-in one, or one of the site's own; compiling has seen to it that there is one. */
+function schedulerKindOf(site: Site, name: string): (typeof schedulers)[SchedulerKind] {
+  const own = site.adapters[name];
+  if (own?.adapter.type === "scheduler") {
+    const { adapter, options } = own;
+    return { create: (place) => adapter.create(options, place), reservedCodes: adapter.reservedCodes ?? [] };
+  }
+  const builtIn = Object.entries(schedulers).find(([kind]) => kind === name);
+  if (!builtIn) throw new Fault("CONFIG", `scheduler '${name}' is not built in and not under adapters`);
+  return builtIn[1];
+}
 
 /**
  * Launchers live as long as the agent, over all reloads: there is one runner per state directory, and one queue per host and scheduler,
@@ -47,13 +63,16 @@ export class LauncherPool implements AsyncDisposable {
         const host = hosts.get(target.host);
         if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
         const settings = batchSchema.parse(target.settings);
-        const key = `batch ${fingerprint([site.hosts[target.host], settings])}`;
-        return this.#once(key, () => batchLauncher(settings, host, this.#queue(site, settings, host)));
+        const { reservedCodes = [] } = schedulerKindOf(site, settings.scheduler);
+        const key = `batch ${fingerprint([hostDigest(site, target.host), ownDigest(site, settings.scheduler), settings])}`;
+        return this.#once(key, () =>
+          batchLauncher(settings, { host, reservedCodes }, this.#queue(site, settings, host)),
+        );
       }
       case "pilot":
         return this.#pilot(site, target, hosts);
       default:
-        throw new Fault("CONFIG", `launcher '${target.launcher}' is not built in`);
+        return this.#own(site, target, hosts);
     }
   }
 
@@ -71,7 +90,7 @@ export class LauncherPool implements AsyncDisposable {
     if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
     const settings = pilotSchema.parse(target.settings);
     const prefix = `pilot ${target.name} `;
-    const key = `${prefix}${fingerprint([site.hosts[target.host], settings, target.gpuVendor, site.agent.path])}`;
+    const key = `${prefix}${fingerprint([hostDigest(site, target.host), ownDigest(site, settings.scheduler), settings, target.gpuVendor, site.agent.path])}`;
     for (const [other, launcher] of this.#launchers) {
       if (!other.startsWith(prefix) || other === key) continue;
       this.#launchers.delete(other);
@@ -79,6 +98,19 @@ export class LauncherPool implements AsyncDisposable {
     }
     const path = site.hosts[target.host]?.path ?? site.agent.path;
     return this.#once(key, () => pilotLauncher(target, settings, { host, path }, this.#queue(site, settings, host)));
+  }
+
+  #own(site: Site, target: SiteTarget, hosts: ReadonlyMap<string, Host>): Launcher {
+    const own = site.adapters[target.launcher];
+    const host = hosts.get(target.host);
+    if (own?.adapter.type !== "launcher" || !host) {
+      throw new Fault("CONFIG", `launcher '${target.launcher}' is not built in and not under adapters`);
+    }
+    const { adapter, options, digest } = own;
+    const path = site.hosts[target.host]?.path ?? site.agent.path;
+    const key = `own ${target.name} ${fingerprint([hostDigest(site, target.host), digest, path])}`;
+    const stateDirectory = join(site.agent.stateDir, "adapters", own.name);
+    return this.#once(key, () => adapter.create(options, { target: target.name, host, stateDirectory, path }));
   }
 
   #once(key: string, make: () => Launcher): Launcher {
@@ -93,11 +125,11 @@ export class LauncherPool implements AsyncDisposable {
     const { scheduler: kind } = settings;
     const { pollMs, confirmations } = courtesyOf(site, host.name, kind);
     const { path = site.agent.path, environment = {} } = site.hosts[host.name] ?? {};
-    const key = fingerprint([site.hosts[host.name], kind, pollMs, confirmations]);
+    const key = fingerprint([hostDigest(site, host.name), kind, ownDigest(site, kind), pollMs, confirmations]);
     const known = this.#queues.get(key);
     if (known) return known;
     const made = new SchedulerQueue({
-      scheduler: schedulers[kind]({ host, environment: { ...environment, PATH: path } }),
+      scheduler: schedulerKindOf(site, kind).create({ host, environment: { ...environment, PATH: path } }),
       pollMs,
       confirmations,
     });
@@ -119,7 +151,22 @@ function localLauncher(site: Site): Launcher {
   });
 }
 
-function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueue): Launcher {
+/** Changes when the host of that name is reached in another way. */
+function hostDigest(site: Site, name: string): string {
+  const host = site.hosts[name];
+  return fingerprint([host, host?.kind === "own" ? ownDigest(site, host.adapter) : undefined]);
+}
+
+/** Changes when the site's own adapter of that name does; undefined = it is built in. */
+function ownDigest(site: Site, name: string): string | undefined {
+  return site.adapters[name]?.digest;
+}
+
+function batchLauncher(
+  settings: BatchSettings,
+  { host, reservedCodes }: { readonly host: Host; readonly reservedCodes: readonly number[] },
+  queue: SchedulerQueue,
+): Launcher {
   return createBatchLauncher({
     host,
     queue,
@@ -133,7 +180,7 @@ function batchLauncher(settings: BatchSettings, host: Host, queue: SchedulerQueu
     },
     settleMs: settings.settle,
     lookMs,
-    reservedCodes: reservedCodes[settings.scheduler],
+    reservedCodes,
   });
 }
 
@@ -154,7 +201,7 @@ export async function jobScript(site: Site, target: SiteTarget, attempt: Attempt
   const { path } = await programOn(workdir, "recorder.sh");
   const request = requestOf([attempt], attempt.token, path, requestOptions(settings));
   const host = new LocalHost({ name: target.host, workdir });
-  return schedulers[settings.scheduler]({ host, environment: {} }).render(request);
+  return schedulerKindOf(site, settings.scheduler).create({ host, environment: {} }).render(request);
 }
 
 function pilotLauncher(
@@ -230,7 +277,7 @@ const beatMs = 10_000;
 const lookMs = 5_000;
 
 /** What all targets of one scheduler on one host share: the longest pause and the fewest queries out of turn that one of them asks for. */
-function courtesyOf(site: Site, host: string, kind: SchedulerKind): { pollMs: number; confirmations: number } {
+function courtesyOf(site: Site, host: string, kind: string): { pollMs: number; confirmations: number } {
   const all = Object.values(site.targets).flatMap((target) => {
     if (target.host !== host || !["batch", "pilot"].includes(target.launcher)) return [];
     const settings = (target.launcher === "batch" ? batchSchema : pilotSchema).parse(target.settings);

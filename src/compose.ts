@@ -128,7 +128,10 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     policy,
     headersFor: async (url) => (await shared.central()?.downloadHeaders(url, context)) ?? {},
   });
-  const registry = new TransferRegistry([createLocalTransfer({ policy }), http, shared.hubOutputs]);
+  const own = Object.values(site.adapters).flatMap(({ adapter, options }) =>
+    adapter.type === "transfer" ? [adapter.create(options, { policy })] : [],
+  );
+  const registry = new TransferRegistry([createLocalTransfer({ policy }), http, shared.hubOutputs, ...own]);
   const transfers = createTransferEngine({ policy, registry });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(

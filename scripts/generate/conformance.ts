@@ -29,7 +29,8 @@ function introduction(): readonly string[] {
     "Each row is a promise of a contract, a case of the suite that all adapters of its kind have in common. `pass`: the test file below the",
     "adapter's name runs that case on it and fails if it does not pass. `no …`: the case is not for it, because it lacks that ability; the same",
     "test fails if the adapter, asked for its abilities, says anything else. Tests that need an engine run where it is installed; `.ci/run`",
-    "requires those of Slurm, and of Grid Engine where the machine can start it. How to add one: [adding an adapter](adding-an-adapter.md).",
+    "requires those of Slurm, and of Grid Engine where the machine can start it. A site's own adapter is tried by `siteagent conformance`",
+    "([adding an adapter](adding-an-adapter.md)).",
   ];
 }
 

@@ -18,7 +18,14 @@ const word = (description: string) => line.meta({ description }).optional();
 
 /** Keys of all targets whose attempts or allocations are jobs of a scheduler. */
 export const schedulerShape = {
-  scheduler: z.enum(schedulerKinds).meta({ description: "slurm; pbs: OpenPBS, PBS Pro, Torque; sge: Grid Engine" }),
+  scheduler: z
+    .string()
+    .min(1)
+    .max(64)
+    .meta({
+      description: "slurm; pbs: OpenPBS, PBS Pro, Torque; sge: Grid Engine; or a name under adapters",
+      examples: [...schedulerKinds],
+    }),
   partition: word("queue of the scheduler, as Slurm calls it; the same as queue"),
   queue: word("queue of the scheduler"),
   account: word("account that is charged"),

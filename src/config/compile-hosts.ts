@@ -12,15 +12,34 @@ export async function compileHosts(compiling: Compiling, stateDir: string): Prom
   for (const [name, host] of Object.entries(settings.hosts)) {
     if (host.path !== undefined) checkSearchPath(compiling, ["hosts", name, "path"], host.path);
     const common = { name, path: host.path ?? settings.agent.path, environment: host.environment };
-    if (host.ssh === undefined) {
+    if (host.adapter !== undefined) {
+      checkHostAdapter(compiling, name, host.adapter, host.ssh !== undefined);
+      const workdir = remoteWorkdir(compiling, name, host.workdir, "of an adapter");
+      hosts[name] = { ...common, kind: "own", adapter: host.adapter, workdir };
+    } else if (host.ssh === undefined) {
       const workdir = host.workdir === undefined ? join(stateDir, "work") : absolute(host.workdir);
       hosts[name] = { ...common, kind: "local", workdir };
     } else {
-      const workdir = remoteWorkdir(compiling, name, host.workdir);
+      const workdir = remoteWorkdir(compiling, name, host.workdir, "reached by SSH");
       hosts[name] = { ...common, kind: "ssh", workdir, ssh: await compileSsh(compiling, name, host.ssh) };
     }
   }
   return hosts;
+}
+
+function checkHostAdapter({ registries, loaded }: Compiling, name: string, adapter: string, ssh: boolean): void {
+  const path = ["hosts", name, "adapter"];
+  if (!registries.hosts.includes(adapter)) {
+    const message = `'${adapter}' is no host under adapters`;
+    loaded.report.add({ path, message, value: adapter, known: registries.hosts });
+  }
+  if (ssh)
+    loaded.report.add({
+      path,
+      atKey: true,
+      message: "a host is reached by SSH or by an adapter",
+      allowed: "one of ssh and adapter",
+    });
 }
 
 /** `PATH`: absolute directories. */
@@ -33,10 +52,15 @@ export function checkSearchPath({ loaded }: Compiling, path: readonly PropertyKe
 }
 
 /** Nothing of this machine says where it could lie there: neither our state directory nor `~`. */
-function remoteWorkdir({ loaded }: Compiling, name: string, workdir: string | undefined): string {
+function remoteWorkdir(
+  { loaded }: Compiling,
+  name: string,
+  workdir: string | undefined,
+  way: "reached by SSH" | "of an adapter",
+): string {
   const allowed = "an absolute path there, as /scratch/svc/siteagent";
   if (workdir === undefined) {
-    const message = "a host reached by SSH needs a 'workdir'";
+    const message = `a host ${way} needs a 'workdir'`;
     loaded.report.add({ path: ["hosts", name], atKey: true, message, allowed });
     return "/";
   }

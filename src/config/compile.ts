@@ -3,6 +3,7 @@ import { dirname, join, normalize, resolve } from "node:path";
 import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
+import { compileAdapters } from "./compile-adapters.ts";
 import { compileApps } from "./compile-apps.ts";
 import { checkImageRules } from "./compile-container.ts";
 import { checkSearchPath, compileHosts } from "./compile-hosts.ts";
@@ -10,13 +11,13 @@ import { compileGpus } from "./compile-gpus.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { type LoadedConfig, loadConfig, parseConfig } from "./load.ts";
-import { inputSchemaOf, memberOf } from "./json-schema.ts";
+import { memberOf } from "./json-schema.ts";
 import type { z } from "zod";
 import type { Registries } from "./registries.ts";
+import { addSettingsProblems } from "./settings-problems.ts";
 import { defaultSlots, type SiteSettings, siteSchema } from "./site-schema.ts";
 import type { Site, SiteAgent, SiteApi, SiteHost, SiteTarget } from "./types.ts";
 import { checkUrlRule, privateFlaw } from "./urls.ts";
-import { problemsOf } from "./zod-problems.ts";
 
 export interface CompileOptions {
   /** Environment of this process; decides default directories and systemd credentials. */
@@ -71,7 +72,9 @@ export async function compileSite(
   const home = options.home ?? homedir();
   const base = dirname(file);
   const absolute = (path: string): string => absolutePath(path, base, home);
-  const compiling: Compiling = { loaded, settings, registries, env: options.env ?? process.env, absolute };
+  const given: Compiling = { loaded, settings, registries, env: options.env ?? process.env, absolute };
+  const own = await compileAdapters(given);
+  const compiling: Compiling = { ...given, registries: own.registries };
   const agent = compileAgent(compiling);
   const api = await compileApi(compiling);
   const hosts = await compileHosts(compiling, agent.stateDir);
@@ -85,6 +88,7 @@ export async function compileSite(
     id: settings.site,
     api,
     agent,
+    adapters: own.adapters,
     hosts,
     targets,
     remotes: settings.remotes,
@@ -94,7 +98,8 @@ export async function compileSite(
     apps,
     appDigests: Object.fromEntries(Object.entries(apps).map(([name, app]) => [name, fingerprint(app)])),
   };
-  return Object.freeze({ file, digest: fingerprint(site), ...site });
+  const adapters = Object.values(site.adapters).map(({ digest }) => digest);
+  return Object.freeze({ file, digest: fingerprint({ ...site, adapters }), ...site });
 }
 
 function absolutePath(path: string, base: string, home: string): string {
@@ -204,10 +209,14 @@ function compileTargets(compiling: Compiling, hosts: Readonly<Record<string, Sit
     }
     const kind = Object.hasOwn(registries.launchers, launcher) ? registries.launchers[launcher] : undefined;
     if (kind) {
+      if (kind.schedules) checkScheduler(compiling, path, rest["scheduler"]);
       const checked = kind.settings.safeParse(rest);
-      if (!checked.success) addSettingsProblems(loaded, path, kind.settings, checked.error.issues);
-      if (kind.here && hosts[host]?.kind === "ssh") {
-        const message = `launcher '${launcher}' starts attempts on this machine, and host '${host}' is reached by SSH`;
+      if (!checked.success)
+        addSettingsProblems(loaded, path, { schema: kind.settings, issues: checked.error.issues }, commonKeys);
+      const there = hosts[host]?.kind ?? "local";
+      if (kind.here && there !== "local") {
+        const way = there === "ssh" ? "is reached by SSH" : "leads elsewhere";
+        const message = `launcher '${launcher}' starts attempts on this machine, and host '${host}' ${way}`;
         const allowed = "a host without ssh, or a launcher that hands attempts to a scheduler, as batch";
         loaded.report.add({ path: [...path, "launcher"], message, value: launcher, allowed });
       }
@@ -233,20 +242,13 @@ function compileTargets(compiling: Compiling, hosts: Readonly<Record<string, Sit
   return targets;
 }
 
-/** An adapter's own keys are checked by its schema; the keys of every target are known besides. */
-function addSettingsProblems(
-  loaded: LoadedConfig<SiteSettings>,
-  path: readonly PropertyKey[],
-  schema: Parameters<typeof inputSchemaOf>[0],
-  issues: Parameters<typeof problemsOf>[0],
-): void {
-  const { yaml, file, report } = loaded;
-  const common = { host: {}, launcher: {}, slots: {}, cores: {}, memory: {}, gpus: {}, gpu_vendor: {} };
-  const own = inputSchemaOf(schema);
-  const target = { type: "object", properties: { ...common, ...own.properties } };
-  const root = { type: "object", properties: { targets: { type: "object", additionalProperties: target } } };
-  const moved = issues.map((issue) => ({ ...issue, path: [...path, ...issue.path] }));
-  for (const problem of problemsOf(moved, { file, yaml, schema: root })) report.addProblem(problem);
+/** Keys of every target, whatever its launcher. */
+const commonKeys = ["host", "launcher", "slots", "cores", "memory", "gpus", "gpu_vendor"] as const;
+
+function checkScheduler({ registries, loaded }: Compiling, path: readonly string[], scheduler: unknown): void {
+  if (typeof scheduler !== "string" || registries.schedulers.includes(scheduler)) return;
+  const message = `'${scheduler}' is neither a scheduler of this version nor one under adapters`;
+  loaded.report.add({ path: [...path, "scheduler"], message, value: scheduler, known: registries.schedulers });
 }
 
 function checkRemotes({ settings, registries, loaded }: Compiling): void {

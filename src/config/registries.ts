@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { AttemptLimits } from "../jobs/resources.ts";
-import { batchLimits, batchSchema } from "./batch-schema.ts";
+import { batchLimits, batchSchema, schedulerKinds } from "./batch-schema.ts";
 import { pilotLimits, pilotSchema } from "./pilot-schema.ts";
 
 /** What the configuration must know of a kind of launcher. */
@@ -19,6 +19,8 @@ export interface LauncherKind {
   readonly packs?: boolean;
   /** Attempts at the same time where the target says nothing; default: the number of processors. */
   readonly slots?: number;
+  /** Its targets name a scheduler; default: no. */
+  readonly schedules?: boolean;
   /** Runtimes that it cannot start; Docker where it cannot ask the daemon whether a container is dead. */
   readonly lacks?: readonly string[];
 }
@@ -26,6 +28,10 @@ export interface LauncherKind {
 /** The adapters that there are. Kinds are open strings: a site's own adapters are added before the file is compiled. */
 export interface Registries {
   readonly launchers: Readonly<Record<string, LauncherKind>>;
+  /** Words that targets may have for `scheduler`. */
+  readonly schedulers: readonly string[];
+  /** Adapters of the site's own that its hosts may be. */
+  readonly hosts: readonly string[];
   /** URL schemes that some transfer adapter serves, without colon. */
   readonly schemes: readonly string[];
 }
@@ -37,6 +43,7 @@ export const builtInRegistries: Registries = {
     // Waiting in a queue costs nothing; the scheduler's own limits come on top.
     batch: {
       settings: batchSchema,
+      schedules: true,
       allocation: true,
       slots: 100,
       lacks: ["pty", "docker", "zip"],
@@ -44,6 +51,7 @@ export const builtInRegistries: Registries = {
     },
     pilot: {
       settings: pilotSchema,
+      schedules: true,
       maxNodes: 1,
       allocation: true,
       packs: true,
@@ -52,5 +60,7 @@ export const builtInRegistries: Registries = {
       limits: (settings) => pilotLimits(pilotSchema.parse(settings)),
     },
   },
+  schedulers: schedulerKinds,
+  hosts: [],
   schemes: ["file", "http", "https"],
 };

@@ -82,6 +82,9 @@ const hostSchema = z.strictObject({
     "directory below which all directories of jobs lie; default: <state_dir>/work; absolute, and needed, for a host by SSH",
   ).optional(),
   ssh: sshSchema.optional(),
+  adapter: nameSchema
+    .optional()
+    .meta({ description: "a host of the site's own kind: a name under adapters; not beside ssh" }),
   path: z
     .string()
     .min(1)
@@ -94,10 +97,17 @@ const hostSchema = z.strictObject({
     .meta({ description: "variables of the scheduler's commands there: SLURM_CONF, SGE_ROOT, …" }),
 });
 
+const adapterEntry = z.strictObject({
+  module: pathText(
+    "ES module (.ts, .mts, .js, .mjs) that exports siteagentAdapter; nobody else may be able to write it",
+  ),
+  options: z.record(z.string(), z.json()).default({}).meta({ description: "what the module's own schema asks for" }),
+});
+
 const targetSchema = z
   .object({
     host: z.string().meta({ description: "a name under hosts" }),
-    launcher: z.string().meta({ description: "how attempts start: local, batch, pilot" }),
+    launcher: z.string().meta({ description: "how attempts start: local, batch, pilot, or a name under adapters" }),
     slots: z.int().min(1).max(100_000).optional().meta({
       description: "attempts at the same time; default: the number of processors, for batch 100, for pilot 1000",
     }),
@@ -147,6 +157,9 @@ export const siteSchema = z
     site: siteName,
     api: apiSchema,
     agent: agentSchema.prefault({}),
+    adapters: z.record(nameSchema, adapterEntry).default({}).meta({
+      description: "schedulers, launchers, hosts and transfers of the site's own, by the name the rest calls them",
+    }),
     hosts: z
       .record(nameSchema, hostSchema)
       .prefault({ here: {} })

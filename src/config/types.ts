@@ -1,3 +1,4 @@
+import type { AdapterModule } from "../adapters/types.ts";
 import type { LogLevel } from "../common/pino.ts";
 import type { JsonObject } from "../common/json.ts";
 import type { App } from "../jobs/app.ts";
@@ -69,7 +70,27 @@ export interface SshSiteHost extends AnyHost {
   readonly ssh: SiteSsh;
 }
 
-export type SiteHost = LocalSiteHost | SshSiteHost;
+/** A host of the site's own kind; `workdir` lies there. */
+export interface OwnSiteHost extends AnyHost {
+  readonly kind: "own";
+  /** Name under `adapters`. */
+  readonly adapter: string;
+}
+
+export type SiteHost = LocalSiteHost | SshSiteHost | OwnSiteHost;
+
+/** An adapter of the site's own, loaded; its options as its schema made them. */
+export interface SiteAdapter {
+  /** What the site file calls it. */
+  readonly name: string;
+  readonly type: AdapterModule["type"];
+  /** Absolute path of its module. */
+  readonly path: string;
+  /** Changes when the module's file or the options do. */
+  readonly digest: string;
+  readonly options: unknown;
+  readonly adapter: AdapterModule;
+}
 
 /** How a host is reached, as src/hosts/ssh/settings.ts explains. */
 export interface SiteSsh {
@@ -129,6 +150,8 @@ export interface Site {
   readonly id: string;
   readonly api: SiteApi;
   readonly agent: SiteAgent;
+  /** By name. */
+  readonly adapters: Readonly<Record<string, SiteAdapter>>;
   readonly hosts: Readonly<Record<string, SiteHost>>;
   readonly targets: Readonly<Record<string, SiteTarget>>;
   /** Short names for URLs: `archive:/x` stands for `<url>/x`. Apps are compiled with the URL in its place. */

@@ -37,6 +37,8 @@ export interface TestSiteOptions {
   /** In place of the launcher `local`: further keys of the only target. */
   readonly target?: Readonly<Record<string, unknown>>;
   readonly agent?: Readonly<Record<string, unknown>>;
+  /** Adapters of its own, as the site file has them. */
+  readonly adapters?: Readonly<Record<string, { readonly module: string; readonly options?: unknown }>>;
   /** Further keys of the only host. */
   readonly host?: Readonly<Record<string, unknown>>;
   /** Failpoints can be armed while agent, runner and hub run, see `arm`. */
@@ -437,6 +439,7 @@ export class TestSite implements AsyncDisposable {
         dialect: this.#options.dialect ?? "auto",
       },
       agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
+      ...(this.#options.adapters === undefined ? {} : { adapters: this.#options.adapters }),
       hosts: { here: { workdir: join(this.root, "work"), ...this.#options.host } },
       targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target } },
       policy: {

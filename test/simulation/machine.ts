@@ -47,6 +47,7 @@ const site: Site = {
     timeoutMs: 30_000,
     caFile: undefined,
   },
+  adapters: {},
   agent: {
     stateDir: "/state",
     runtimeDir: "/run",

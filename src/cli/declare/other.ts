@@ -49,6 +49,27 @@ export const otherCommands: readonly CommandSpec[] = [
     ],
   },
   {
+    name: "conformance",
+    group: configuration,
+    summary: "try an adapter of a site's own: does it keep the promises of its contract?",
+    details:
+      "Runs the suite that all adapters of its type have in common, on what the module's `rehearse` sets up. The guide: docs/adding-an-adapter.md.",
+    arguments: [{ name: "<module>", description: "ES module that exports siteagentAdapter", complete: "file" }],
+    options: [
+      {
+        flags: "--case <text>",
+        description: "only cases with this text in their title; may be repeated",
+        repeat: true,
+      },
+    ],
+    examples: [
+      { command: "siteagent conformance ./my-adapter.ts", what: "each case, and why it failed" },
+      { command: "siteagent conformance ./my-adapter.ts --case E4 -o json", what: "for programs" },
+    ],
+    exits: { 1: "a case failed", 78: "the module cannot be tried" },
+    load: () => import("../commands/conformance.ts"),
+  },
+  {
     name: "completion",
     group: more,
     summary: "print a completion script for a shell",

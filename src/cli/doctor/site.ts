@@ -82,7 +82,8 @@ async function apps(site: Site): Promise<Finding> {
   const bad: string[] = [];
   for (const app of all) {
     const [program = ""] = app.command;
-    if (site.hosts[site.targets[app.target]?.host ?? ""]?.kind === "ssh") continue; // it lies there, not here
+    const { kind } = site.hosts[site.targets[app.target]?.host ?? ""] ?? {};
+    if (kind !== undefined && kind !== "local") continue; // it lies there, not here
     if (program.includes("{{")) continue;
     if (!(await executable(program, site.agent.path)))
       bad.push(`app '${app.name}': '${program}' is not there or cannot be run`);

@@ -187,6 +187,7 @@ describe("things that do not fit each other", () => {
       `${head}targets: {cpu: {host: here, launcher: batch, scheduler: slrum, partition: a, queue: b, native: ["a\\nb"], pol: 1s}}\nhosts: {here: {path: bin}}\napps: {b: {workflow: w, command: [x], target: cpu, runtime: pty}}\n`,
       [
         /^site\.yaml:3:\d+: targets\.cpu\.scheduler: .*'slrum'.*slurm, pbs, sge/,
+        /^site\.yaml:3:\d+: targets\.cpu\.queue: partition and queue are the same/,
         /^site\.yaml:3:\d+: targets\.cpu\.native\[0\]: .*one line without control characters/,
         /^site\.yaml:3:\d+: targets\.cpu\.pol: .*nearest: 'poll'/,
         /^site\.yaml:4:\d+: hosts\.here\.path: part 1 of 'bin' is not absolute/,

@@ -198,6 +198,7 @@ apps:
 
   it("takes kinds of launchers and schemes that the registries add", async () => {
     const registries = {
+      ...builtInRegistries,
       launchers: {
         ...builtInRegistries.launchers,
         mine: { settings: z.strictObject({ speed: z.enum(["fast", "slow"]) }), allocation: false },

@@ -1,0 +1,89 @@
+/** docs/adding-an-adapter.md, followed step by step; and what it ends with, used by an agent. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { parse } from "yaml";
+import { captureStep, tool } from "../../scripts/lib/run.ts";
+import { repository } from "../helpers/cli.ts";
+import { blocksOf, followPage } from "../helpers/page.ts";
+import { TestSite, traced } from "../helpers/site.ts";
+import { type TemporaryDirectory, temporaryDirectory } from "../helpers/temporary.ts";
+
+const page = await readFile(join(repository, "docs/adding-an-adapter.md"), "utf8");
+
+interface SiteFilePart {
+  readonly adapters: { readonly spool: { readonly module: string } };
+  readonly targets: { readonly queue: Readonly<Record<string, unknown>> };
+}
+
+/** The module with which the page ends, in a directory. */
+async function finished(directory: TemporaryDirectory): Promise<string> {
+  const blocks = blocksOf(page).filter(({ title }) => title.startsWith("ts my-scheduler.ts"));
+  const begin = blocks.findLastIndex(({ title }) => !title.includes("continued"));
+  const path = directory.join("my-scheduler.ts");
+  await writeFile(
+    path,
+    blocks
+      .slice(begin)
+      .map(({ text }) => text)
+      .join("\n"),
+    { mode: 0o600 },
+  );
+  return path;
+}
+
+it(
+  "begins with a stub that fails the suite and ends with an adapter that passes it",
+  { timeout: 600_000 },
+  async () => {
+    await using directory = await temporaryDirectory();
+    const files = await followPage(page, directory.path);
+    expect([...files.keys()]).toEqual(["my-scheduler.ts", "site.yaml"]);
+  },
+);
+
+it("is typed by what siteagent/adapter exports", { timeout: 120_000 }, async () => {
+  await using directory = await temporaryDirectory();
+  await finished(directory);
+  const settings = {
+    extends: join(repository, "tsconfig.json"),
+    compilerOptions: {
+      paths: { "siteagent/adapter": [join(repository, "src/adapters/entry.ts")] },
+      typeRoots: [join(repository, "node_modules/@types")],
+    },
+    include: ["*.ts"],
+  };
+  await writeFile(directory.join("package.json"), JSON.stringify({ type: "module" }));
+  await writeFile(directory.join("tsconfig.json"), JSON.stringify(settings));
+  const checked = await captureStep(process.execPath, [tool("typescript/bin/tsc"), "-p", directory.path]);
+  expect(checked).toMatchObject({ code: 0, output: "" });
+});
+
+it("is one that an agent runs jobs with, from exit codes to cancels, each once", { timeout: 300_000 }, async () => {
+  await using directory = await temporaryDirectory();
+  const module = await finished(directory);
+  await mkdir(directory.join("spool"), { mode: 0o700 });
+  const site = blocksOf(page).find(({ title }) => title === "yaml site.yaml")?.text ?? "";
+  const { adapters, targets } = parse(site) as SiteFilePart;
+  const { host: _host, ...target } = targets.queue;
+  await using own = await TestSite.start({
+    apps: {
+      good: { command: traced("exit 0") },
+      bad: { command: traced("exit 3") },
+      long: { command: traced("sleep 300") },
+    },
+    adapters: { spool: { ...adapters.spool, module, options: { spool: directory.join("spool") } } },
+    target,
+  });
+  await own.startAgent();
+  const [good, bad, long] = await Promise.all(["good", "bad", "long"].map((app) => own.submit(app)));
+  if (!good || !bad || !long) throw new Error("no jobs");
+  await own.waitFor(long.id, (job) => job.state === "RUNNING", "RUNNING", 60_000);
+  await own.killAgent();
+  await own.startAgent();
+  await own.client.cancel(long.id);
+  expect(await own.ended(good.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
+  expect(await own.ended(bad.id, 60_000)).toMatchObject({ status: "FAILED", end: { cause: "exit", exit_code: 3 } });
+  expect(await own.ended(long.id, 60_000)).toMatchObject({ status: "CANCELLED" });
+  expect(await own.imbalances([good, bad, long].map(({ id }) => id))).toEqual([]);
+});
