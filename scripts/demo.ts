@@ -11,6 +11,7 @@ import type { DemoPlace } from "../src/demo/scene.ts";
 import { engines } from "../test/helpers/engines/registry.ts";
 import { SlurmCluster } from "../test/helpers/engines/slurm-cluster.ts";
 import { SshServer } from "../test/helpers/engines/ssh-server.ts";
+import { waitFor } from "../test/helpers/wait.ts";
 import { repository } from "./lib/run.ts";
 import { installEngines } from "./testing/install.ts";
 
@@ -77,12 +78,23 @@ async function demoOnSlurm(words: readonly string[]): Promise<number> {
       place: placeOf(way, cluster, server),
     });
     if (code !== 0) return code;
+    if (!options.keep) await emptied(cluster);
   }
   if (options.keep && !signal.signal.aborted) {
     console.log("\nSlurm runs as long as this program does; Ctrl-C ends it.");
     await once(signal.signal, "abort");
   }
   return 0;
+}
+
+/** An allocation waits a while for more work: it ends before its directory is another's. */
+async function emptied(cluster: SlurmCluster): Promise<void> {
+  await cluster.run("scancel", "--me");
+  await waitFor(async () => (await cluster.run("squeue", "-h", "--me")) === "", {
+    what: "the end of all scheduler jobs",
+    timeoutMs: 60_000,
+    intervalMs: 500,
+  });
 }
 
 function bySsh(way: Way): boolean {

@@ -292,8 +292,9 @@ sub end_one {
 sub close_inbox { rename "$home/inbox", "$home/closed" and take_orders('closed') }
 
 sub end_idle {
-  rename "$home/inbox", "$home/closed" or return;
-  if (take_orders('closed')) { rename "$home/closed", "$home/inbox"; $busy_at = clock(); return }
+  # With its directory gone nobody can hand over anything any more, and nobody looks after it.
+  if (!rename "$home/inbox", "$home/closed") { return if -e $home || $! != 2 }
+  elsif (take_orders('closed')) { rename "$home/closed", "$home/inbox"; $busy_at = clock(); return }
   $ending = clock();
   say_event('ending ' . wall() . ' nothing was to be done');
 }

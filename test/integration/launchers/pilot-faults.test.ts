@@ -1,5 +1,5 @@
 /** What can befall allocations, their nodes and the agent while attempts are packed into them. */
-import { readFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
@@ -158,6 +158,18 @@ describe("an allocation", () => {
     const next = await launchOne(harness.launcher, await makePlan(harness.root, "exit 0"));
     expect(await ends(harness.launcher, next)).toMatchObject({ exit_code: 0 });
     expect(harness.scheduler.requests).toHaveLength(2);
+  });
+
+  it("whose directory somebody removed ends, too, when it has no work: nobody else would end it", async () => {
+    await using harness = await pilotHarness({ node, idleMs: 1_000 });
+    const plan = await makePlan(harness.root, "until [ -e ../go ]; do sleep 0.05; done");
+    const ref = await launchOne(harness.launcher, plan);
+    await untilState(harness.launcher, ref, "running");
+    await harness.launcher[Symbol.asyncDispose]();
+    await rm(join(harness.root, ".siteagent", "pilots"), { recursive: true, force: true });
+    expect(processes(harness, "node.pl")).toHaveLength(1);
+    await writeFile(join(plan.workDirectory, "..", "go"), "");
+    await waitFor(() => processes(harness, "node.pl").length === 0, { what: "its end" });
   });
 
   it("is used as soon as it begins, however seldom the scheduler is asked, and replaced however late its end is seen", async () => {
