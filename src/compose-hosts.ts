@@ -4,11 +4,16 @@ import type { Probe } from "./common/adapter.ts";
 import { fingerprint } from "./config/fingerprint.ts";
 import { secretPlace } from "./config/secrets.ts";
 import { Fault } from "./common/fault.ts";
-import type { Site, SiteAdapter, SiteHost, SiteSsh } from "./config/types.ts";
+import type { Site, SiteAdapter, SiteHost, SiteSftp, SiteSsh } from "./config/types.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { SshHost } from "./hosts/ssh/index.ts";
 import { SshLink } from "./hosts/ssh/link.ts";
+import { runRemotely } from "./hosts/ssh/run.ts";
+import { SftpSession } from "./hosts/ssh/sftp.ts";
 import type { Host } from "./hosts/types.ts";
+import type { FindAccess } from "./transfer/sftp/place.ts";
+import { probeSftp } from "./transfer/sftp/probe.ts";
+import type { SftpAccess } from "./transfer/sftp/types.ts";
 
 /**
  * Hosts live as long as the agent, over all reloads, and so do connections: one for each way to an account, also when several hosts of the
@@ -17,10 +22,19 @@ import type { Host } from "./hosts/types.ts";
 export class HostPool implements AsyncDisposable {
   readonly #hosts = new Map<string, Host>();
   readonly #links = new Map<string, SshLink>();
+  readonly #accesses = new Map<string, SftpAccess & AsyncDisposable>();
 
   /** By name. */
   hostsOf(site: Site): ReadonlyMap<string, Host> {
     return new Map(Object.values(site.hosts).map((host) => [host.name, this.#hostOf(site, host)]));
+  }
+
+  /**
+   * The ways of transfers: to a remote by its name, to a machine that the file names for a remote or host, and to any other as the SSH
+   * configuration of this account says. Their connections are their own: bytes in bulk would hold up commands, and sessions are few.
+   */
+  accessOf(site: Site): FindAccess {
+    return (host, port) => this.#accessOf(host, sftpOf(site, host, port));
   }
 
   /** A person has the configuration read anew: what was given up is tried again. */
@@ -29,10 +43,9 @@ export class HostPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const [hosts, links] = [[...this.#hosts.values()], [...this.#links.values()]];
-    this.#hosts.clear();
-    this.#links.clear();
-    for (const one of [...hosts, ...links]) await one[Symbol.asyncDispose]();
+    const all = [this.#hosts, this.#accesses, this.#links].flatMap((some) => [...some.values()]);
+    for (const some of [this.#hosts, this.#accesses, this.#links]) some.clear();
+    for (const one of all) await one[Symbol.asyncDispose]();
   }
 
   #hostOf(site: Site, host: SiteHost): Host {
@@ -58,8 +71,25 @@ export class HostPool implements AsyncDisposable {
     }
   }
 
-  #linkOf(ssh: SiteSsh): SshLink {
-    const key = fingerprint(ssh);
+  #accessOf(host: string, { ssh, ...settings }: SiteSftp): SftpAccess {
+    const key = fingerprint({ host, ssh, settings });
+    const known = this.#accesses.get(key);
+    if (known) return known;
+    const link = this.#linkOf(ssh, "transfers");
+    const files = new SftpSession(link);
+    const made = {
+      label: host,
+      settings,
+      files,
+      run: (command: Parameters<SftpAccess["run"]>[0], context: CallContext) => runRemotely(link, command, context),
+      [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
+    };
+    this.#accesses.set(key, made);
+    return made;
+  }
+
+  #linkOf(ssh: SiteSsh, use: "commands" | "transfers" = "commands"): SshLink {
+    const key = fingerprint({ ssh, use });
     const known = this.#links.get(key);
     if (known) return known;
     const made = new SshLink({
@@ -71,6 +101,43 @@ export class HostPool implements AsyncDisposable {
     return made;
   }
 }
+
+/** Whether the remotes that are reached by SSH can be used now; a login at each. For `siteagent doctor`. */
+export async function probeRemotes(
+  site: Site,
+  context: CallContext,
+): Promise<readonly { readonly remote: string; readonly probe: Probe }[]> {
+  await using pool = new HostPool();
+  const find = pool.accessOf(site);
+  const named = Object.entries(site.remotes).filter(([, { sftp }]) => sftp !== undefined);
+  return await Promise.all(
+    named.map(async ([remote, { url }]) => ({ remote, probe: await probeSftp(find(remote, 22), url, context) })),
+  );
+}
+
+/** By the remote's name; else by the machine's name and port, of remotes and hosts of the file; else by the SSH configuration alone. */
+function sftpOf(site: Site, host: string, port: number): SiteSftp {
+  const remotes = Object.values(site.remotes).flatMap(({ sftp }) => sftp ?? []);
+  const named = Object.hasOwn(site.remotes, host) ? site.remotes[host]?.sftp : undefined;
+  const leadsThere = ({ hosts, port: own = 22 }: SiteSsh): boolean => hosts.includes(host) && own === port;
+  const remote = named ?? remotes.find(({ ssh }) => leadsThere(ssh));
+  if (remote) return remote;
+  const hosts = Object.values(site.hosts).flatMap((one) => (one.kind === "ssh" ? [one.ssh] : []));
+  const ssh = hosts.find(leadsThere) ?? { ...unnamed, hosts: [host], port: port === 22 ? undefined : port };
+  return { ssh, verify: "digest", existing: "replace", shell: true, preserve: false };
+}
+
+/** A machine that only a URL names. */
+const unnamed = {
+  user: undefined,
+  key: undefined,
+  passphrase: undefined,
+  knownHosts: undefined,
+  jump: undefined,
+  agent: undefined,
+  keepaliveMs: 15_000,
+  config: true,
+};
 
 /** Whether the hosts that are reached over a network can be used now; a login at each. For `siteagent doctor`. */
 export async function probeRemoteHosts(

@@ -27,6 +27,7 @@ import { LocalHost } from "./hosts/local/index.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
+import { createSftpTransfer } from "./transfer/sftp/index.ts";
 import { compilePolicy } from "./transfer/policy.ts";
 import { TransferRegistry } from "./transfer/registry.ts";
 import { packageVersion } from "./common/version.ts";
@@ -131,8 +132,11 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   const own = Object.values(site.adapters).flatMap(({ adapter, options }) =>
     adapter.type === "transfer" ? [adapter.create(options, { policy })] : [],
   );
-  const registry = new TransferRegistry([createLocalTransfer({ policy }), http, shared.hubOutputs, ...own]);
-  const transfers = createTransferEngine({ policy, registry });
+  const sftp = createSftpTransfer({ policy, access: shared.hosts.accessOf(site) });
+  const registry = new TransferRegistry([createLocalTransfer({ policy }), http, sftp, shared.hubOutputs, ...own]);
+  const filesPerHost = (host: string): number | undefined =>
+    Object.hasOwn(site.remotes, host) ? site.remotes[host]?.files : undefined;
+  const transfers = createTransferEngine({ policy, registry, filesPerHost });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(
     Object.values(site.targets).map((target) => [target.name, shared.launchers.launcherOf(site, target, hosts)]),

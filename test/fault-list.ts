@@ -18,7 +18,7 @@ export const areas: Readonly<Record<string, string>> = {
   C: "Disk and memory",
   D: "Processes",
   E: "Batch schedulers",
-  F: "SSH",
+  F: "SSH, transfers",
   G: "Input, policy, secrets",
   H: "Time, host, operator",
   "BAL-": "What Balsam is known to do wrong",
@@ -300,6 +300,14 @@ export const faultList: readonly FaultToProve[] = [
     "The connection is lost in the middle of a file",
     "the final name has the old or the new content, never a part",
   ),
+  fault(
+    "F4",
+    "A file of another content lies at a destination",
+    "replaced in one step, or refused, as the site file says; a directory never",
+  ),
+  fault("F5", "The disk of the far side is full", "said as such; nothing partial stays; tried again later"),
+  fault("F6", "A source changes while it is copied", "noticed by size, time and digest; copied anew"),
+  fault("F7", "A digest is not the promised one", "once more, then failed with both digests"),
   fault(
     "F8",
     "Names with line ends, leading dashes, bytes that are no text; `..`, absolute paths, links that lead out",

@@ -110,8 +110,8 @@ export const agentFailpoints = {
   "transfer.before-part": ["src/transfer/landing.ts"],
   "transfer.after-part": ["src/transfer/landing.ts"],
   "transfer.after-append": ["src/transfer/landing.ts"],
-  "transfer.before-rename": ["src/transfer/fetch.ts", "src/transfer/landing.ts"],
-  "transfer.after-rename": ["src/transfer/fetch.ts", "src/transfer/landing.ts"],
+  "transfer.before-rename": ["src/transfer/fetch.ts", "src/transfer/landing.ts", "src/transfer/sftp/write.ts"],
+  "transfer.after-rename": ["src/transfer/fetch.ts", "src/transfer/landing.ts", "src/transfer/sftp/write.ts"],
   "transfer.after-directory-sync": ["src/transfer/landing.ts"],
   "transfer.before-link": ["src/transfer/fetch.ts"],
   "transfer.after-link": ["src/transfer/fetch.ts"],
@@ -122,8 +122,8 @@ export const agentFailpoints = {
   "transfer.after-clean": ["src/transfer/engine.ts"],
   "transfer.before-record": ["src/transfer/engine.ts"],
   "transfer.after-record": ["src/transfer/engine.ts"],
-  "transfer.before-write": ["src/transfer/http/index.ts", "src/transfer/local/index.ts"],
-  "transfer.after-write": ["src/transfer/http/index.ts", "src/transfer/local/index.ts"],
+  "transfer.before-write": ["src/transfer/http/index.ts", "src/transfer/local/index.ts", "src/transfer/sftp/write.ts"],
+  "transfer.after-write": ["src/transfer/http/index.ts", "src/transfer/local/index.ts", "src/transfer/sftp/write.ts"],
 } as const satisfies Table;
 
 /** Passed by the runner's process. */

@@ -8,7 +8,7 @@ import { checkCommand, checkTemplate } from "../jobs/template-check.ts";
 import { checkContainer, type Places } from "./compile-container.ts";
 import { checkGpuVariables, checkMpi, checkProgram, checkWarning, compileRuntime } from "./compile-runtime.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
-import type { SiteTarget } from "./types.ts";
+import type { SiteRemote, SiteTarget } from "./types.ts";
 import type { AppSettings } from "./compiling.ts";
 import { expandRemote } from "./urls.ts";
 
@@ -43,7 +43,7 @@ export async function compileApps(compiling: Compiling, places: Places): Promise
     }
     apps[name] = {
       ...settings,
-      ...(await compileFiles(compiling, path, settings)),
+      ...(await compileFiles(compiling, path, settings, places.remotes)),
       ...ceilings(compiling, path, settings),
       name,
     };
@@ -190,6 +190,7 @@ async function compileFiles(
   compiling: Compiling,
   path: readonly PropertyKey[],
   app: AppSettings,
+  remotes: Readonly<Record<string, SiteRemote>>,
 ): Promise<Pick<App, "parameters" | "hooks" | "inputs" | "outputs" | "runtime">> {
   const parameters = { ...app.parameters };
   for (const [name, spec] of Object.entries(app.parameters)) {
@@ -208,10 +209,10 @@ async function compileFiles(
     checkReadable(compiling, [...path, "hooks", name, "module"], module);
     hooks[name] = { ...hook, module, timeout: Math.min(hook.timeout, ceiling) };
   }
-  return { parameters, hooks, runtime: compileRuntime(compiling, path, app), ...withRemotes(compiling, app) };
+  return { parameters, hooks, runtime: compileRuntime(compiling, path, app), ...withRemotes(remotes, app) };
 }
 
-function withRemotes({ settings: { remotes } }: Compiling, app: AppSettings): Pick<App, "inputs" | "outputs"> {
+function withRemotes(remotes: Readonly<Record<string, SiteRemote>>, app: AppSettings): Pick<App, "inputs" | "outputs"> {
   const inputs = Object.entries(app.inputs).map(([name, input]) => [
     name,
     { ...input, from: expandRemote(input.from, remotes) },

@@ -5,11 +5,12 @@ import { actsOnEngine, type Container, containerOf, mountFlaw } from "../jobs/ru
 import { hasPlace } from "../jobs/template.ts";
 import { checkTemplate } from "../jobs/template-check.ts";
 import type { AppSettings, Compiling } from "./compiling.ts";
-import type { SiteHost, SiteTarget } from "./types.ts";
+import type { SiteHost, SiteRemote, SiteTarget } from "./types.ts";
 
 export interface Places {
   readonly targets: Readonly<Record<string, SiteTarget>>;
   readonly hosts: Readonly<Record<string, SiteHost>>;
+  readonly remotes: Readonly<Record<string, SiteRemote>>;
 }
 
 export function checkImageRules({ settings, loaded }: Compiling): void {

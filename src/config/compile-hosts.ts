@@ -21,7 +21,12 @@ export async function compileHosts(compiling: Compiling, stateDir: string): Prom
       hosts[name] = { ...common, kind: "local", workdir };
     } else {
       const workdir = remoteWorkdir(compiling, name, host.workdir, "reached by SSH");
-      hosts[name] = { ...common, kind: "ssh", workdir, ssh: await compileSsh(compiling, name, host.ssh) };
+      hosts[name] = {
+        ...common,
+        kind: "ssh",
+        workdir,
+        ssh: await compileSsh(compiling, ["hosts", name, "ssh"], host.ssh),
+      };
     }
   }
   return hosts;
@@ -71,9 +76,9 @@ function remoteWorkdir(
   return normalize(workdir).replace(/(?<=.)\/$/, "");
 }
 
-async function compileSsh(compiling: Compiling, name: string, ssh: SshInput): Promise<SiteSsh> {
+/** `path`: where the settings stand in the file. */
+export async function compileSsh(compiling: Compiling, path: readonly PropertyKey[], ssh: SshInput): Promise<SiteSsh> {
   const { loaded, absolute } = compiling;
-  const path = ["hosts", name, "ssh"];
   const readable = (key: "known_hosts" | "config", file: string): string => {
     checkReadable(compiling, [...path, key], absolute(file));
     return absolute(file);

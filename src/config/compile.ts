@@ -8,6 +8,7 @@ import { compileApps } from "./compile-apps.ts";
 import { checkImageRules } from "./compile-container.ts";
 import { checkSearchPath, compileHosts } from "./compile-hosts.ts";
 import { compileGpus } from "./compile-gpus.ts";
+import { compileRemotes } from "./compile-remotes.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { type LoadedConfig, loadConfig, parseConfig } from "./load.ts";
@@ -16,8 +17,8 @@ import type { z } from "zod";
 import type { Registries } from "./registries.ts";
 import { addSettingsProblems } from "./settings-problems.ts";
 import { defaultSlots, type SiteSettings, siteSchema } from "./site-schema.ts";
-import type { Site, SiteAgent, SiteApi, SiteHost, SiteTarget } from "./types.ts";
-import { checkUrlRule, privateFlaw } from "./urls.ts";
+import type { Site, SiteAgent, SiteApi, SiteHost, SitePolicy, SiteRemote, SiteTarget } from "./types.ts";
+import { checkUrlRule, expandRemote, privateFlaw } from "./urls.ts";
 
 export interface CompileOptions {
   /** Environment of this process; decides default directories and systemd credentials. */
@@ -79,10 +80,10 @@ export async function compileSite(
   const api = await compileApi(compiling);
   const hosts = await compileHosts(compiling, agent.stateDir);
   const targets = compileTargets(compiling, hosts);
-  checkRemotes(compiling);
-  checkPolicy(compiling);
+  const remotes = await compileRemotes(compiling, hosts);
+  const policy = compilePolicyRules(compiling, remotes);
   checkImageRules(compiling);
-  const apps = await compileApps(compiling, { targets, hosts });
+  const apps = await compileApps(compiling, { targets, hosts, remotes });
   report.finish();
   const site: Omit<Site, "file" | "digest"> = {
     id: settings.site,
@@ -91,8 +92,8 @@ export async function compileSite(
     adapters: own.adapters,
     hosts,
     targets,
-    remotes: settings.remotes,
-    policy: settings.policy,
+    remotes,
+    policy,
     maxOutputBytes: settings.max_output,
     hooks: { maxTimeoutMs: settings.hooks.max_timeout, maxOutputBytes: settings.hooks.max_output },
     apps,
@@ -251,34 +252,24 @@ function checkScheduler({ registries, loaded }: Compiling, path: readonly string
   loaded.report.add({ path: [...path, "scheduler"], message, value: scheduler, known: registries.schedulers });
 }
 
-function checkRemotes({ settings, registries, loaded }: Compiling): void {
-  for (const [name, remote] of Object.entries(settings.remotes)) {
-    const path = ["remotes", name];
-    if (registries.schemes.includes(name)) {
-      loaded.report.add({
-        path,
-        atKey: true,
-        message: `'${name}' is the name of a scheme`,
-        value: name,
-        allowed: "another name",
-      });
-    }
-    const problem = checkUrlRule(remote.url, registries.schemes, "plain");
-    if (problem) loaded.report.add({ path: [...path, "url"], ...problem });
-  }
-}
-
-function checkPolicy({ settings, registries, loaded }: Compiling): void {
-  for (const side of ["sources", "destinations"] as const) {
-    for (const [index, text] of settings.policy[side].entries()) {
-      const problem = checkUrlRule(text, registries.schemes);
+/** The rules with the URLs of remotes in the place of their names. */
+function compilePolicyRules(
+  { settings, registries, loaded }: Compiling,
+  remotes: Readonly<Record<string, SiteRemote>>,
+): SitePolicy {
+  const rulesOf = (side: "sources" | "destinations"): readonly string[] =>
+    settings.policy[side].map((text, index) => {
+      const rule = expandRemote(text, remotes);
+      const problem = checkUrlRule(rule, registries.schemes, "rule", Object.keys(remotes));
       if (problem) loaded.report.add({ path: ["policy", side, index], ...problem });
-    }
-  }
+      return rule;
+    });
+  const rules = { sources: rulesOf("sources"), destinations: rulesOf("destinations") };
   for (const [index, entry] of settings.policy.allow_private.entries()) {
     const message = privateFlaw(entry);
     if (message === undefined) continue;
     const allowed = "10.1.2.3, 10.0.0.0/8, store.lab.example.org";
     loaded.report.add({ path: ["policy", "allow_private", index], message, value: entry, allowed });
   }
+  return { ...settings.policy, ...rules };
 }

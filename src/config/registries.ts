@@ -62,5 +62,5 @@ export const builtInRegistries: Registries = {
   },
   schedulers: schedulerKinds,
   hosts: [],
-  schemes: ["file", "http", "https"],
+  schemes: ["file", "http", "https", "scp", "sftp"],
 };

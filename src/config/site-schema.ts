@@ -126,6 +126,37 @@ const targetSchema = z
 
 const urlPrefix = z.string().min(1).max(4096).meta({ description: "a URL; stands for itself and all below its path" });
 
+const remoteSchema = z
+  .strictObject({
+    url: urlPrefix.optional(),
+    ssh: sshSchema.optional().meta({ description: "reach it by SSH, and move its files by SFTP" }),
+    host: z.string().optional().meta({ description: "the same with the SSH settings of a name under hosts" }),
+    path: pathText("of ssh and host: directory there that archive:/ stands for, absolute; default: /").optional(),
+    verify: z.enum(["digest", "size"]).optional().meta({
+      description:
+        "of ssh and host: digest (default): by sha256sum there, or by reading back where no command runs; size: sizes alone",
+    }),
+    existing: z.enum(["replace", "refuse"]).optional().meta({
+      description:
+        "of ssh and host: what happens to another file that lies at a destination; default: replace, in one step",
+    }),
+    shell: z
+      .boolean()
+      .optional()
+      .meta({ description: "of ssh and host: commands may be run there (sha256sum); default: true" }),
+    preserve: z
+      .boolean()
+      .optional()
+      .meta({ description: "of ssh and host: permissions and modification times of outputs go along; default: false" }),
+    files: z
+      .int()
+      .min(1)
+      .max(64)
+      .optional()
+      .meta({ description: "files moved at the same time, over all jobs; default: 4, of ssh and host 16" }),
+  })
+  .meta({ description: "one of url, ssh and host" });
+
 const policySchema = z
   .strictObject({
     sources: z.array(urlPrefix).max(1000).default([]).meta({
@@ -173,10 +204,10 @@ export const siteSchema = z
         z
           .string()
           .regex(/^[a-z][a-z0-9_-]{1,31}$/, "a name: a small letter, then small letters, digits, _ or -, 2 to 32"),
-        z.strictObject({ url: urlPrefix }),
+        remoteSchema,
       )
-      .default({})
-      .meta({ description: "short names for URLs, as archive:/path in from and to" }),
+      .prefault({})
+      .meta({ description: "places that files come from and go to, as archive:/path in from, to and policy" }),
     policy: policySchema.prefault({}),
     max_output: size()
       .prefault("1GiB")

@@ -108,6 +108,24 @@ export interface SiteSsh {
   readonly config: boolean | string;
 }
 
+/** A short name for a URL: `archive:/x` stands for `<url>/x`. */
+export interface SiteRemote {
+  /** `sftp://NAME/path` for one that is reached by SSH. */
+  readonly url: string;
+  /** Files moved at the same time; undefined: as many as usual. */
+  readonly files: number | undefined;
+  readonly sftp: SiteSftp | undefined;
+}
+
+/** How a remote is reached, and how its files are moved, as src/transfer/sftp/types.ts explains. */
+export interface SiteSftp {
+  readonly ssh: SiteSsh;
+  readonly verify: "digest" | "size";
+  readonly existing: "replace" | "refuse";
+  readonly shell: boolean;
+  readonly preserve: boolean;
+}
+
 /** A named place to run: host + launcher. */
 export interface SiteTarget {
   readonly name: string;
@@ -154,8 +172,8 @@ export interface Site {
   readonly adapters: Readonly<Record<string, SiteAdapter>>;
   readonly hosts: Readonly<Record<string, SiteHost>>;
   readonly targets: Readonly<Record<string, SiteTarget>>;
-  /** Short names for URLs: `archive:/x` stands for `<url>/x`. Apps are compiled with the URL in its place. */
-  readonly remotes: Readonly<Record<string, { readonly url: string }>>;
+  /** Apps and policy are compiled with the URL in the place of the name. */
+  readonly remotes: Readonly<Record<string, SiteRemote>>;
   readonly policy: SitePolicy;
   /** Ceiling of each of stdout and stderr as stored; an app's own cap cannot be higher. */
   readonly maxOutputBytes: number;

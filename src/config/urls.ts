@@ -16,12 +16,17 @@ export function checkUrlRule(
   text: string,
   schemes: readonly string[],
   kind: "rule" | "plain" = "rule",
+  remotes: readonly string[] = [],
 ): UrlProblem | undefined {
   if (/\/\/[^/]*@/.test(text)) return { message: "a URL with user or password", allowed: "a URL without them" };
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined) return { message: `${quoted(text)} is not a URL`, value: text, allowed: example };
   if (!schemes.includes(scheme)) {
-    return { message: `'${scheme}' is not a scheme that this version moves files by`, value: scheme, known: schemes };
+    const isRemote = /^[a-z][a-z0-9_-]+:\/(?!\/)/.test(text);
+    const message = isRemote
+      ? `'${scheme}' is no remote of this file`
+      : `'${scheme}' is not a scheme that this version moves files by`;
+    return { message, value: scheme, known: isRemote ? remotes : schemes };
   }
   const parsed = parseRule(text);
   if (!parsed.ok)

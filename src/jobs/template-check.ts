@@ -132,6 +132,9 @@ function checkUrlShape(
     ? /^[^:]+:\/(?!\/)/.test(plain)
     : /^(?:file:\/\/\/|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+\/)/.test(plain);
   if (fits) return undefined;
+  if (/^[a-z][a-z0-9_-]+:\/(?!\/)/.test(plain) && !remotes.includes(scheme)) {
+    return { message: `'${scheme}' of ${quoted(text)} is no remote of this file`, value: scheme, known: remotes };
+  }
   const named = remotes.map((remote) => `${remote}:/path`);
   const allowed = [
     "https://host/path",

@@ -1,13 +1,20 @@
 import { createHttpTransfer } from "./http/index.ts";
 import { createLocalTransfer } from "./local/index.ts";
 import type { TransferPolicy } from "./policy.ts";
+import { createSftpTransfer } from "./sftp/index.ts";
+import type { FindAccess } from "./sftp/place.ts";
 import type { TransferAdapter } from "./types.ts";
 
 /** Makes an adapter; nothing runs before its first verb. */
-export type TransferFactory = (options: { readonly policy: TransferPolicy }) => TransferAdapter;
+export type TransferFactory = (options: {
+  readonly policy: TransferPolicy;
+  /** How hosts of URLs are reached by SSH. */
+  readonly access: FindAccess;
+}) => TransferAdapter;
 
 /** The adapters that come with siteagent, by the name of their folder. */
-export const builtInTransfers = { local: createLocalTransfer, http: createHttpTransfer } as const satisfies Record<
-  string,
-  TransferFactory
->;
+export const builtInTransfers = {
+  local: createLocalTransfer,
+  http: createHttpTransfer,
+  sftp: createSftpTransfer,
+} as const satisfies Record<string, TransferFactory>;

@@ -20,8 +20,8 @@ export interface TransferEngineOptions {
   readonly policy: TransferPolicy;
   /** Disposed of with the engine. */
   readonly registry: TransferRegistry;
-  /** Files moved at the same time per remote host, over all jobs; 1 … 64, default 4. */
-  readonly filesPerHost?: number;
+  /** Files moved at the same time per remote host (as URLs have it), over all jobs; 1 … 64, default 4. */
+  readonly filesPerHost?: number | ((host: string) => number | undefined);
   readonly retry?: Partial<RetryOptions>;
 }
 
@@ -30,13 +30,15 @@ export function createTransferEngine(options: TransferEngineOptions): TransferEn
   return new Engine(options);
 }
 
+/** Files at the same time per host where nothing says otherwise. */
+const usualFiles = 4;
 /** Files of one run waiting in a queue; keeps a million small files from becoming a million promises. */
 const mostWaiting = 64;
 
 class Engine implements TransferEngine {
   readonly #policy: TransferPolicy;
   readonly #registry: TransferRegistry;
-  readonly #filesPerHost: number;
+  readonly #filesPerHost: (host: string) => number;
   readonly #retry: RetryOptions;
   /** One per remote host while something moves there. Never p-queue's `timeout` or `signal`: they free the slot while the task runs. */
   readonly #queues = new Map<string, PQueue>();
@@ -44,7 +46,9 @@ class Engine implements TransferEngine {
   constructor(options: TransferEngineOptions) {
     this.#policy = options.policy;
     this.#registry = options.registry;
-    this.#filesPerHost = options.filesPerHost ?? 4;
+    const { filesPerHost = usualFiles } = options;
+    this.#filesPerHost = (host) =>
+      typeof filesPerHost === "number" ? filesPerHost : (filesPerHost(host) ?? usualFiles);
     this.#retry = { ...defaultRetry, ...options.retry };
   }
 
@@ -115,7 +119,7 @@ class Engine implements TransferEngine {
   #queue(host: string): PQueue {
     const present = this.#queues.get(host);
     if (present) return present;
-    const queue = new PQueue({ concurrency: this.#filesPerHost });
+    const queue = new PQueue({ concurrency: this.#filesPerHost(host) });
     this.#queues.set(host, queue);
     return queue;
   }

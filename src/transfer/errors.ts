@@ -66,6 +66,26 @@ export function isFull(error: unknown): boolean {
   return typeof errno === "string" && fullErrnos.has(errno);
 }
 
+/** True for a host that waits for a person: its key, our login or our settings. Another try now would only be counted there. */
+export function needsPerson(error: unknown): boolean {
+  const why = isFault(error, "UNREACHABLE") ? error.details?.["why"] : undefined;
+  return typeof why === "string" && ["host-key", "login", "stopped", "configuration"].includes(why);
+}
+
+/** True when a try that failed brought so much further that the next one goes on from there. */
+export function hasAdvanced(error: unknown): boolean {
+  return isFault(error) && error.details?.["advanced"] === true;
+}
+
+/** The same fault, with the word that its try brought further. */
+export function advanced(fault: Fault): Fault {
+  return new Fault(fault.code, fault.message, {
+    ...(fault.hint === undefined ? {} : { hint: fault.hint }),
+    details: { ...fault.details, advanced: true },
+    cause: fault,
+  });
+}
+
 export function digestMismatch(what: string, expected: string, actual: string): Fault {
   return new Fault("DIGEST_MISMATCH", `${what} has sha256 '${actual}', promised was '${expected}'`, {
     hint: "the source is not what was promised, or something on the way altered it",

@@ -2,7 +2,15 @@ import { link, lstat, rename, rm, symlink } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { Fault, errnoOf, isFault } from "../common/fault.ts";
-import { digestMismatch, isFull, isSourceChanged, sourceChanged, throwIfStopped, transferFault } from "./errors.ts";
+import {
+  advanced,
+  digestMismatch,
+  isFull,
+  isSourceChanged,
+  sourceChanged,
+  throwIfStopped,
+  transferFault,
+} from "./errors.ts";
 import { digestOf, Landing } from "./landing.ts";
 import {
   openDirectoryBelow,
@@ -30,6 +38,9 @@ export interface Source {
   /** Components of the target; none for the root itself. */
   readonly target: readonly string[];
 }
+
+/** A try that brought so much further does not count against the limit of tries: a long file outlives many connections. */
+export const progressBytes = 1024 * 1024;
 
 /** Puts the item's name before a fault's message. */
 export function named(error: unknown, what: string): unknown {
@@ -144,7 +155,7 @@ export class FetchedFile implements PlannedFile {
       const fault = transferFault(error, this.path);
       const useless = fault.row.retry !== "soon" || fault.code === "DIGEST_MISMATCH" || isSourceChanged(fault);
       if (!context.signal.aborted && (useless || !resumable || isFull(fault))) await landing.discard();
-      throw error;
+      throw resumable && !useless && landing.bytes - start >= progressBytes ? advanced(fault) : error;
     }
   }
 

@@ -52,6 +52,8 @@ export interface TransferPolicy {
   checkAddress(host: string, address: string, set: RuleSet): void;
   /** Directories (or files) that `file:` rules name. */
   fileRoots(set: RuleSet): readonly string[];
+  /** Directories (or files) that the rules for the scheme, host and port of `url` name. */
+  rootsFor(url: string, set: RuleSet): readonly string[];
 }
 
 interface Rule {
@@ -169,6 +171,16 @@ class Policy implements TransferPolicy {
 
   fileRoots(set: RuleSet): readonly string[] {
     return this.#rules[set].filter((rule) => rule.scheme === "file").map((rule) => `/${rule.segments.join("/")}`);
+  }
+
+  rootsFor(text: string, set: RuleSet): readonly string[] {
+    const reading = readUrl(text);
+    if (!reading.ok) return [];
+    const { url } = reading;
+    const rules = this.#rules[set].filter(
+      (rule) => rule.scheme === url.scheme && hostMatches(rule, url) && rule.port === url.port,
+    );
+    return rules.map((rule) => `/${rule.segments.join("/")}`);
   }
 
   #mayReach(host: string, address: string, kind: AddressKind, set: RuleSet): boolean {

@@ -2,7 +2,7 @@ import type { CallContext } from "../common/context.ts";
 import { Fault } from "../common/fault.ts";
 import { type Backoff, backoffMs, transferBackoff } from "../common/retry.ts";
 import { formatDuration } from "../common/units.ts";
-import { isFull, throwIfStopped, transferFault } from "./errors.ts";
+import { hasAdvanced, isFull, needsPerson, throwIfStopped, transferFault } from "./errors.ts";
 
 export interface RetryOptions {
   /** Tries in all, at least 1. */
@@ -23,7 +23,8 @@ export const defaultRetry: RetryOptions = {
 
 /**
  * Runs `attempt` until it succeeds. Faults that the table calls "soon" are tried again with backoff, a wrong digest once only, a
- * full disk never; then the last fault is thrown, as TRANSFER when it may pass later. `what` names the file.
+ * full disk never, a host that waits for a person neither; a try that brought further begins the count anew. Then the last fault is
+ * thrown, as TRANSFER when it may pass later. `what` names the file.
  */
 export async function withRetries<Value>(
   what: string,
@@ -43,6 +44,8 @@ export async function withRetries<Value>(
     }
     if (last.code === "DIGEST_MISMATCH" && ++mismatches > 1) throw last;
     if (last.row.retry !== "soon" || isFull(last)) throw last;
+    if (needsPerson(last)) throw exhausted(what, last, tries);
+    if (hasAdvanced(last)) tries = 1;
     if (tries >= options.tries) throw exhausted(what, last, tries);
     const waitMs = waitBefore(last, tries, options);
     if (waitMs > options.longestWaitMs) throw exhausted(what, last, tries);

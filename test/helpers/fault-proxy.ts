@@ -4,11 +4,13 @@ import { type AddressInfo, createConnection, createServer, type Server, type Soc
 /**
  * `pass`: as it is. `refuse`: new connections are reset, open ones too. `black-hole`: accepts, takes everything, says
  * nothing. `lose-answers`: requests arrive, the answers do not, and the connection is reset. `cut`: the connection is reset
- * after so many bytes of answer. `delay`: answers come later.
+ * after so many bytes of answer. `sever`: it is reset after so many bytes in both directions together, on each connection as `afterBytes`
+ * says anew. `delay`: answers come later.
  */
 export type ProxyFault =
   | { readonly kind: "pass" | "refuse" | "black-hole" | "lose-answers" }
   | { readonly kind: "cut"; readonly afterBytes: number }
+  | { readonly kind: "sever"; readonly afterBytes: () => number }
   | { readonly kind: "delay"; readonly ms: number };
 
 /** A TCP proxy in front of a server that breaks as told; a change counts for open connections too. */
@@ -20,6 +22,7 @@ export class FaultProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   #fault: ProxyFault = { kind: "pass" };
   #accepted = 0;
+  #passed = 0;
 
   private constructor(server: Server, target: number) {
     this.#server = server;
@@ -40,6 +43,11 @@ export class FaultProxy implements AsyncDisposable {
   /** Connections that came in so far. */
   get connections(): number {
     return this.#accepted;
+  }
+
+  /** Bytes that came in from either side so far. */
+  get bytes(): number {
+    return this.#passed;
   }
 
   set fault(fault: ProxyFault) {
@@ -70,6 +78,16 @@ export class FaultProxy implements AsyncDisposable {
     far.once("close", () => {
       if (this.#fault.kind !== "black-hole") near.destroy();
     });
+    let left = this.#fault.kind === "sever" ? this.#fault.afterBytes() : Infinity;
+    const count = (chunk: Buffer): void => {
+      this.#passed += chunk.length;
+      left -= chunk.length;
+      if (left > 0) return;
+      near.resetAndDestroy();
+      far.resetAndDestroy();
+    };
+    near.on("data", count);
+    far.on("data", count);
     near.on("data", (chunk: Buffer) => {
       if (this.#fault.kind !== "black-hole") far.write(chunk);
     });
@@ -100,6 +118,7 @@ export class FaultProxy implements AsyncDisposable {
           if (!near.destroyed) near.write(chunk);
         }, fault.ms);
         return chunk.length;
+      case "sever":
       case "pass":
         near.write(chunk);
         return chunk.length;

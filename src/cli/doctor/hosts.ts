@@ -1,6 +1,7 @@
+import type { Probe } from "../../common/adapter.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLogger } from "../../common/logger.ts";
-import { probeRemoteHosts } from "../../compose-hosts.ts";
+import { probeRemoteHosts, probeRemotes } from "../../compose-hosts.ts";
 import type { Site } from "../../config/types.ts";
 import { withSite } from "./site.ts";
 import { type Check, failing, type Finding, ok, skipped } from "./types.ts";
@@ -16,20 +17,42 @@ export const hostChecks: readonly Check[] = [
     area: "site",
     run: withSite((site, { signal }) => remoteHosts(site, signal)),
   },
+  {
+    id: "remotes",
+    title: "Remotes by SSH",
+    area: "site",
+    run: withSite((site, { signal }) => remotes(site, signal)),
+  },
 ];
+
+async function remotes(site: Site, signal: AbortSignal): Promise<Finding> {
+  const ended = AbortSignal.any([signal, AbortSignal.timeout(probeMs)]);
+  const found = await probeRemotes(site, { signal: ended, log: silentLogger, clock: systemClock });
+  if (found.length === 0) return skipped("no remote of the site file is reached by SSH");
+  return findingOf(
+    found.map(({ remote, probe }) => ({ name: remote, probe })),
+    "inputs from it and outputs to it wait",
+  );
+}
+
+/** One finding of all, with the first remedy. */
+function findingOf(found: readonly { readonly name: string; readonly probe: Probe }[], why: string): Finding {
+  const bad = found.flatMap(({ name, probe }) => (probe.ok ? [] : [{ name, ...probe }]));
+  const [first] = bad;
+  if (!first) return ok(found.map(({ name, probe }) => `'${name}': ${probe.ok ? probe.version : ""}`).join(", "));
+  return failing(
+    bad.map(({ name, reason }) => `'${name}': ${reason}`).join("; "),
+    why,
+    first.hint ?? "repair it as the message says, then: siteagent doctor",
+  );
+}
 
 async function remoteHosts(site: Site, signal: AbortSignal): Promise<Finding> {
   const ended = AbortSignal.any([signal, AbortSignal.timeout(probeMs)]);
   const found = await probeRemoteHosts(site, { signal: ended, log: silentLogger, clock: systemClock });
   if (found.length === 0) return skipped("no host of the site file is reached by SSH");
-  const bad = found.flatMap(({ host, probe }) => (probe.ok ? [] : [{ host, ...probe }]));
-  const [first] = bad;
-  if (!first) {
-    return ok(found.map(({ host, probe }) => `'${host}': ${probe.ok ? probe.version : probe.reason}`).join(", "));
-  }
-  return failing(
-    bad.map(({ host, reason }) => `'${host}': ${reason}`).join("; "),
+  return findingOf(
+    found.map(({ host, probe }) => ({ name: host, probe })),
     "jobs of its targets wait, running ones are not harmed",
-    first.hint ?? "repair it as the message says, then: siteagent doctor",
   );
 }

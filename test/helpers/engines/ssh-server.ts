@@ -3,6 +3,7 @@ import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { freePort } from "../free-port.ts";
@@ -22,6 +23,8 @@ export interface SshServerOptions {
   readonly authority?: boolean;
   /** A script that is run instead of the account's shell, with the command in `SSH_ORIGINAL_COMMAND`. */
   readonly login?: string;
+  /** A small file system of its own at `small/` in its directory, which only it sees (engine `mount`). Bytes. */
+  readonly smallDisk?: number;
   /** How files are served; default: by the server itself. */
   readonly sftp?: "internal-sftp" | "none" | "/no/such/program";
 }
@@ -133,9 +136,9 @@ export class SshServer implements AsyncDisposable {
     await writeFile(this.directory.join("sshd_config"), this.#config());
     const program = sshdPath();
     if (program === undefined) throw new Error("no sshd here");
-    const child = spawn(program, ["-D", "-e", "-f", this.directory.join("sshd_config")], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const command = [program, "-D", "-e", "-f", this.directory.join("sshd_config")];
+    const [first = program, ...rest] = [...this.#mounting(), ...command];
+    const child = spawn(first, rest, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     const begin = this.#log.length;
     child.stderr.on("data", (chunk: Buffer) => (this.#log += chunk.toString()));
@@ -168,6 +171,20 @@ export class SshServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.down();
     await this.directory[Symbol.asyncDispose]();
+  }
+
+  /** A path as it sees it, with its small disk. */
+  seen(...names: readonly string[]): string {
+    const pid = this.#child?.pid;
+    return join(pid === undefined ? "/" : `/proc/${pid}/root`, this.directory.join(...names));
+  }
+
+  #mounting(): readonly string[] {
+    const { smallDisk } = this.#options;
+    if (smallDisk === undefined) return [];
+    const script = `mkdir -p "$0" && mount -t tmpfs -o size=${smallDisk} tmpfs "$0" && exec "$@"`;
+    const own = ["unshare", "--mount", "--propagation", "private"];
+    return [...own, "/bin/sh", "-c", script, this.directory.join("small")];
   }
 
   /** Its own processes for connections, not what runs in them: that is to end by itself. */

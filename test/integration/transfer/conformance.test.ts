@@ -4,9 +4,11 @@ import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { describeTransfer } from "../../conformance/transfer.ts";
+import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { store } from "./servers.ts";
 import { fileUrl, writeTree } from "./setup.ts";
+import { sftpHarness } from "./sftp-harness.ts";
 
 describeTransfer("local", async () => {
   const directory = await temporaryDirectory();
@@ -24,6 +26,25 @@ describeTransfer("local", async () => {
     get: (path) => readFile(directory.join("data", path)).catch(() => undefined),
     [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
   };
+});
+
+describeWithEngine("sshd", "by SSH", () => {
+  for (const [name, options] of [
+    ["sftp", {}],
+    ["sftp without commands", { directives: ["ForceCommand internal-sftp"] }],
+  ] as const) {
+    describeTransfer(name, async () => {
+      const far = await sftpHarness(options);
+      return {
+        adapter: far.adapter,
+        url: (path) => `${far.url("")}${path}`,
+        forbidden: "sftp://far/elsewhere/x",
+        put: (path, content) => far.put(path, content),
+        get: (path) => far.get(path),
+        [Symbol.asyncDispose]: () => far[Symbol.asyncDispose](),
+      };
+    });
+  }
 });
 
 describeTransfer("http", async () => {

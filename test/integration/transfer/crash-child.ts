@@ -3,7 +3,9 @@ import { systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
 import { isToken } from "../../../src/common/token.ts";
 import type { TransferItem } from "../../../src/transfer/types.ts";
-import { startEngine } from "./setup.ts";
+import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
+import { noAccess, startEngine } from "./setup.ts";
+import { accessTo } from "./sftp-harness.ts";
 
 export interface ChildTask {
   readonly token: string;
@@ -11,11 +13,15 @@ export interface ChildTask {
   readonly root: string;
   readonly rules: readonly string[];
   readonly items: readonly TransferItem[];
+  /** How every host of an `sftp:` URL is reached. */
+  readonly ssh?: SshSettings;
 }
 
 const task = JSON.parse(process.argv[2] ?? "") as ChildTask;
 if (!isToken(task.token)) throw new Error("no token");
+const way = task.ssh && accessTo(task.ssh);
 const engine = startEngine({
+  access: way ? () => way.access : noAccess,
   policy: { sources: task.rules, destinations: task.rules },
   retry: { tries: 3, backoff: { baseMs: 1, capMs: 1 } },
 });
@@ -31,4 +37,5 @@ const outcome = await engine.run(
   { signal: new AbortController().signal, log: silentLogger, clock: systemClock },
 );
 await engine[Symbol.asyncDispose]();
+await way?.[Symbol.asyncDispose]();
 process.stdout.write(`done ${JSON.stringify(outcome)}\n`);

@@ -11,6 +11,7 @@ import { newToken, type Token } from "../../../src/common/token.ts";
 import { createTransferEngine } from "../../../src/transfer/engine.ts";
 import { builtInTransfers } from "../../../src/transfer/built-in.ts";
 import { compilePolicy, type PolicyInput } from "../../../src/transfer/policy.ts";
+import type { FindAccess } from "../../../src/transfer/sftp/place.ts";
 import { TransferRegistry } from "../../../src/transfer/registry.ts";
 import type { RetryOptions } from "../../../src/transfer/retry.ts";
 import type {
@@ -45,6 +46,8 @@ export interface EngineSetup {
   readonly policy: PolicyInput;
   readonly retry?: Partial<RetryOptions>;
   readonly filesPerHost?: number;
+  /** How hosts of `sftp:` URLs are reached; without it none is. */
+  readonly access?: FindAccess;
   /** Instead of the built-in ones. */
   readonly adapters?: readonly TransferAdapter[];
 }
@@ -52,13 +55,18 @@ export interface EngineSetup {
 /** A real engine with the built-in adapters. */
 export function startEngine(setup: EngineSetup): TransferEngine {
   const policy = compilePolicy(setup.policy);
-  const adapters = setup.adapters ?? Object.values(builtInTransfers).map((create) => create({ policy }));
+  const access = setup.access ?? noAccess;
+  const adapters = setup.adapters ?? Object.values(builtInTransfers).map((create) => create({ policy, access }));
   return createTransferEngine({
     policy,
     registry: new TransferRegistry(adapters),
     ...(setup.retry === undefined ? {} : { retry: setup.retry }),
     ...(setup.filesPerHost === undefined ? {} : { filesPerHost: setup.filesPerHost }),
   });
+}
+
+export function noAccess(host: string): never {
+  throw new Error(`no way to '${host}' in this test`);
 }
 
 export function item(fields: Partial<TransferItem> & Pick<TransferItem, "source" | "target">): TransferItem {

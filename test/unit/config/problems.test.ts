@@ -330,7 +330,7 @@ describe("things that do not fit each other", () => {
       "policy rules that are none",
       `${head}policy: {sources: [htp://x/, "https://a.example.org/?x", "https://u:hunter2@a.example.org/"], allow_private: [10.0.0.0/99]}\napps: {}\n`,
       [
-        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, http, https; nearest: 'http'",
+        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, http, https, scp, sftp; nearest: 'http'",
         /^site\.yaml:3:30: policy\.sources\[1\]: 'https:\/\/a\.example\.org\/\?x' cannot be used: a rule has no query; allowed: scheme/,
         "site.yaml:3:58: policy.sources[2]: a URL with user or password; allowed: a URL without them",
         /^site\.yaml:3:\d+: policy\.allow_private\[0\]: '10\.0\.0\.0\/99' is not an address/,
@@ -342,6 +342,31 @@ describe("things that do not fit each other", () => {
       [
         /^site\.yaml:3:11: remotes\.https: 'https' is the name of a scheme/,
         /^site\.yaml:3:\d+: remotes\.attic\.url: .*names no single host/,
+      ],
+    ],
+    [
+      "remotes by SSH that are none",
+      `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: a}}}
+remotes:
+  ar: {host: logn, path: /d}
+  br: {host: here}
+  cr: {ssh: {host: a}, path: d/../e}
+  dr: {ssh: {host: a, key: {file: nothing}}, url: "https://a.example.org/"}
+  er: {}
+  fr: {url: "https://a.example.org/", verify: size}
+policy: {sources: [arr:/x/, "ar:/x/"]}
+apps: {a: {workflow: w, command: [x], target: t, inputs: {i: {from: "arr:/{{config.n}}", to: i}}}}
+targets: {t: {host: here, launcher: local}}
+`,
+      [
+        "site.yaml:5:14: remotes.ar.host: 'logn' is not a host of this file; allowed: login; nearest: 'login'",
+        "site.yaml:6:14: remotes.br.host: host 'here' is not reached by SSH; allowed: a host with ssh, or url: file:///path/",
+        /^site\.yaml:7:30: remotes\.cr\.path: 'd\/\.\.\/e' is no directory of a remote: it is not absolute; allowed: an absolute path there/,
+        "site.yaml:8:3: remotes.dr: remote 'dr' has url and ssh; allowed: one of url, ssh and host",
+        "site.yaml:9:3: remotes.er: remote 'er' has none of them; allowed: one of url, ssh and host",
+        "site.yaml:10:39: remotes.fr.verify: 'verify' has no meaning for a remote by url; allowed: beside ssh or host",
+        "site.yaml:11:20: policy.sources[0]: 'arr' is no remote of this file; allowed: ar, br, cr, dr, er, fr; nearest: 'ar'",
+        /^site\.yaml:12:\d+: apps\.a\.inputs\.i\.from: 'arr' of 'arr:\/\{\{config\.n\}\}' is no remote of this file; .*nearest: 'ar'/,
       ],
     ],
     [

@@ -154,6 +154,36 @@ apps:
     expect(site.apps["b"]?.retry.attempts).toBe(2);
   });
 
+  it("puts remotes by SSH into apps and policy, with the settings of a host or their own", async () => {
+    const site = await load(
+      directory,
+      `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: login.example.org, user: svc}}}
+remotes: {archive: {host: login, path: "/data/a b/"}, other: {ssh: {host: o.example.org}, verify: size, files: 2}}
+policy: {sources: ["archive:/in/", "other:/"], destinations: ["sftp://archive/data/out/"]}
+targets: {local: {host: here, launcher: local}}
+apps:
+  a: {workflow: w, command: [x], target: local, inputs: {i: {from: "archive:/in/{{config.n}}", to: i}}, outputs: {o: {from: o, to: "other:/o/"}}}
+`,
+    );
+    expect(site.apps["a"]).toMatchObject({
+      inputs: { i: { from: "sftp://archive/data/a%20b/in/{{config.n}}" } },
+      outputs: { o: { to: "sftp://other/o/" } },
+    });
+    expect(site.policy.sources).toEqual(["sftp://archive/data/a%20b/in/", "sftp://other/"]);
+    expect(site.remotes).toMatchObject({
+      archive: {
+        files: 16,
+        sftp: {
+          ssh: { hosts: ["login.example.org"], user: "svc" },
+          verify: "digest",
+          existing: "replace",
+          shell: true,
+        },
+      },
+      other: { files: 2, sftp: { ssh: { hosts: ["o.example.org"] }, verify: "size" } },
+    });
+  });
+
   it("counts GPUs from those that a scheduler showed the agent, else from the first of the machine", async () => {
     await writeSecret(directory);
     const text = `${small}targets: {a: {host: here, launcher: local, gpus: 2}, local: {host: here, launcher: local}}\n`;

@@ -48,7 +48,7 @@ describe("checkTemplate", () => {
     ["source", "https://{{sample}}/x", /scheme and host in plain text/],
     ["source", "https://x.example.org{{sample}}/x", /scheme and host in plain text/],
     ["source", "archive://x/{{sample}}", /scheme and host in plain text/],
-    ["source", "attic:/x", /scheme and host in plain text/],
+    ["source", "attic:/x", /is no remote of this file/],
     ["destination", "{{sample}}", /whole destination/],
     ["destination", "https://x.example.org/{{config.x}}", /destinations take declared parameters only/],
   ])("refuses %s '%s'", (use, text, message) => {

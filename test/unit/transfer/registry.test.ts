@@ -6,6 +6,9 @@ import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { TransferRegistry } from "../../../src/transfer/registry.ts";
 
 const policy = compilePolicy({ sources: [], destinations: [] });
+const access = (host: string): never => {
+  throw new Error(`no way to '${host}'`);
+};
 const folder = join(import.meta.dirname, "../../../src/transfer");
 
 test("each adapter folder is registered and documented", () => {
@@ -18,8 +21,10 @@ test("each adapter folder is registered and documented", () => {
 });
 
 test("finds adapters by scheme, and names the nearest scheme", async () => {
-  await using registry = new TransferRegistry(Object.values(builtInTransfers).map((create) => create({ policy })));
-  expect(registry.schemes).toEqual(["file", "http", "https"]);
+  await using registry = new TransferRegistry(
+    Object.values(builtInTransfers).map((create) => create({ policy, access })),
+  );
+  expect(registry.schemes).toEqual(["file", "http", "https", "scp", "sftp"]);
   expect(registry.forUrl("HTTPS://x/").kind).toBe("http");
   expect(() => registry.forUrl("htps://x/")).toThrow("no transfer serves scheme 'htps' of 'htps://x/'");
   expect(() => registry.forUrl("")).toThrow("no transfer serves scheme ''");

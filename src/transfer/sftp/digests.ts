@@ -1,0 +1,101 @@
+/** SHA-256 of files at a remote: computed there where commands run, else of the bytes read back. */
+import { createHash } from "node:crypto";
+import type { CallContext } from "../../common/context.ts";
+import { isFault } from "../../common/fault.ts";
+import type { FileContent } from "../types.ts";
+import { readThrough } from "./flow.ts";
+import type { SftpAccess, SftpCalls } from "./types.ts";
+
+/** Up to this size reading back costs less than a command. */
+export const readBackBytes = 1024 * 1024;
+/** Names in one command; their answers stay well below the limit of output. */
+const namesAtOnce = 2_000;
+const maxAnswerBytes = 16 * 1024 * 1024;
+/** A command may take so long, and longer for many bytes: no disk is slower than that rate. */
+const commandMs = 300_000;
+const slowestBytesPerMs = 5_000;
+/** A remote that runs no commands is asked again after this time: rc files and limits are repaired. */
+const askAgainMs = 600_000;
+
+export interface KnownFile {
+  /** Absolute, without links and control characters. */
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** Digests by command, for as long as the remote runs commands. */
+export class RemoteDigests {
+  /** When a remote last ran no command, by the monotonic clock. */
+  readonly #without = new WeakMap<SftpAccess, number>();
+
+  /** Whether `ofMany` may have an answer. */
+  canAsk(access: SftpAccess, { clock }: CallContext): boolean {
+    if (access.settings.verify !== "digest" || !access.settings.shell) return false;
+    const since = this.#without.get(access);
+    return since === undefined || clock.monotonic() - since > askAgainMs;
+  }
+
+  /** By path; files of which the remote says nothing are left out, all of them where no command runs. */
+  async ofMany(
+    access: SftpAccess,
+    files: readonly KnownFile[],
+    context: CallContext,
+  ): Promise<ReadonlyMap<string, string>> {
+    const digests = new Map<string, string>();
+    for (let at = 0; at < files.length; at += namesAtOnce) {
+      const some = files.slice(at, at + namesAtOnce);
+      const stdout = await this.#ask(access, some, context);
+      if (stdout === undefined) return digests;
+      for (const line of stdout.split("\n")) {
+        const match = /^([0-9a-f]{64}) [ *](.+)$/.exec(line);
+        if (match?.[1] !== undefined && match[2] !== undefined) digests.set(match[2], match[1]);
+      }
+    }
+    return digests;
+  }
+
+  async #ask(access: SftpAccess, files: readonly KnownFile[], context: CallContext): Promise<string | undefined> {
+    const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+    try {
+      const { stdout } = await access.run(
+        {
+          argv: ["xargs", "-0", "sha256sum", "--"],
+          cwd: "/",
+          environment: { PATH: "/usr/bin:/bin:/usr/local/bin", LC_ALL: "C" },
+          stdin: files.map(({ path }) => `${path}\0`).join(""),
+          timeoutMs: commandMs + bytes / slowestBytesPerMs,
+          maxOutputBytes: maxAnswerBytes,
+        },
+        context,
+      );
+      return stdout;
+    } catch (error) {
+      const none =
+        isFault(error, "LAUNCH", "UNSUPPORTED") || (isFault(error, "UNREACHABLE") && runsNone(error.details));
+      if (!none) throw error;
+      this.#without.set(access, context.clock.monotonic());
+      context.log.info({ host: access.label, err: error }, "no digests by command there: files are read back");
+      return undefined;
+    }
+  }
+}
+
+function runsNone(details: { readonly [name: string]: unknown } | undefined): boolean {
+  return details?.["why"] === "session";
+}
+
+/** Of the first `bytes` of an open file. */
+export async function digestBack(
+  calls: SftpCalls,
+  handle: Buffer,
+  bytes: number,
+  context: CallContext,
+): Promise<FileContent> {
+  const hash = createHash("sha256");
+  let got = 0;
+  for await (const chunk of readThrough(calls, handle, { offset: 0, size: bytes }, context)) {
+    hash.update(chunk);
+    got += chunk.byteLength;
+  }
+  return { bytes: got, sha256: hash.digest("hex") };
+}

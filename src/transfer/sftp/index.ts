@@ -1,0 +1,176 @@
+import type { Stats } from "ssh2";
+import type { Probe } from "../../common/adapter.ts";
+import type { CallContext } from "../../common/context.ts";
+import { Fault } from "../../common/fault.ts";
+import { missingSource, sourceChanged } from "../errors.ts";
+import { unsafe } from "../paths.ts";
+import type { TransferPolicy } from "../policy.ts";
+import { selection, splitPattern } from "../tree.ts";
+import type { FileContent, RemoteFile, TransferAdapter } from "../types.ts";
+import { digestBack, readBackBytes, RemoteDigests } from "./digests.ts";
+import { sftpFault } from "./faults.ts";
+import { readThrough } from "./flow.ts";
+import { type FindAccess, fileOf, look, type Place, placeOf, versionOf } from "./place.ts";
+import { walkRemote } from "./walk.ts";
+import { type WriteInfo, type Written, writeRemote } from "./write.ts";
+
+export interface SftpTransferOptions {
+  readonly policy: TransferPolicy;
+  readonly access: FindAccess;
+}
+
+/** Files behind `sftp:` and `scp:` URLs, over the hosts' SSH layer. */
+export function createSftpTransfer({ policy, access }: SftpTransferOptions): TransferAdapter {
+  return new SftpTransfer(policy, access);
+}
+
+/** Files that were written and not yet asked for; the engine asks at once. */
+const mostRemembered = 1_000;
+
+class SftpTransfer implements TransferAdapter {
+  readonly kind = "sftp";
+  readonly schemes = ["sftp", "scp"];
+  readonly capabilities = { resume: true, list: true, write: true, digest: true };
+  readonly #policy: TransferPolicy;
+  readonly #find: FindAccess;
+  readonly #digests = new RemoteDigests();
+  /** What was written, compared and given its final name a moment ago, by canonical URL. */
+  readonly #written = new Map<string, Written>();
+
+  constructor(policy: TransferPolicy, find: FindAccess) {
+    this.#policy = policy;
+    this.#find = find;
+  }
+
+  async probe(): Promise<Probe> {
+    return { ok: true, version: "3" };
+  }
+
+  async list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
+    const place = placeOf(url, "sources", this.#policy, this.#find);
+    try {
+      if (kind === "file") return await this.#withDigests(place, [await regular(place, context)], context);
+      const split = kind === "glob" ? splitPattern(place.segments) : { base: place.segments, pattern: undefined };
+      const found = await look(place, `/${split.base.join("/")}`, context);
+      if (!found) throw missingSource(place.what);
+      if (!found.stats.isDirectory()) throw new Fault("TRANSFER_REFUSED", `${place.what} is no directory`);
+      const chosen = selection({ pattern: split.pattern, include: [], exclude: [] });
+      const files = await walkRemote(place, found.real, chosen, context);
+      const listed = files.map(({ path, real, attributes: { size, mtime } }) => ({ path, real, size, mtime }));
+      return await this.#withDigests(place, listed, context);
+    } catch (error) {
+      throw sftpFault(error, place.what);
+    }
+  }
+
+  async read(url: string, file: RemoteFile, offset: number, context: CallContext): Promise<AsyncIterable<Uint8Array>> {
+    return this.#pieces(fileOf(placeOf(url, "sources", this.#policy, this.#find), file), file, offset, context);
+  }
+
+  async write(url: string, localPath: string, info: WriteInfo, context: CallContext): Promise<void> {
+    const place = placeOf(url, "destinations", this.#policy, this.#find);
+    this.#written.delete(url);
+    const written = await writeRemote(place, localPath, info, this.#digests, context);
+    if (this.#written.size < mostRemembered) this.#written.set(url, written);
+  }
+
+  async verify(
+    url: string,
+    context: CallContext,
+  ): Promise<{ readonly bytes: number | undefined; readonly sha256: string | undefined } | undefined> {
+    const place = placeOf(url, "destinations", this.#policy, this.#find);
+    const written = this.#written.get(url);
+    this.#written.delete(url);
+    try {
+      const found = await look(place, place.path, context);
+      if (!found) return undefined;
+      const { size, mtime } = found.stats;
+      if (!found.stats.isFile()) throw notRegular(place, found.stats);
+      if (written?.bytes === size && written.mtime === mtime) return { bytes: size, sha256: written.sha256 };
+      if (place.access.settings.verify === "size") return { bytes: size, sha256: undefined };
+      return await this.#digest(place, found.real, size, context);
+    } catch (error) {
+      throw sftpFault(error, place.what);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  async *#pieces(place: Place, file: RemoteFile, offset: number, context: CallContext): AsyncGenerator<Uint8Array> {
+    const { files } = place.access;
+    try {
+      const { real, size, mtime } = await regular(place, context);
+      if (file.version !== undefined && versionOf({ size, mtime }) !== file.version) {
+        throw sourceChanged(place.what);
+      }
+      const handle = await files.call<Buffer>(context, (sftp, done) => sftp.open(real, "r", done));
+      try {
+        yield* readThrough(files, handle, { offset, size }, context);
+        const after = await files.call<Stats>(context, (sftp, done) => sftp.fstat(handle, done));
+        if (after.size !== size || after.mtime !== mtime) throw sourceChanged(place.what);
+      } finally {
+        await files.call(context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
+      }
+    } catch (error) {
+      throw sftpFault(error, place.what);
+    }
+  }
+
+  /** Digests as the remote computes them now: what is read afterwards must have them. */
+  async #withDigests(place: Place, files: readonly Listed[], context: CallContext): Promise<readonly RemoteFile[]> {
+    const known = this.#digests.canAsk(place.access, context)
+      ? await this.#digests.ofMany(
+          place.access,
+          files.map(({ real, size }) => ({ path: real, bytes: size })),
+          context,
+        )
+      : undefined;
+    return files.map(({ path, real, size, mtime }) => {
+      const sha256 = known?.get(real);
+      return {
+        path,
+        bytes: size,
+        mtimeMs: mtime * 1000,
+        version: versionOf({ size, mtime }),
+        ...(sha256 === undefined ? {} : { sha256 }),
+      };
+    });
+  }
+
+  async #digest(place: Place, real: string, bytes: number, context: CallContext): Promise<FileContent> {
+    const { access } = place;
+    if (bytes > readBackBytes && this.#digests.canAsk(access, context)) {
+      const sha256 = (await this.#digests.ofMany(access, [{ path: real, bytes }], context)).get(real);
+      if (sha256 !== undefined) return { bytes, sha256 };
+    }
+    const handle = await access.files.call<Buffer>(context, (sftp, done) => sftp.open(real, "r", done));
+    try {
+      return await digestBack(access.files, handle, bytes, context);
+    } finally {
+      await access.files.call(context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
+    }
+  }
+}
+
+interface Listed {
+  /** As in `RemoteFile`. */
+  readonly path: string;
+  readonly real: string;
+  readonly size: number;
+  /** Whole seconds. */
+  readonly mtime: number;
+}
+
+/** The regular file at a place. */
+async function regular(place: Place, context: CallContext): Promise<Listed> {
+  const found = await look(place, place.path, context);
+  if (!found) throw missingSource(place.what);
+  const { stats, real } = found;
+  if (!stats.isFile()) throw notRegular(place, stats);
+  return { path: "", real, size: stats.size, mtime: stats.mtime };
+}
+
+function notRegular({ what }: Place, stats: Stats): Fault {
+  if (stats.isDirectory()) return new Fault("TRANSFER_REFUSED", `${what} is a directory`);
+  return unsafe("remote path", what.slice(1, -1), "it is a fifo, socket or device");
+}

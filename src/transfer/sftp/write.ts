@@ -1,0 +1,273 @@
+/** Puts one file to a remote: a partial name beside the final one, all bytes, sync, comparison, rename. */
+import { createHash } from "node:crypto";
+import { type FileHandle, open } from "node:fs/promises";
+import type { Stats } from "ssh2";
+import type { CallContext } from "../../common/context.ts";
+import { failpoint } from "../../common/failpoint.ts";
+import { Fault, isFault } from "../../common/fault.ts";
+import { shellQuoted } from "../../common/shell.ts";
+import type { Token } from "../../common/token.ts";
+import { advanced, digestMismatch } from "../errors.ts";
+import { readPieces } from "../landing.ts";
+import { progressBytes } from "../fetch.ts";
+import { partialName, partSuffix, unsafe } from "../paths.ts";
+import { isWithin } from "../tree.ts";
+import type { FileContent } from "../types.ts";
+import { digestBack, readBackBytes, type RemoteDigests } from "./digests.ts";
+import { fullFault, sftpFault, status, statusOf } from "./faults.ts";
+import { writeThrough } from "./flow.ts";
+import { destinationOf, type Place } from "./place.ts";
+
+/** Flags of SSH_FXP_OPEN (draft-ietf-secsh-filexfer-02, section 6.3). */
+const flags = { read: 1, write: 2, create: 8, exclusive: 32 } as const;
+export type WriteInfo = FileContent & { readonly token: Token };
+
+/** What now lies at the final name, as the server tells it. */
+export interface Written {
+  readonly bytes: number;
+  readonly mtime: number;
+  /** Undefined: the site file wants sizes alone. */
+  readonly sha256: string | undefined;
+}
+
+/** @throws Fault as `TransferAdapter.write` says. What was written stays as a partial file if a later try can go on with it. */
+export async function writeRemote(
+  place: Place,
+  localPath: string,
+  info: WriteInfo,
+  digests: RemoteDigests,
+  context: CallContext,
+): Promise<Written> {
+  const writing = new Writing(place, info, digests, context);
+  try {
+    return await writing.run(localPath);
+  } catch (error) {
+    throw await writing.faultOf(error);
+  }
+}
+
+class Writing {
+  readonly #place: Place;
+  readonly #info: WriteInfo;
+  readonly #digests: RemoteDigests;
+  readonly #context: CallContext;
+  #partial: string | undefined;
+  /** Bytes that the server has acknowledged in this try. */
+  #written = 0;
+
+  constructor(place: Place, info: WriteInfo, digests: RemoteDigests, context: CallContext) {
+    this.#place = place;
+    this.#info = info;
+    this.#digests = digests;
+    this.#context = context;
+  }
+
+  async run(localPath: string): Promise<Written> {
+    const { files, settings } = this.#place.access;
+    await failpoint("transfer.before-write");
+    const directory = await this.#directory();
+    await this.#refuseExisting();
+    const suffix = partSuffix(this.#place.path, this.#info.sha256, String(this.#info.bytes));
+    const partial = `${directory === "/" ? "" : directory}/${partialName(this.#info.token, suffix)}`;
+    this.#partial = partial;
+    await using source = await open(localPath, "r");
+    const { handle, offset } = await this.#openPart(partial, source);
+    let written: Written;
+    try {
+      const range = {
+        offset,
+        size: this.#info.bytes,
+        onWritten: (bytes: number) => {
+          this.#written += bytes;
+        },
+      };
+      await writeThrough(files, handle, source, range, this.#context);
+      if (settings.preserve) await this.#preserve(handle, source);
+      written = await this.#check(handle, partial);
+    } finally {
+      await this.#close(handle);
+    }
+    await failpoint("transfer.before-rename");
+    await this.#rename(partial, this.#place.path);
+    await failpoint("transfer.after-rename");
+    await failpoint("transfer.after-write");
+    return written;
+  }
+
+  /** The fault for what went wrong; a partial file that no later try can use is removed. */
+  async faultOf(error: unknown): Promise<unknown> {
+    const { access, what } = this.#place;
+    const cause = statusOf(error) === status.failure ? await this.#fullOr(error) : error;
+    const fault = sftpFault(cause, what);
+    if (this.#context.signal.aborted) return fault;
+    const lost = isFault(fault, "UNREACHABLE");
+    if (this.#partial !== undefined && !lost && isFault(fault)) {
+      const partial = this.#partial;
+      await access.files.call(this.#context, (sftp, done) => sftp.unlink(partial, done)).catch(() => undefined);
+    }
+    if (!lost || this.#written < progressBytes) return fault;
+    return advanced(fault);
+  }
+
+  /** Real path of the directory that the file goes to; made below the rule's directory if it is not there. */
+  async #directory(): Promise<string> {
+    const { files } = this.#place.access;
+    const { root, below } = destinationOf(this.#place);
+    const [realRoot, stats] = await Promise.all([
+      files.maybe<string>(this.#context, (sftp, done) => sftp.realpath(root, done)),
+      files.maybe<Stats>(this.#context, (sftp, done) => sftp.stat(root, done)),
+    ]);
+    if (realRoot === undefined || !stats?.isDirectory()) {
+      throw new Fault("TRANSFER_REFUSED", `directory '${root}' of policy.destinations is not there on the remote`, {
+        hint: `there, as the remote's account: mkdir -p ${shellQuoted(root)}`,
+      });
+    }
+    const wanted = [root === "/" ? "" : root, ...below].join("/") || "/";
+    const there = await this.#realDirectory(wanted, realRoot);
+    if (there !== undefined) return there;
+    // Step by step: a link on the way must not have a directory made behind it.
+    let real = realRoot;
+    let path = root === "/" ? "" : root;
+    for (const name of below) {
+      path = `${path}/${name}`;
+      const next = (await this.#realDirectory(path, realRoot)) ?? (await this.#makeDirectory(path, realRoot));
+      if (next === undefined) throw new Fault("TRANSFER", `${this.#place.what}: directory '${path}' could not be made`);
+      real = next;
+    }
+    return real;
+  }
+
+  /** Where a directory really is; undefined: not there. @throws Fault UNSAFE_PATH when links lead it out of the root. */
+  async #realDirectory(path: string, root: string): Promise<string | undefined> {
+    const { files } = this.#place.access;
+    const [stats, real] = await Promise.all([
+      files.maybe<Stats>(this.#context, (sftp, done) => sftp.stat(path, done)),
+      files.maybe<string>(this.#context, (sftp, done) => sftp.realpath(path, done)),
+    ]);
+    if (!stats || real === undefined) return undefined;
+    if (!isWithin(real, root))
+      throw unsafe("destination", this.#place.what.slice(1, -1), "links on its way leave the rule's directory");
+    if (!stats.isDirectory()) throw unsafe("destination", this.#place.what.slice(1, -1), `'${path}' is no directory`);
+    return real;
+  }
+
+  /** Of several files that need it at the same time one makes it. */
+  async #makeDirectory(path: string, root: string): Promise<string | undefined> {
+    const { files } = this.#place.access;
+    try {
+      await files.call(this.#context, (sftp, done) => sftp.mkdir(path, done));
+    } catch (error) {
+      const there = await this.#realDirectory(path, root);
+      if (there === undefined) throw error;
+      return there;
+    }
+    return this.#realDirectory(path, root);
+  }
+
+  async #refuseExisting(): Promise<void> {
+    const { access, path, what } = this.#place;
+    const there = await access.files.maybe<Stats>(this.#context, (sftp, done) => sftp.lstat(path, done));
+    if (!there) return;
+    if (there.isDirectory()) throw unsafe("destination", what.slice(1, -1), "a directory has that name");
+    if (access.settings.existing === "replace") return;
+    throw new Fault("TRANSFER_REFUSED", `${what} is there with another content`, {
+      hint: "give outputs names of their own, or set 'existing: replace' on the remote",
+    });
+  }
+
+  /** Opens the partial file; what an earlier try left of the same content counts, after its digest was compared. */
+  async #openPart(partial: string, source: FileHandle): Promise<{ readonly handle: Buffer; readonly offset: number }> {
+    const { files } = this.#place.access;
+    const there = await files.maybe<Stats>(this.#context, (sftp, done) => sftp.lstat(partial, done));
+    if (there?.isFile() && there.size > 0 && there.size <= this.#info.bytes) {
+      const handle = await this.#open(partial, flags.read | flags.write);
+      if (await this.#isBeginning(handle, partial, there.size, source)) return { handle, offset: there.size };
+      await this.#close(handle);
+    }
+    // Opening follows links: only a name that nobody has is written to.
+    if (there) await files.maybe(this.#context, (sftp, done) => sftp.unlink(partial, done));
+    const handle = await this.#open(partial, flags.read | flags.write | flags.create | flags.exclusive);
+    return { handle, offset: 0 };
+  }
+
+  #open(path: string, how: number): Promise<Buffer> {
+    return this.#place.access.files.call<Buffer>(this.#context, (sftp, done) => sftp.open(path, how, done));
+  }
+
+  async #isBeginning(handle: Buffer, partial: string, bytes: number, source: FileHandle): Promise<boolean> {
+    if (this.#place.access.settings.verify === "size") return false; // nothing would notice a hole in it
+    const hash = createHash("sha256");
+    let left = bytes;
+    for await (const piece of readPieces(source, 0, this.#context.signal)) {
+      hash.update(piece.subarray(0, left));
+      left -= Math.min(left, piece.byteLength);
+      if (left === 0) break;
+    }
+    return hash.digest("hex") === (await this.#digest(handle, partial, bytes));
+  }
+
+  /** Durable where the server can, and all that was sent; before the final name is given. */
+  async #check(handle: Buffer, partial: string): Promise<Written> {
+    const { access, what } = this.#place;
+    const { bytes, sha256 } = this.#info;
+    const [, stats] = await Promise.all([
+      access.files.extension(this.#context, (sftp, done) => sftp.ext_openssh_fsync(handle, done)),
+      access.files.call<Stats>(this.#context, (sftp, done) => sftp.fstat(handle, done)),
+    ]);
+    if (stats.size !== bytes) {
+      throw new Fault("TRANSFER", `${what} has ${stats.size} bytes there after ${bytes} were to be sent`);
+    }
+    const actual = access.settings.verify === "size" ? undefined : await this.#digest(handle, partial, bytes);
+    if (actual !== undefined && actual !== sha256) throw digestMismatch(what, sha256, actual);
+    return { bytes, mtime: stats.mtime, sha256: actual };
+  }
+
+  async #digest(handle: Buffer, partial: string, bytes: number): Promise<string> {
+    const { access } = this.#place;
+    if (bytes > readBackBytes && this.#digests.canAsk(access, this.#context)) {
+      const found = await this.#digests.ofMany(access, [{ path: partial, bytes }], this.#context);
+      const digest = found.get(partial);
+      if (digest !== undefined) return digest;
+    }
+    return (await digestBack(access.files, handle, bytes, this.#context)).sha256;
+  }
+
+  async #preserve(handle: Buffer, source: FileHandle): Promise<void> {
+    const { mode, atimeMs, mtimeMs } = await source.stat();
+    const attributes = { mode: mode & 0o777, atime: Math.trunc(atimeMs / 1000), mtime: Math.trunc(mtimeMs / 1000) };
+    await this.#place.access.files.call(this.#context, (sftp, done) => sftp.fsetstat(handle, attributes, done));
+  }
+
+  /** Over what is there; in one step where the server can. */
+  async #rename(from: string, to: string): Promise<void> {
+    const { files } = this.#place.access;
+    const atOnce = await files.extension(this.#context, (sftp, done) => sftp.ext_openssh_rename(from, to, done));
+    if (atOnce) return;
+    await files.maybe(this.#context, (sftp, done) => sftp.unlink(to, done));
+    await files.call(this.#context, (sftp, done) => sftp.rename(from, to, done));
+  }
+
+  async #close(handle: Buffer): Promise<void> {
+    // Nobody needs the answer, and a lost session has no handles.
+    await this.#place.access.files.call(this.#context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
+  }
+
+  async #fullOr(error: unknown): Promise<unknown> {
+    const { root } = destinationOf(this.#place);
+    const room = await this.#place.access.files
+      .extension<FreeSpace>(this.#context, (sftp, done) => sftp.ext_openssh_statvfs(root, done))
+      .catch(() => undefined);
+    if (!room) return error;
+    const { f_bavail, f_frsize, f_files, f_favail } = room.value;
+    const full = f_bavail * f_frsize < this.#info.bytes - this.#written || (f_files > 0 && f_favail === 0);
+    return full ? fullFault(this.#place.what, error) : error;
+  }
+}
+
+/** Of statvfs@openssh.com. */
+interface FreeSpace {
+  readonly f_frsize: number;
+  readonly f_bavail: number;
+  readonly f_files: number;
+  readonly f_favail: number;
+}
