@@ -50,6 +50,13 @@ export const adapters = {
   },
   transfer: {
     local: { on: "directories of this machine", file: "integration/transfer/conformance.test.ts", lacks: [] },
+    sftp: { on: "a real sshd", file: "integration/transfer/conformance.test.ts", engine: "sshd", lacks: [] },
+    "sftp, no commands": {
+      on: "a real sshd that serves files alone",
+      file: "integration/transfer/conformance.test.ts",
+      engine: "sshd",
+      lacks: [],
+    },
     http: { on: "a server on loopback", file: "integration/transfer/conformance.test.ts", lacks: ["list", "digest"] },
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, TriedAdapter>>>>;

@@ -4,7 +4,6 @@ import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { describeTransfer } from "../../conformance/transfer.ts";
-import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { store } from "./servers.ts";
 import { fileUrl, writeTree } from "./setup.ts";
@@ -28,24 +27,22 @@ describeTransfer("local", async () => {
   };
 });
 
-describeWithEngine("sshd", "by SSH", () => {
-  for (const [name, options] of [
-    ["sftp", {}],
-    ["sftp without commands", { directives: ["ForceCommand internal-sftp"] }],
-  ] as const) {
-    describeTransfer(name, async () => {
-      const far = await sftpHarness(options);
-      return {
-        adapter: far.adapter,
-        url: (path) => `${far.url("")}${path}`,
-        forbidden: "sftp://far/elsewhere/x",
-        put: (path, content) => far.put(path, content),
-        get: (path) => far.get(path),
-        [Symbol.asyncDispose]: () => far[Symbol.asyncDispose](),
-      };
-    });
-  }
-});
+for (const [name, options] of [
+  ["sftp", {}],
+  ["sftp, no commands", { directives: ["ForceCommand internal-sftp"] }],
+] as const) {
+  describeTransfer(name, async () => {
+    const far = await sftpHarness(options);
+    return {
+      adapter: far.adapter,
+      url: (path) => `${far.url("")}${path}`,
+      forbidden: "sftp://far/elsewhere/x",
+      put: (path, content) => far.put(path, content),
+      get: (path) => far.get(path),
+      [Symbol.asyncDispose]: () => far[Symbol.asyncDispose](),
+    };
+  });
+}
 
 describeTransfer("http", async () => {
   const server = await store();
