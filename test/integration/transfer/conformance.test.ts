@@ -1,9 +1,11 @@
 import { mkdir, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { TransferHarness } from "../../../src/conformance/transfer/index.ts";
 import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { describeTransfer } from "../../conformance/transfer.ts";
+import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { store } from "./servers.ts";
 import { fileUrl, writeTree } from "./setup.ts";
@@ -27,22 +29,9 @@ describeTransfer("local", async () => {
   };
 });
 
-for (const [name, options] of [
-  ["sftp", {}],
-  ["sftp, no commands", { directives: ["ForceCommand internal-sftp"] }],
-] as const) {
-  describeTransfer(name, async () => {
-    const far = await sftpHarness(options);
-    return {
-      adapter: far.adapter,
-      url: (path) => `${far.url("")}${path}`,
-      forbidden: "sftp://far/elsewhere/x",
-      put: (path, content) => far.put(path, content),
-      get: (path) => far.get(path),
-      [Symbol.asyncDispose]: () => far[Symbol.asyncDispose](),
-    };
-  });
-}
+describeTransfer("sftp", () => far({}));
+
+describeTransfer("sftp, no commands", () => far({ directives: ["ForceCommand internal-sftp"] }));
 
 describeTransfer("http", async () => {
   const server = await store();
@@ -62,3 +51,15 @@ describeTransfer("http", async () => {
     },
   };
 });
+
+async function far(options: SshServerOptions): Promise<TransferHarness> {
+  const harness = await sftpHarness(options);
+  return {
+    adapter: harness.adapter,
+    url: (path) => `${harness.url("")}${path}`,
+    forbidden: "sftp://far/elsewhere/x",
+    put: (path, content) => harness.put(path, content),
+    get: (path) => harness.get(path),
+    [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),
+  };
+}
