@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import type { CallContext } from "../../common/context.ts";
-import { asFault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
 import type { Evidence } from "../../runner/evidence.ts";
 import type { ScheduledJob, ScheduledStatus } from "../../schedulers/types.ts";
+import { unreachable } from "../answers.ts";
+import { recordOf } from "../judging.ts";
 import type { AttemptRef, AttemptStatus } from "../types.ts";
 import { hasBegun, judge, type Judgement, type Patience } from "./judge.ts";
 import { evidenceOn, logTail, takeGuard } from "./places.ts";
@@ -95,7 +96,7 @@ export class Attempts implements Disposable {
         try {
           return await this.#status(known, known.job && scheduled.get(known.job), context);
         } catch (error) {
-          return { state: "unknown", why: "unreachable", raw: asFault(error).message };
+          return unreachable(error);
         }
       }),
     );
@@ -181,7 +182,7 @@ export class Attempts implements Disposable {
   /** Since when something is so. Patience counts only while the scheduler answers: who cannot ask cannot wait for an answer. */
   #note(known: Known, scheduled: ScheduledStatus | undefined, evidence: Evidence, now: number): void {
     known.lastState = scheduled?.state;
-    const recorded = evidence.rc !== undefined && evidence.rc !== "damaged";
+    const recorded = recordOf(evidence) !== undefined;
     const over = scheduled?.state === "ended" || scheduled?.state === "absent";
     known.overAt = over ? (known.overAt ?? now) : undefined;
     const unknown = recorded && scheduled?.state === "unknown";

@@ -11,6 +11,8 @@ import type { Host } from "../../hosts/types.ts";
 import type { AttemptLimits } from "../../jobs/resources.ts";
 import { shellPlan } from "../../runner/plan-files.ts";
 import type { ScheduledJob, SubmitResult } from "../../schedulers/types.ts";
+import { stopEach } from "../answers.ts";
+import { Listeners } from "../listeners.ts";
 import { limitProblems, planProblems, refuse } from "../refusal.ts";
 import type {
   AttemptPlan,
@@ -66,15 +68,13 @@ class BatchLauncher implements Launcher {
   readonly #options: BatchLauncherOptions;
   readonly #attempts: Attempts;
   readonly #submissions: Submissions;
-  readonly #listeners = new Set<(token: Token) => void>();
+  readonly #listeners = new Listeners();
   #recorder: Promise<string> | undefined;
 
   constructor(options: BatchLauncherOptions) {
     this.#options = options;
     this.#submissions = new Submissions(options.queue, options.settleMs);
-    this.#attempts = new Attempts(options, (token) => {
-      for (const listener of this.#listeners) listener(token);
-    });
+    this.#attempts = new Attempts(options, (token) => this.#listeners.tell(token));
   }
 
   get trouble(): string | undefined {
@@ -132,23 +132,14 @@ class BatchLauncher implements Launcher {
   ): Promise<readonly StopResult[]> {
     await failpoint("batch.before-stop");
     const statuses = await this.statuses(refs, context);
-    const results = await Promise.all(
-      refs.map(async (ref, index) => {
-        try {
-          return await this.#stop(ref, statuses[index], context);
-        } catch (error) {
-          return { state: "unknown", why: asFault(error).message } as const;
-        }
-      }),
-    );
+    const results = await stopEach(refs, statuses, (ref, status) => this.#stop(ref, status, context));
     context.log.debug({ results, reason: how.reason }, "cancel of batch jobs");
     await failpoint("batch.after-stop");
     return results;
   }
 
   watch(onChange: (token: Token) => void): Disposable {
-    this.#listeners.add(onChange);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
+    return this.#listeners.add(onChange);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

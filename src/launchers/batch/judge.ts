@@ -6,6 +6,7 @@ import { isoTime } from "../../common/clock.ts";
 import type { AttemptEnd, EndCause } from "../../jobs/states.ts";
 import { endFromRecord, type Evidence, type ExitRecord } from "../../runner/evidence.ts";
 import type { ScheduledStatus, Verdict } from "../../schedulers/types.ts";
+import { endedBy, recordOf, startedAtMs, toldEnd } from "../judging.ts";
 import type { AttemptStatus } from "../types.ts";
 
 /** Everything that is known of one attempt at one moment. */
@@ -43,7 +44,7 @@ export const defaultPatience: Patience = { recordMs: 60_000, verdictMs: 120_000,
 
 export function judge(facts: Facts, patience: Patience): Judgement {
   const { evidence, scheduled } = facts;
-  const record = isRecord(evidence.rc) ? evidence.rc : undefined;
+  const record = recordOf(evidence);
   switch (scheduled?.state) {
     case "ended":
       return overBy(facts, scheduled.verdict, record, patience);
@@ -207,13 +208,13 @@ function cancelledBy(facts: Facts, verdict: Verdict): string {
 }
 
 function endOf(facts: Facts, record: ExitRecord): AttemptEnd {
-  return endFromRecord(record, startedAtMs(facts), facts.evidence);
+  return endFromRecord(record, startedAtMs(facts.evidence), facts.evidence);
 }
 
 function running(facts: Facts): AttemptStatus {
   const { scheduled } = facts;
   const seen = scheduled?.state === "running" ? scheduled : undefined;
-  const sinceMs = startedAtMs(facts);
+  const sinceMs = startedAtMs(facts.evidence);
   return {
     state: "running",
     since: sinceMs === undefined ? (seen?.since ?? isoTime(facts.nowMs)) : isoTime(sinceMs),
@@ -222,14 +223,9 @@ function running(facts: Facts): AttemptStatus {
   };
 }
 
-function startedAtMs({ evidence }: Facts): number | undefined {
-  return evidence.job === undefined || evidence.job === "damaged" ? undefined : evidence.job.atMs;
-}
-
 function plain(facts: Facts, cause: EndCause, message: string, evidence: string): AttemptEnd {
-  const sinceMs = startedAtMs(facts);
-  const started = sinceMs === undefined ? {} : { started_at: isoTime(sinceMs) };
-  return { cause, evidence, message, ...started, ended_at: isoTime(facts.nowMs) };
+  const when = { startedAtMs: startedAtMs(facts.evidence), nowMs: facts.nowMs };
+  return toldEnd({ cause, message, evidence }, when);
 }
 
 function usageOf(verdict: Verdict): AttemptEnd["usage"] {
@@ -238,12 +234,8 @@ function usageOf(verdict: Verdict): AttemptEnd["usage"] {
   return { max_rss_bytes: maxRssBytes, cpu_seconds: cpuSeconds };
 }
 
-function isRecord(rc: Evidence["rc"]): rc is ExitRecord {
-  return rc !== undefined && rc !== "damaged";
-}
-
 function ended(end: AttemptEnd): AttemptStatus {
-  return { state: "ended", end, remaining: [], tier: "scheduler" };
+  return endedBy("scheduler", end);
 }
 
 function unknown(why: "unreachable" | "not-listed", raw: string): AttemptStatus {

@@ -21,6 +21,7 @@ import type {
   LaunchResult,
   StopResult,
 } from "../types.ts";
+import { Listeners } from "../listeners.ts";
 import { refuse } from "../refusal.ts";
 import { refusalOf } from "./check-plan.ts";
 import { makeHandle, nameOf, requestOf } from "./handles.ts";
@@ -69,7 +70,7 @@ export function createLocalLauncher(options: LocalLauncherOptions): Launcher {
 class LocalLauncher implements Launcher {
   readonly kind = "local";
   readonly #client: RunnerClient;
-  readonly #listeners = new Set<(token: Token) => void>();
+  readonly #listeners = new Listeners();
   /** Attempts whose end the connected runner will report. */
   readonly #vouched = new Set<string>();
   readonly #known = new Map<string, Known>();
@@ -183,8 +184,7 @@ class LocalLauncher implements Launcher {
   }
 
   watch(onChange: (token: Token) => void): Disposable {
-    this.#listeners.add(onChange);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
+    return this.#listeners.add(onChange);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -238,7 +238,7 @@ class LocalLauncher implements Launcher {
   #changed(token: string): void {
     this.#known.delete(token);
     this.#vouched.delete(token);
-    for (const listener of this.#listeners) listener(token as Token);
+    this.#listeners.tell(token as Token);
   }
 
   #adopt(welcome: { readonly live: readonly string[] }): void {
