@@ -1,10 +1,15 @@
-/** Short jobs through one allocation of two cores, and how busy jobs of ten seconds keep it. */
+/** Short jobs through one allocation of two cores beside steps of `srun` there, and how busy jobs of ten seconds keep it. */
 import { spawnSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { LocalHost } from "../src/hosts/local/index.ts";
+import { SchedulerQueue } from "../src/launchers/batch/queue.ts";
 import type { AttemptPlan, Launcher } from "../src/launchers/types.ts";
+import { createSlurm } from "../src/schedulers/slurm/index.ts";
+import { slurm } from "../test/helpers/engines/slurm.ts";
+import { SlurmCluster } from "../test/helpers/engines/slurm-cluster.ts";
 import { context, makePlan } from "../test/integration/launchers/attempts.ts";
-import { pilotHarness } from "../test/integration/launchers/pilot-harness.ts";
-import type { Bench } from "./lib/bench.ts";
+import { type PilotHarness, pilotHarness } from "../test/integration/launchers/pilot-harness.ts";
+import type { Bench, BenchOptions, Figure } from "./lib/bench.ts";
 import { median } from "./lib/bench.ts";
 
 const goalPerSecond = 200;
@@ -14,46 +19,78 @@ const jobSeconds = 10;
 
 export const bench: Bench = {
   about:
-    "One allocation of two cores (its script runs as a process of this machine, agent's side and node's side share the two cores). Short jobs: `/bin/true` from the launch of all until the end of each is proven, beside `xargs -P2 -n1 /bin/true` in the same minute. Utilisation: jobs of `sleep 10` on two cores, from the launch of all until the last has ended: core seconds of the jobs by those of the allocation.",
+    "One allocation of two cores of a private Slurm (no accounting, one simulated node; agent, Slurm's daemons and the jobs share the two cores of the machine). Short jobs: `/bin/true` from the launch of all until the end of each is proven; beside it two shell loops of `srun --overlap -n1 /bin/true` in the same allocation, and `xargs -P2 -n1 /bin/true`, which starts them and proves nothing, in the same minute. Utilisation: jobs of `sleep 10` on two cores, from the launch of all until the last has ended: core seconds of the jobs by those of the allocation.",
   async run(options) {
-    const rounds = options.quick ? 3 : 10;
-    const jobs = options.quick ? 400 : 2_000;
+    const found = await slurm.probe();
+    if (!found.ok) {
+      options.say(`not measured: ${found.reason}`);
+      return [];
+    }
+    await using cluster = await SlurmCluster.start({ nodes: 1 });
+    const host = new LocalHost({ name: "here", workdir: cluster.directory });
+    const scheduler = createSlurm({ host, environment: cluster.environment });
     const node = { cores, memoryBytes: undefined, gpuIds: [], gpuVendor: "nvidia" } as const;
-    await using harness = await pilotHarness({ node, lookMs: 1_000, beatMs: 10_000 });
-    const { launcher, root } = harness;
-    await runAll(launcher, [await makePlan(root, "exit 0")]);
-    const ours: number[] = [];
-    const peers: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      peers.push(xargsPerSecond(jobs));
-      const plans = [];
-      for (let count = 0; count < jobs; count++) plans.push(await makePlan(root, "", { argv: ["/bin/true"] }));
-      ours.push(jobs / (await runAll(launcher, plans)));
-      options.say(`round ${round + 1}: ${ours.at(-1)?.toFixed(0)} jobs/s, xargs ${peers.at(-1)?.toFixed(0)}/s`);
-    }
-    const long = options.quick ? 4 : 20;
-    const utilisation: number[] = [];
-    for (let round = 0; round < (options.quick ? 1 : 3); round++) {
-      const plans = [];
-      for (let count = 0; count < long; count++) plans.push(await makePlan(root, `sleep ${jobSeconds}`));
-      utilisation.push((long * jobSeconds) / (cores * (await runAll(launcher, plans))));
-      options.say(`utilisation ${utilisation.at(-1)?.toFixed(3)}`);
-    }
-    return [
-      {
-        what: "short jobs through one allocation of two cores, 1/s",
-        values: ours,
-        beside: { what: "xargs -P2 /bin/true, 1/s", values: peers },
-        goal: { text: `≥ ${goalPerSecond}`, held: median(ours) >= goalPerSecond },
-      },
-      {
-        what: `utilisation with jobs of ${jobSeconds} s`,
-        values: utilisation,
-        goal: { text: `≥ ${goalUtilisation}`, held: median(utilisation) >= goalUtilisation },
-      },
-    ];
+    await using harness = await pilotHarness({
+      queue: new SchedulerQueue({ scheduler, pollMs: 30_000 }),
+      node,
+      lookMs: 1_000,
+      beatMs: 10_000,
+    });
+    await runAll(harness.launcher, [await makePlan(harness.root, "exit 0")]);
+    return [...(await shortJobs(harness, options)), await utilisation(harness, options)];
   },
 };
+
+async function shortJobs({ launcher, root }: PilotHarness, { quick, say }: BenchOptions): Promise<readonly Figure[]> {
+  const rounds = quick ? 3 : 10;
+  const jobs = quick ? 400 : 2_000;
+  const steps = quick ? 40 : 200;
+  const ours: number[] = [];
+  const sruns: number[] = [];
+  const bare: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    bare.push(xargsPerSecond(jobs));
+    const plans = [];
+    for (let count = 0; count < jobs; count++) plans.push(await makePlan(root, "", { argv: ["/bin/true"] }));
+    ours.push(jobs / (await runAll(launcher, plans)));
+    sruns.push(await stepsPerSecond(launcher, root, steps));
+    const rates = [ours, sruns, bare].map((values) => values.at(-1)?.toFixed(0) ?? "");
+    say(`round ${round + 1}: ${rates[0]} jobs/s, srun ${rates[1]}/s, xargs ${rates[2]}/s`);
+  }
+  const what = "short jobs through one allocation of two cores, 1/s";
+  const held = median(ours) >= goalPerSecond;
+  return [
+    {
+      what,
+      values: ours,
+      beside: { what: "srun --overlap -n1 /bin/true in it, 1/s", values: sruns },
+      goal: { text: `≥ ${goalPerSecond}`, held },
+    },
+    { what, values: ours, beside: { what: "xargs -P2 /bin/true, 1/s", values: bare } },
+  ];
+}
+
+async function utilisation({ launcher, root }: PilotHarness, { quick, say }: BenchOptions): Promise<Figure> {
+  const long = quick ? 4 : 20;
+  const values: number[] = [];
+  for (let round = 0; round < (quick ? 1 : 3); round++) {
+    const plans = [];
+    for (let count = 0; count < long; count++) plans.push(await makePlan(root, `sleep ${jobSeconds}`));
+    values.push((long * jobSeconds) / (cores * (await runAll(launcher, plans))));
+    say(`utilisation ${values.at(-1)?.toFixed(3)}`);
+  }
+  const held = median(values) >= goalUtilisation;
+  return { what: `utilisation with jobs of ${jobSeconds} s`, values, goal: { text: `≥ ${goalUtilisation}`, held } };
+}
+
+/** A shell loop on each core of the allocation, as attempts in it. */
+async function stepsPerSecond(launcher: Launcher, root: string, count: number): Promise<number> {
+  const step = "srun --overlap -N1 -n1 --cpu-bind=none --mem=0 /bin/true";
+  const loop = `i=0; while [ $i -lt ${count / cores} ]; do ${step} || exit 1; i=$((i+1)); done`;
+  const plans = [];
+  for (let core = 0; core < cores; core++) plans.push(await makePlan(root, loop));
+  return count / (await runAll(launcher, plans));
+}
 
 /** Seconds from the launch until the end of each is known. @throws Error when one does not end well */
 async function runAll(launcher: Launcher, plans: readonly AttemptPlan[]): Promise<number> {
