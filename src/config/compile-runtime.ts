@@ -15,17 +15,28 @@ export function checkMpi(
   targets: Readonly<Record<string, SiteTarget>>,
 ): void {
   const { mpi } = app;
+  const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
+  const starter = typeof mpi?.starter === "string" ? mpi.starter : undefined;
+  const isPacked = target?.shared === true && target.allocation;
+  if (isPacked && app.resources.nodes > 1 && !(starter !== undefined && mpiStarters[starter].takesNodes)) {
+    report.add({
+      path: [...path, "resources", "nodes"],
+      message: `on several nodes of an allocation that target '${app.target}' shares out an app needs an MPI starter that can be told which`,
+      value: app.resources.nodes,
+      allowed: `1, or one of ${startersThat(({ takesNodes }) => takesNodes)}`,
+    });
+  }
   if (!mpi) return;
   const at = [...path, "mpi", "starter"];
   if (typeof mpi.starter === "string") {
-    const target = Object.hasOwn(targets, app.target) ? targets[app.target] : undefined;
-    if (target?.shared && mpiStarters[mpi.starter].allocation) {
-      const others = Object.keys(mpiStarters).filter((name) => !mpiStarters[name as MpiStarter].allocation);
+    const { allocation, takesNodes } = mpiStarters[mpi.starter];
+    const others = startersThat((one) => !one.allocation || (isPacked && one.takesNodes));
+    if (target?.shared && allocation && !(isPacked && takesNodes)) {
       report.add({
         path: at,
         message: `'${mpi.starter}' starts ranks in a scheduler's allocation, and target '${app.target}' gives no attempt one of its own`,
         value: mpi.starter,
-        allowed: `${others.join(", ")}, or a target with such a launcher`,
+        allowed: `${others}, or a target with such a launcher`,
       });
     }
   } else {
@@ -38,6 +49,12 @@ export function checkMpi(
       if (flaw) report.add({ ...flaw, path: [...at, index] });
     }
   }
+}
+
+function startersThat(willDo: (starter: (typeof mpiStarters)[MpiStarter]) => boolean): string {
+  return Object.keys(mpiStarters)
+    .filter((name) => willDo(mpiStarters[name as MpiStarter]))
+    .join(", ");
 }
 
 /** A program that neither starter nor engine takes for an option of its own. */

@@ -54,12 +54,20 @@ export const pilotSchema = z
     if (value.nodes > 1 && value.node_starter === undefined && value.scheduler !== "slurm")
       add("nodes", "more than one node needs node_starter, which starts the node agents", value.nodes);
   })
-  .meta({ description: "Attempts are packed into allocations of the scheduler, each attempt on one node" });
+  .meta({ description: "Attempts are packed into allocations of the scheduler" });
 export type PilotSettings = z.output<typeof pilotSchema>;
 
 /** What one attempt can have of an allocation, and how long. */
 export function pilotLimits(settings: PilotSettings): AttemptLimits {
-  const { node_cores: nodeCores, node_memory: nodeMemoryBytes, node_gpus: gpus, walltime, margin, start } = settings;
+  const {
+    nodes,
+    node_cores: nodeCores,
+    node_memory: nodeMemoryBytes,
+    node_gpus: gpus,
+    walltime,
+    margin,
+    start,
+  } = settings;
   const nodeGpus = typeof gpus === "number" ? gpus : gpus.length;
-  return { nodeCores, nodeMemoryBytes, nodeGpus, walltimeMs: walltime - margin - start };
+  return { nodes, nodeCores, nodeMemoryBytes, nodeGpus, walltimeMs: walltime - margin - start };
 }

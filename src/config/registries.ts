@@ -15,7 +15,7 @@ export interface LauncherKind {
   readonly allocation: boolean;
   /** It starts attempts on the agent's own machine, and nowhere else. */
   readonly here?: boolean;
-  /** It packs several attempts onto a node of an allocation; default: no. */
+  /** It packs several attempts onto a node of an allocation, and tells MPI starters on which nodes of one; default: no. */
   readonly packs?: boolean;
   /** Attempts at the same time where the target says nothing; default: the number of processors. */
   readonly slots?: number;
@@ -52,7 +52,6 @@ export const builtInRegistries: Registries = {
     pilot: {
       settings: pilotSchema,
       schedules: true,
-      maxNodes: 1,
       allocation: true,
       packs: true,
       slots: 1_000,

@@ -5,17 +5,20 @@ import type { Resources } from "./app.ts";
 import { coresPerNode, totalRanks } from "./resources.ts";
 import { parseTemplate, type TemplateProblem } from "./template.ts";
 
-/** Starters that are built in, with the program each is by default and whether it starts ranks in a scheduler's allocation only. */
+/**
+ * Starters that are built in, with the program each is by default, whether it starts ranks in a scheduler's allocation only, and whether it
+ * can be told on which nodes of one.
+ */
 export const mpiStarters = {
-  srun: { program: "srun", allocation: true },
-  "mpiexec-openmpi": { program: "mpiexec", allocation: false },
-  "mpiexec-hydra": { program: "mpiexec", allocation: false },
-  "mpiexec-pals": { program: "mpiexec", allocation: true },
-  mpirun: { program: "mpirun", allocation: false },
-  aprun: { program: "aprun", allocation: true },
-  jsrun: { program: "jsrun", allocation: true },
-  flux: { program: "flux", allocation: true },
-} as const satisfies Record<string, { program: string; allocation: boolean }>;
+  srun: { program: "srun", allocation: true, takesNodes: true },
+  "mpiexec-openmpi": { program: "mpiexec", allocation: false, takesNodes: true },
+  "mpiexec-hydra": { program: "mpiexec", allocation: false, takesNodes: true },
+  "mpiexec-pals": { program: "mpiexec", allocation: true, takesNodes: true },
+  mpirun: { program: "mpirun", allocation: false, takesNodes: false },
+  aprun: { program: "aprun", allocation: true, takesNodes: false },
+  jsrun: { program: "jsrun", allocation: true, takesNodes: false },
+  flux: { program: "flux", allocation: true, takesNodes: false },
+} as const satisfies Record<string, { program: string; allocation: boolean; takesNodes: boolean }>;
 export type MpiStarter = keyof typeof mpiStarters;
 
 /** What places in a starter of the site's own stand for; no value of a job is among them. */

@@ -1,5 +1,5 @@
 /** From an app and the values of one job to the plan of an attempt: pure, no shell anywhere, nothing inherited. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Account } from "../common/account.ts";
 import { Fault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
@@ -42,6 +42,13 @@ export function directoriesOf(workdir: string, jobToken: Token, attempt: number)
   };
 }
 
+/** Directories of the attempts of the same job before one, the latest first. */
+export function earlierAttempts(directory: string, attempt: number): readonly string[] {
+  return Array.from({ length: Math.max(0, attempt - 1) }, (_, index) =>
+    join(dirname(directory), String(attempt - 1 - index)),
+  );
+}
+
 /** What of the site goes into every environment. */
 export interface EnvironmentSettings {
   /** `PATH`. */
@@ -81,7 +88,7 @@ export interface PlanInput {
  */
 export function planAttempt(input: PlanInput): AttemptPlan {
   const { app, directories } = input;
-  const { container, ...command } = build(input, app.command, wrap);
+  const { container, starter, ...command } = build(input, app.command, wrap);
   return {
     token: input.token,
     attempt: input.attempt,
@@ -91,6 +98,7 @@ export function planAttempt(input: PlanInput): AttemptPlan {
     environment: command.environment,
     runtime: app.runtime === "pty" ? "pty" : "plain",
     ...(container ? { container } : {}),
+    ...(starter === undefined ? {} : { starter }),
     umask: Number.parseInt(app.umask, 8),
     limitMs: app.resources.walltime,
     graceMs: app.grace,

@@ -30,6 +30,38 @@ export function starterWords(
   return [mpi.program ?? mpiStarters[mpi.starter].program, ...words, ...mpi.options];
 }
 
+/**
+ * Words behind a starter's program that say on which nodes of an allocation it starts the ranks, beside others who do the same on theirs;
+ * undefined: it cannot be told.
+ */
+export function nodeWords(
+  starter: MpiStarter,
+  hosts: readonly string[],
+  { nodes, ranks_per_node: ranks }: Resources,
+): readonly string[] | undefined {
+  const list = hosts.join(",");
+  const slots = hosts.map((host) => `${host}:${ranks}`).join(",");
+  // mpirun(1), mpiexec(1): on the node where they run they need no names.
+  const here = nodes === 1;
+  switch (starter) {
+    case "srun":
+      // srun(1): cores are shared with other steps, and their number alone would bind the step to cores that others may have as well.
+      return ["--overlap", "--whole", `--nodelist=${list}`];
+    case "mpiexec-openmpi":
+      return here ? [] : ["--host", slots];
+    case "mpiexec-hydra":
+      return here ? [] : ["-hosts", slots];
+    case "mpiexec-pals":
+      return ["--hosts", list];
+    case "mpirun":
+      return here ? [] : undefined;
+    case "aprun":
+    case "jsrun":
+    case "flux":
+      return undefined;
+  }
+}
+
 /** Why a starter would not hand on an argument as it is; undefined when it does. */
 export function starterFlaw(argument: string): string | undefined {
   // mpiexec, mpirun, aprun, jsrun and srun take it, wherever it stands, as the end of one program and the beginning of another's options.

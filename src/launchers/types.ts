@@ -2,6 +2,7 @@ import type { Adapter, Handle } from "../common/adapter.ts";
 import type { CallContext } from "../common/context.ts";
 import type { Token } from "../common/token.ts";
 import type { Resources, Warning } from "../jobs/app.ts";
+import type { MpiStarter } from "../jobs/mpi.ts";
 import type { AttemptEnd } from "../jobs/states.ts";
 
 /** Everything needed to start one attempt; made by the pure functions of command.ts, stored in the journal, contains no secrets. */
@@ -33,6 +34,8 @@ export interface AttemptPlan {
   /** Ids of GPUs that are the attempt's alone; only where we give them out. */
   readonly gpus?: readonly string[] | undefined;
   readonly container?: ContainerTrace | undefined;
+  /** The MPI starter whose program `argv[0]` is and whose options follow: who gives it some nodes of many says there which. */
+  readonly starter?: MpiStarter | undefined;
 }
 
 /** A container that may be there after the processes that its attempt consists of, and whom to ask about it. */

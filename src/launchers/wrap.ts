@@ -2,6 +2,7 @@
 import { extname, join } from "node:path";
 import { imageFlaw } from "../jobs/images.ts";
 import { type Container, containerOf, zipOf } from "../jobs/runtime.ts";
+import type { MpiStarter } from "../jobs/mpi.ts";
 import { fillText, hasPlace } from "../jobs/template.ts";
 import type { UnpackOrder } from "../runner/unpack.ts";
 import type { PlanInput } from "./command.ts";
@@ -24,6 +25,8 @@ export interface Wrapped {
   readonly environment: Readonly<Record<string, string>>;
   readonly problems: readonly string[];
   readonly container?: ContainerTrace;
+  /** A built-in starter stands first. */
+  readonly starter?: MpiStarter;
 }
 
 export type Wrap = (input: PlanInput, filled: Filled) => Wrapped;
@@ -70,7 +73,7 @@ exec "$@"
 const unpackProgram = join(import.meta.dirname, "..", "runner", `unpack${extname(import.meta.filename)}`);
 
 /** Out of the app's archive, which is unpacked anew for each attempt. */
-function unpacked({ app, directories }: PlanInput, wrapped: Wrapped): Wrapped {
+function unpacked({ app, directories }: PlanInput, { starter: _within, ...wrapped }: Wrapped): Wrapped {
   const zip = zipOf(app.runtime);
   if (!zip) return wrapped;
   const order: UnpackOrder = {
@@ -93,7 +96,12 @@ function withStarter(input: PlanInput, command: readonly string[], wrapped: Wrap
   });
   const variables = Object.keys(wrapped.environment).toSorted();
   const words = starterWords(mpi, resources, { shared: input.shared, variables });
-  return { ...wrapped, argv: [...words, ...wrapped.argv], problems: [...wrapped.problems, ...problems] };
+  return {
+    ...wrapped,
+    argv: [...words, ...wrapped.argv],
+    problems: [...wrapped.problems, ...problems],
+    ...(typeof mpi.starter === "string" ? { starter: mpi.starter } : {}),
+  };
 }
 
 /** The image with its places filled, if the site allows it. */

@@ -6,10 +6,15 @@
 # Needs perl-base and no module. Everything goes through DIR/nodes/I/:
 #   inbox/NAME.order   orders, taken in the order of their names, moved to taken/ and removed when all of their attempts are over:
 #                      run TOKEN CORES MEMORY GPUS NEED_S GRACE_MS DIRECTORY_BYTES PLAN_BYTES \n directory plan | stop TOKEN \n
-#   events-N           what happened, one line each: beat WALL LEFT_S HOST | started TOKEN WALL | ended TOKEN | back TOKEN why (it was not
-#                      and will not be started here) | failed TOKEN why (nothing of it ran) | gone TOKEN (its recorder was killed, nothing of it
-#                      is left) | calm WALL (all is well some time after an attempt failed) | ending WALL why | over
-# In the directory of an attempt: allocation (who has it), plan; lost and then stop when it is ended for the allocation's sake.
+#                      lead …, as run, of which parts may run outside of its recorder's tree | hold TOKEN CORES MEMORY GPUS \n, room for one that
+#                      another node starts | free TOKEN \n, the room is needed no longer
+#   events-N           what happened, one line each: beat WALL LEFT_S HOST | started TOKEN WALL | ended TOKEN [STARTED RECORD] (of rc the second
+#                      line, where nothing else there says more) | back TOKEN why (it was not and will not be started here) | failed TOKEN why
+#                      (nothing of it ran) | gone TOKEN (its recorder was killed, nothing of it is left) | clear TOKEN (nothing is left of one for
+#                      which room was held) | calm WALL (all is well some time after an attempt failed) | ending WALL why | over
+#   idle               nothing is to be done; when all nodes say so, they end
+# In the directory of an attempt: allocation (who has it), plan; lost and then stop when it is ended for the allocation's sake; "time" stands in
+# lost when it is the allocation's time that was over.
 # Attempts hang on a leash (recorder.pl): when this process or the one that forks recorders is killed they end.
 use strict;
 
@@ -33,11 +38,13 @@ for my $index (0 .. $o{nodes} - 1) {
 # A second submission, or an allocation that the scheduler began again: the first has or had its attempts.
 if (!defined $home) { print STDERR "siteagent: this allocation was begun before\n"; exit 125 }
 chdir '/';
-(my $hostname = slurp('/proc/sys/kernel/hostname') // '-') =~ s/\s//g;
+# As its scheduler calls it, where that says so: starters are told these names.
+(my $hostname = $ENV{SLURMD_NODENAME} // slurp('/proc/sys/kernel/hostname') // '-') =~ s/\s//g;
 
 my (%attempts, @queue, %files);
+my (%held, %sweeps);
 my ($cores, $memory) = (0, 0);
-my ($ending, $why_term, $calm_at, $serve_over) = (undef, undef, undef, 0);
+my ($ending, $out_of_time, $why_term, $calm_at, $serve_over) = (undef, 0, undef, undef, 0);
 my ($events, $number, $bytes, $said, $heard) = (undef, 0, 0, '', '');
 $SIG{PIPE} = 'IGNORE';
 $SIG{CHLD} = sub { };    # only to end the wait
@@ -47,6 +54,7 @@ my ($to_serve, $from_serve, $serve) = serve();
 my $began = time - $o{began};
 my $begin = clock() - ($began >= 0 && $began < 86400 ? $began : 0);
 my ($busy_at, $beat_at, $look_at) = (clock(), 0, 0);
+my ($resting, $rest_look) = (0, undef);
 mkdir "$home/taken";
 mkdir "$home/inbox" or die "siteagent: cannot make '$home/inbox': $!\n";
 
@@ -55,7 +63,7 @@ while (1) {
   if ($now >= $beat_at) { say_event('beat ' . wall() . ' ' . left($now) . " $hostname"); $beat_at = $now + $o{beat} }
   if (defined $calm_at && $now >= $calm_at) { say_event('calm ' . wall()); undef $calm_at }
   end_all($why_term) if defined $why_term;
-  end_all('its time is over') if left($now) <= $o{margin};
+  if (left($now) <= $o{margin}) { $out_of_time = !$ending unless $out_of_time; end_all('its time is over') }
   if ($now >= $look_at) {
     $busy_at = $now if take_orders('inbox');
     my $pause = ($now - $busy_at) / 10;
@@ -63,9 +71,13 @@ while (1) {
   }
   start_what_fits($now);
   for my $token (keys %attempts) { finish_rest($token) if ($attempts{$token}{rest_at} // 9e99) <= $now }
+  for my $token (keys %sweeps) { sweep($token, $now) if $sweeps{$token}{at} <= $now }
   reap();
-  end_idle() if !$ending && $o{idle} > 0 && !%attempts && $now - $busy_at >= $o{idle};
-  if ($ending && !%attempts) { close_inbox(); last unless %attempts }
+  rest($now) if !$ending && $o{idle} > 0;
+  if ($ending) {
+    if ($now >= $ending + $o{margin} * 0.8) { begin_sweep($_) for keys %held }
+    if (!%attempts && !%held) { close_inbox(); last unless %attempts || %held }
+  }
   write_events();
   listen_for($look_at - clock());
 }
@@ -84,10 +96,12 @@ sub take_orders {
     my $text = slurp("$home/$place/$name");
     next unless defined $text && rename "$home/$place/$name", "$home/taken/$name";
     $files{$name} = 0;
-    while ($text =~ /\G(run|stop) ([a-z0-9]{15})(?: (\d+) (\d+) (\S+) (\d+) (\d+) (\d+) (\d+))?\n/gc) {
+    while ($text =~ /\G(run|lead|hold|stop|free) ([a-z0-9]{15})(?: (\d+) (\d+) (\S+)(?: (\d+) (\d+) (\d+) (\d+))?)?\n/gc) {
       my ($verb, $token) = ($1, $2);
       if ($verb eq 'stop') { stop_attempt($token); next }
-      my %one = (cores => $3, memory => $4, need => $6, grace => $7, file => $name);
+      if ($verb eq 'free') { begin_sweep($token); next }
+      my %one = (cores => $3, memory => $4, need => $6, grace => $7, file => $name, lead => $verb eq 'lead');
+      if ($verb eq 'hold') { hold($token, \%one); next }
       my ($length, $size) = ($8, $9);
       my $at = pos $text;
       @one{qw(directory plan)} = (substr($text, $at, $length), substr($text, $at + $length, $size));
@@ -130,12 +144,30 @@ sub start_what_fits {
   }
 }
 
+# Room that the sender knows to be free.
+sub hold {
+  my ($token, $one) = @_;
+  return if $held{$token};
+  $held{$token} = $one;
+  $files{ $one->{file} }++;
+  $cores += $one->{cores};
+  $memory += $one->{memory};
+}
+
+# Once.
+sub free_share {
+  my ($one) = @_;
+  return if $one->{freed}++;
+  $cores -= $one->{cores};
+  $memory -= $one->{memory};
+}
+
 sub give_back { my ($token, $why) = @_; say_event("back $token $why"); forget($token) }
 
 sub forget {
   my ($token) = @_;
   my $one = delete $attempts{$token} or return;
-  if ($one->{state}) { $cores -= $one->{cores}; $memory -= $one->{memory} }
+  free_share($one) if $one->{state};
   $files{ $one->{file} }--;
   drop_file($one->{file});
   $busy_at = clock();
@@ -183,7 +215,8 @@ sub take_word {
   if ($word eq 'started') {
     $one->{state} = 'running';
     $one->{recorder} = (split ' ', $rest)[2];
-    say_event("started $token " . wall());
+    $one->{started} = (split ' ', $rest)[4] // wall();
+    say_event("started $token $one->{started}");
     end_one($one) if $ending;
   }
   elsif ($word eq 'busy') {
@@ -194,6 +227,7 @@ sub take_word {
     $one->{again_at} = clock() + 1;
     unshift @queue, $token;
   }
+  elsif ($word eq 'done') { free_share($one) unless $one->{lead} }
   elsif ($word eq 'error') { $one->{failed} = $rest // '' }
   elsif ($word eq 'refused' || $word eq 'guard') { say_event("ended $token"); forget($token) }
   elsif ($word eq 'ended') { over($token) or $one->{rest_at} //= clock() + 0.3 }
@@ -207,12 +241,22 @@ sub take_word {
 # True when the exit record is there and nothing of the attempt is left.
 sub over {
   my ($token) = @_;
-  my $directory = $attempts{$token}{directory};
-  my ($kind, $value, $alone) = (slurp("$directory/rc") // '') =~ /^\d+\n1 (\w+) (\d+) \d+ \S+ ([01]) /;
+  my $one = $attempts{$token};
+  my $directory = $one->{directory};
+  my ($record, $kind, $value, $alone) = (slurp("$directory/rc") // '') =~ /^\d+\n1 ((\w+) (\d+) \d+ \S+ ([01]) .*)$/m;
   return 0 unless defined $kind && ($alone || -e "$directory/gone");
+  if ($one->{lead} && !$one->{swept}) { begin_sweep($token); return 1 }
   $calm_at = clock() + 1.2 unless $kind eq 'exit' && $value == 0;
-  say_event("ended $token");
+  say_event("ended $token" . (tells_all($one, $record) ? " $one->{started} $record" : ''));
   forget($token);
+  return 1;
+}
+
+# Whoever follows it need not look at its directory.
+sub tells_all {
+  my ($one, $record) = @_;
+  return 0 unless $one->{started} && $record =~ /^(?:exit|signal) \d+ \d+ (?:-|timeout) 1 [\d.]+ [\d.]+$/;
+  -e "$one->{directory}/$_" and return 0 for qw(out.dropped err.dropped oom);
   return 1;
 }
 
@@ -246,9 +290,41 @@ sub reap {
   }
   for my $token ($serve_over ? keys %attempts : @orphaned) {
     next if over($token);
+    if ($attempts{$token}{lead} && !$attempts{$token}{swept}) { begin_sweep($token); next }
     say_event("gone $token");
     forget($token);
   }
+}
+
+# ---- what a starter's daemons run here: it bears the attempt's token in its environment. Twice nothing: one may have been on its way.
+sub begin_sweep { my ($token) = @_; $sweeps{$token} //= { at => 0 }; $look_at = 0 if $sweeps{$token}{at} == 0 }
+
+sub sweep {
+  my ($token, $now) = @_;
+  my $sweep = $sweeps{$token};
+  my @left = bearers($token);
+  if (@left) { kill 'STOP', @left; kill 'KILL', @left, bearers($token); $sweep->{empty} = 0 }
+  elsif ($sweep->{empty}++) {
+    delete $sweeps{$token};
+    if (my $one = $attempts{$token}) { $one->{swept} = 1; over($token); return }
+    if (my $one = delete $held{$token}) {
+      free_share($one);
+      $files{ $one->{file} }--;
+      drop_file($one->{file});
+    }
+    say_event("clear $token");
+    return;
+  }
+  $sweep->{at} = $now + (@left ? 0.05 : 0.3);
+  $look_at = $sweep->{at} if $sweep->{at} < $look_at;
+}
+
+sub bearers {
+  my ($token) = @_;
+  opendir(my $proc, '/proc') or return ();
+  my @found = grep { /^\d+$/ && $_ != $$ && index("\0" . (slurp("/proc/$_/environ") // ''), "\0SITEAGENT_ATTEMPT_TOKEN=$token\0") >= 0 } readdir $proc;
+  closedir $proc;
+  return @found;
 }
 
 # All our descendants but the process that forks recorders and its recorders.
@@ -283,13 +359,23 @@ sub end_one {
   my ($one) = @_;
   return if -e "$one->{directory}/stop" || -e "$one->{directory}/rc";
   my $most = int($o{margin} * 700);
-  put("$one->{directory}/lost", wall() . "\n");
+  put("$one->{directory}/lost", wall() . ($out_of_time ? ' time' : '') . "\n");
   put("$one->{directory}/stop", ($one->{grace} < $most ? $one->{grace} : $most) . "\nthe allocation ends\n");
   kill 'USR1', $one->{recorder} if $one->{recorder};
 }
 
 # Nothing can be put into it any more; what came before that is given back.
 sub close_inbox { rename "$home/inbox", "$home/closed" and take_orders('closed') }
+
+# The scheduler takes nodes back only all together.
+sub rest {
+  my ($now) = @_;
+  my $idle = !%attempts && !%held && !%sweeps && $now - $busy_at >= $o{idle};
+  if ($idle != $resting) { $idle ? write_file("$home/idle", '') : unlink "$home/idle"; $resting = $idle }
+  return if !$idle || $now < ($rest_look // 0);
+  $rest_look = $now + 1;
+  end_idle() unless grep { -d "$o{allocation}/nodes/$_" && !-e "$o{allocation}/nodes/$_/idle" } 0 .. $o{nodes} - 1;
+}
 
 sub end_idle {
   # With its directory gone nobody can hand over anything any more, and nobody looks after it.

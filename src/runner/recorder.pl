@@ -8,8 +8,8 @@
 #   - an exit code is told from a signal; a command that cannot be executed is told from one that exits 127;
 #   - it carries out stop orders (file `stop`, woken by SIGUSR1) itself, so that a stop survives agent and runner.
 # Reads DIRECTORY/plan (fields separated by NUL, see plan-files.ts). Writes started/, recorder, job, out, err, timeout,
-# warned, out.dropped, err.dropped, unkillable, oom, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS |
-# refused … | error … | ended; with --serve each line begins with the token, and TOKEN busy … and TOKEN exited are said for it.
+# warned, out.dropped, err.dropped, unkillable, oom, rc, gone. Says on stdout, for a runner that may be gone: guard | started JOB TICKS RECORDER TICKS WALL |
+# refused … | error … | ended; with --leash done before ended; with --serve each line begins with the token, and TOKEN busy … and TOKEN exited are said for it.
 use strict;
 
 # System calls by machine type of the ELF header: perl-base has no module for these that is cheap to load.
@@ -51,7 +51,8 @@ my @argv = @rest;
 if (!mkdir "$d/started") { my $why = "$!"; refuse_second() if -d "$d/started"; fail("cannot make the start guard: $why") }
 for (qw(recorder job rc)) { refuse_second() if -e "$d/$_" }
 my $mine = identity($$);
-put('recorder', "$mine perl\n", 1, 0) or fail("cannot write evidence: $!");
+# On the nodes of an allocation the guard alone must outlive a crash: with them goes every process that the identity names.
+put('recorder', "$mine perl\n", $leash ? 'name' : 1, 0) or fail("cannot write evidence: $!");
 
 pipe(my $go_read, my $go_write) && pipe(my $told_read, my $told_write) or fail("no pipe: $!");
 my $begin = clock(1);
@@ -75,7 +76,7 @@ if ($told ne '') {
   announce("refused $code $why");
   leave();
 }
-announce(join ' ', 'started', (split ' ', $its)[1, 2], (split ' ', $mine)[1, 2]);
+announce(join ' ', 'started', (split ' ', $its)[1, 2], (split ' ', $mine)[1, 2], (split ' ', $its)[6]);
 
 my ($recorded, $marker, $stopping, $kill_at, $told_unkillable, $waits) = (0, '-', 0, undef, 0, 0);
 my %hole = (out => 0, err => 0);
@@ -234,6 +235,8 @@ sub record {
   my @u = unpack 'q18', $usage;
   my $cpu = sprintf '%.3f', $u[0] + $u[2] + ($u[1] + $u[3]) / 1e6;
   my $rss = $u[4] * 1024;
+  # What it had of the node is free; that it has ended is said when the record is there.
+  announce('done') if $alone && $leash;
   $marker = 'stop' if $marker eq '-' && -e "$d/stop";
   my $signal = $status & 127;
   my ($kind, $code, $shown) = $signal ? ('signal', $signal, 128 + $signal) : ('exit', $status >> 8, $status >> 8);
@@ -336,14 +339,14 @@ sub trim {
 }
 
 # ---- small parts
-# Replaces a file whole. `durable`: synced before and after; `patient`: waits while the disk is full, as long as the directory is there.
+# Replaces a file whole. `durable`: synced before and after; 'name': only after, with all names in the directory; `patient`: waits while the disk is full, as long as the directory is there.
 sub put {
   my ($name, $content, $durable, $patient) = @_;
   while (1) {
     unlink "$d/$name.tmp";    # where the job has put a fifo, opening it would wait for a reader
     if (open my $file, '>:unix', "$d/$name.tmp") {
       my $good = (syswrite($file, $content) // 0) == length $content;
-      $good &&= syscall($nr->{fsync}, fileno $file) == 0 if $durable;
+      $good &&= syscall($nr->{fsync}, fileno $file) == 0 if $durable && $durable ne 'name';
       $good = close($file) && $good;
       if ($good && rename "$d/$name.tmp", "$d/$name") {
         if ($durable && opendir my $directory, $d) { syscall($nr->{fsync}, fileno_dir($directory)); closedir $directory }

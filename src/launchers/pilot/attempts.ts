@@ -1,16 +1,16 @@
-/** An attempt's directory as the pilot launcher reads and writes it. */
+/** What is known of attempts, and an attempt's directory as the pilot launcher reads and writes it. */
 import { join } from "node:path";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import type { Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
-import { gpuEnvironment, type GpuVendor } from "../../jobs/gpus.ts";
 import { type Share, shareOf } from "../../jobs/resources.ts";
-import { perlPlan } from "../../runner/plan-files.ts";
+import { maxEvidenceBytes } from "../../runner/evidence.ts";
+import { earlierAttempts } from "../command.ts";
 import type { AttemptPlan, AttemptStatus } from "../types.ts";
-import type { RunOrder } from "./orders.ts";
 import type { Allocation } from "./allocations.ts";
 import type { PilotNode } from "./node.ts";
+import type { HeardRecord } from "./orders.ts";
 
 /** What is known of an attempt that is not forgotten. */
 export interface Entry {
@@ -19,14 +19,17 @@ export interface Entry {
   /** undefined: an earlier agent handed it over. */
   readonly plan: AttemptPlan | undefined;
   readonly share: Share;
+  /** How long it may take; undefined = nobody knows. */
   readonly needMs: number | undefined;
+  /** Its limit is not its own but what an allocation has for one attempt. */
+  lent: boolean;
   /** By our monotonic clock. */
   readonly since: number;
-  /** Where it was handed to; undefined = it waits. */
+  /** Where it was handed to, the first of its nodes; undefined = it waits. */
   place: { readonly one: Allocation; readonly node: PilotNode } | undefined;
   /** Nodes that gave it back. */
   readonly avoid: Set<PilotNode>;
-  word: { readonly kind: "ended" | "gone" | "failed"; readonly why?: string } | undefined;
+  word: Word | undefined;
   /** By the node's clock, as it told us. */
   startedAtMs: number | undefined;
   final: AttemptStatus | undefined;
@@ -35,12 +38,20 @@ export interface Entry {
   seenAt: number;
 }
 
+/** What the node agent said of an attempt that is over. */
+export interface Word {
+  readonly kind: "ended" | "gone" | "failed";
+  readonly why?: string;
+  readonly record?: HeardRecord;
+}
+
 export function needMs(plan: AttemptPlan): number | undefined {
   return plan.limitMs === undefined ? undefined : plan.limitMs + plan.graceMs;
 }
 
-export function entryOf(plan: AttemptPlan, now: number): Entry {
-  return { ...bare(plan.token, plan.directory, now), plan, share: shareOf(plan.resources), needMs: needMs(plan) };
+export function entryOf(plan: AttemptPlan, now: number, wholeMs?: number): Entry {
+  const share = shareOf(plan.resources);
+  return { ...bare(plan.token, plan.directory, now), plan, share, needMs: needMs(plan) ?? wholeMs };
 }
 
 export function bare(token: Token, directory: string, now: number): Entry {
@@ -50,6 +61,7 @@ export function bare(token: Token, directory: string, now: number): Entry {
     plan: undefined,
     share: { cores: 0, memoryBytes: 0, gpus: 0 },
     needMs: undefined,
+    lent: false,
     since: now,
     place: undefined,
     avoid: new Set(),
@@ -61,26 +73,17 @@ export function bare(token: Token, directory: string, now: number): Entry {
   };
 }
 
-/** What its node is told. The environment is laid over the allocation's; `PATH` only where it is not the one that the preamble found. */
-export function orderOf(
-  plan: AttemptPlan,
-  gpus: readonly string[],
-  site: { readonly path: string; readonly vendor: GpuVendor; readonly hasGpus: boolean },
-): RunOrder {
-  const { PATH: path, ...others } = plan.environment;
-  const given = site.hasGpus
-    ? { ...gpuEnvironment({ vendor: site.vendor, ids: gpus }), SITEAGENT_GPU_IDS: gpus.join(",") }
-    : {};
-  const environment = { ...others, ...(path === undefined || path === site.path ? {} : { PATH: path }), ...given };
-  return {
-    token: plan.token,
-    directory: plan.directory,
-    plan: perlPlan({ ...plan, environment, cgroup: undefined, openFiles: undefined }),
-    share: shareOf(plan.resources),
-    gpus,
-    needMs: needMs(plan),
-    graceMs: plan.graceMs,
-  };
+/** Of the attempts before this one, so many are looked at. */
+const mostEarlier = 20;
+
+/** It has no walltime, and an attempt before it ran until the time of its allocation was over: the node agent wrote so. */
+export async function outlived(host: Host, plan: AttemptPlan, context: CallContext): Promise<boolean> {
+  if (plan.limitMs !== undefined) return false;
+  for (const directory of earlierAttempts(plan.directory, plan.attempt).slice(0, mostEarlier)) {
+    const lost = await host.files.read(join(directory, "lost"), { maxBytes: maxEvidenceBytes }, context);
+    if (lost && /^\d+ time\n/.test(lost.toString("latin1"))) return true;
+  }
+  return false;
 }
 
 /** The guard is there because an order to stop took it: nothing began, and nothing can. Before a recorder comes the node names itself. */

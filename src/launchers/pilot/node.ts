@@ -3,7 +3,7 @@ import type { CallContext } from "../../common/context.ts";
 import type { Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
 import { addShares, nothing, type Share } from "../../jobs/resources.ts";
-import { type NodeEvent, parseEvent, type PlacedOrder, readOrders } from "./orders.ts";
+import { type HoldOrder, type NodeEvent, parseEvent, type PlacedOrder, readOrders } from "./orders.ts";
 
 /** The node agent begins the next file beyond this (node.pl). */
 const fullEventsBytes = 262_144;
@@ -12,17 +12,23 @@ const mostOrderBytes = 64 * 1024 * 1024;
 /** Ends of the last time by which is guessed how many attempts a node can be given ahead. */
 const rateMs = 2_000;
 /** What the node agent says when it ends by itself. */
-const idleWord = "nothing was to be done";
+export const idleWord = "nothing was to be done";
 /** However fast they end: so many can be lost with a node, and so many wait where others might be idle. */
 const mostAhead = 256;
 /** Ends in a second from which it pays to have the next ones there. */
 const slowestRate = 2;
 
+/** What an attempt was given of a node. */
+export interface Placed extends Pick<HoldOrder, "share" | "gpus"> {
+  /** Another node starts it: here is only room for it. */
+  readonly held: boolean;
+}
+
 /** What a node of an allocation has and says, as far as its files were read. */
 export class PilotNode {
   readonly directory: string;
   readonly index: number;
-  readonly placed = new Map<Token, Pick<PlacedOrder, "share" | "gpus">>();
+  readonly placed = new Map<Token, Placed>();
   host = "";
   /** How long it has still, and by our monotonic clock when that was read; undefined = it has not begun. */
   beat: { readonly leftMs: number; readonly seenAt: number } | undefined;
@@ -34,6 +40,8 @@ export class PilotNode {
   hinted = true;
   lookedAt = Number.NEGATIVE_INFINITY;
   watch: Disposable | undefined;
+  /** Room that it was told not to hold any more. */
+  readonly #asked = new Set<Token>();
   #ends: number[] = [];
   #file = 0;
   #offset = 0;
@@ -62,12 +70,23 @@ export class PilotNode {
     return this.beat === undefined ? 0 : this.beat.leftMs - (now - this.beat.seenAt);
   }
 
-  /** How many attempts may be handed to it beyond what fits: as many as it ends in a second. */
+  /** Whose room is held here for nothing, and it was not said yet. */
+  idleHolds(isNeeded: (token: Token) => boolean): readonly Token[] {
+    const held = [...this.placed].filter(([, placed]) => placed.held).map(([token]) => token);
+    return held.filter((token) => !this.#asked.has(token) && !isNeeded(token));
+  }
+
+  asked(frees: readonly Token[]): void {
+    for (const token of frees) this.#asked.add(token);
+  }
+
+  /** How many attempts may be handed to it beyond what fits: as many as it ends in a second, and none before half of those are gone. */
   ahead(now: number, cores: number): number {
     this.#ends = this.#ends.filter((at) => now - at < rateMs);
     const rate = (this.#ends.length * 1000) / rateMs;
     if (rate < slowestRate) return 0;
-    return Math.max(0, Math.min(mostAhead, Math.ceil(rate) + cores) - this.placed.size);
+    const most = Math.min(mostAhead, Math.ceil(rate) + cores);
+    return this.placed.size > Math.max(cores, most / 2) ? 0 : Math.max(0, most - this.placed.size);
   }
 
   /** Attempts that were handed to it and, as far as its files tell, are not all over; for who starts anew. */
@@ -100,6 +119,8 @@ export class PilotNode {
           const event = parseEvent(line);
           if (event) events.push(event);
         }
+        // Less than was asked for: that was all, and it is not the end of a file that another one follows.
+        if (bytes.byteLength < chunkBytes && this.#offset <= fullEventsBytes) break;
         continue;
       }
       const full = bytes === undefined || this.#offset > fullEventsBytes;
@@ -147,6 +168,7 @@ export class PilotNode {
         return;
       case "over":
         this.ending ??= { atMs: 0, why: "it is over" };
+        for (const [token, { held }] of this.placed) if (held) this.placed.delete(token);
         return;
       case "ended":
         this.#ends.push(now);
@@ -155,7 +177,9 @@ export class PilotNode {
       case "back":
       case "failed":
       case "gone":
+      case "clear":
         this.placed.delete(event.token);
+        this.#asked.delete(event.token);
         return;
       case "started":
         this.fruitful = true;

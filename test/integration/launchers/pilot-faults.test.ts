@@ -1,5 +1,6 @@
 /** What can befall allocations, their nodes and the agent while attempts are packed into them. */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
@@ -43,6 +44,12 @@ const starts = async (ref: AttemptRef): Promise<number> =>
 async function lastBeat(directory: string): Promise<number> {
   const beats = (await readFile(join(directory, "events-1"), "utf8")).match(/^beat \d+ \d+/gm) ?? [];
   return Number(beats.at(-1)?.split(" ")[2] ?? Infinity);
+}
+
+/** Waits until its allocation has no more than so many seconds. */
+async function untilLeft(ref: AttemptRef, seconds: number): Promise<void> {
+  const [allocation = ""] = (await readFile(join(ref.directory, "allocation"), "utf8")).split("\n");
+  await waitFor(async () => (await lastBeat(allocation)) <= seconds, { what: "the time to pass" });
 }
 
 describe("the agent", () => {
@@ -128,22 +135,45 @@ describe("an allocation", () => {
   it("E11: whose time is over ends what runs in it; an attempt's own limit is its own", async () => {
     await using harness = await pilotHarness({ node, walltimeMs: 6_000, marginMs: 2_000 });
     const own = await running(harness, "sleep 60", { limitMs: 1_000, graceMs: 200 });
+    await untilLeft(own, 4);
     const endless = await running(harness, "sleep 60");
     expect(await ends(harness.launcher, own)).toMatchObject({ cause: "timeout" });
     expect(await ends(harness.launcher, endless)).toMatchObject({
       cause: "infrastructure",
       message: "the allocation ended: its time is over",
     });
+    expect(await readFile(join(endless.directory, "lost"), "utf8")).toMatch(/^\d+ time\n$/);
     const [refused] = await harness.launcher.launch([await makePlan(harness.root, "", { limitMs: 2_500 })], context);
     expect(refused).toMatchObject({ state: "refused", end: { cause: "launch" } });
+  });
+
+  it("E11: is not taken for ever by an attempt without walltime: after one that ended before it, it gets a whole one, and no other", async () => {
+    await using harness = await pilotHarness({ node, walltimeMs: 6_000, marginMs: 1_000, startMs: 2_500 });
+    const own = await running(harness, "sleep 60", { limitMs: 2_000, graceMs: 200 });
+    await untilLeft(own, 3);
+    const [before, directory] = ["1", "2"].map((number) => join(harness.root, "job", "attempts", number));
+    await mkdir(before ?? "", { recursive: true });
+    await mkdir(directory ?? "");
+    await writeFile(join(before ?? "", "lost"), "1 time\n");
+    const second = {
+      ...(await makePlan(harness.root, "sleep 60", { attempt: 2, graceMs: 200 })),
+      directory: directory ?? "",
+    };
+    const ref = await launchOne(harness.launcher, second);
+    expect(await ends(harness.launcher, ref)).toMatchObject({
+      cause: "timeout",
+      message: expect.stringMatching(/^it has no walltime, and did not end within the .* that an allocation has/),
+    });
+    expect(await readFile(join(own.directory, "allocation"), "utf8")).not.toBe(
+      await readFile(join(ref.directory, "allocation"), "utf8"),
+    );
   });
 
   it("that too little time is left in is not given what cannot end in it", async () => {
     const elastic = { min: 0, max: 2, backlog: 1, waitMs: 0 };
     await using harness = await pilotHarness({ node, elastic, walltimeMs: 30_000, marginMs: 2_000 });
     const first = await running(harness, "sleep 60");
-    const [allocation = ""] = (await readFile(join(first.directory, "allocation"), "utf8")).split("\n");
-    await waitFor(async () => (await lastBeat(allocation)) <= 27, { what: "the time to pass" });
+    await untilLeft(first, 27);
     const long = await launchOne(harness.launcher, await makePlan(harness.root, once, { limitMs: 25_500 }));
     expect(await ends(harness.launcher, long)).toMatchObject({ exit_code: 0 });
     expect(harness.scheduler.requests).toHaveLength(2);
@@ -241,6 +271,66 @@ describe("an allocation", () => {
     expect(processes(harness, "node.pl").filter(({ command }) => !command.startsWith("/bin/sh"))).toHaveLength(2);
     expect(harness.scheduler.requests).toHaveLength(1);
     await Promise.all(refs.map((ref) => stopped(harness.launcher, ref)));
+  });
+});
+
+describe("an attempt on several nodes", () => {
+  const starter = ["/bin/sh", "-c", 'SLURMD_NODENAME=n1 "$@" & SLURMD_NODENAME=n2 "$@" & wait', "starter"];
+  const wide = { nodes: 2, ranks_per_node: 1, threads_per_rank: 1, gpus: 0 };
+
+  async function launchWide(harness: PilotHarness, script: string): Promise<AttemptRef> {
+    const program = join(harness.root, "starter");
+    await writeFile(program, '#!/bin/sh\nshift 3\nexec sh -c "$1"\n', { mode: 0o700 });
+    const plan = await makePlan(harness.root, "", { resources: wide });
+    return launchOne(harness.launcher, { ...plan, argv: [program, script], starter: "srun" });
+  }
+
+  it("has room on all of them, beside others, is told which, and gives it back", async () => {
+    await using harness = await pilotHarness({ node, nodes: 2, starter });
+    const small = await running(harness, "sleep 60");
+    const plan = await makePlan(harness.root, "", { resources: wide });
+    const ref = await launchOne(harness.launcher, {
+      ...plan,
+      argv: ["/bin/echo"],
+      starter: "srun",
+    });
+    expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "exit", exit_code: 0 });
+    expect(await readOut(plan)).toMatch(/^--overlap --whole --nodelist=n[12],n[12]\n$/);
+    // Three cores are free again: not more, and not less.
+    const others = [];
+    for (let count = 0; count < 3; count++) others.push(await running(harness, "sleep 60"));
+    const none = await launchOne(harness.launcher, await makePlan(harness.root, "sleep 60"));
+    expect((await statusNow(harness.launcher, none)).state).toBe("queued");
+    await Promise.all([small, none, ...others].map((one) => stopped(harness.launcher, one)));
+  });
+
+  it("is over when nothing that bears its token is left on any of them", async () => {
+    await using harness = await pilotHarness({ node, nodes: 2, starter });
+    const ref = await launchWide(harness, "sleep 60");
+    await untilState(harness.launcher, ref, "running");
+    // As a starter's daemon does, which is no child of the attempt.
+    const rank = spawn("/bin/sleep", ["60"], { env: { SITEAGENT_ATTEMPT_TOKEN: ref.token }, stdio: "ignore" });
+    const other = spawn("/bin/sleep", ["60"], { env: { SITEAGENT_ATTEMPT_TOKEN: `${ref.token}0` }, stdio: "ignore" });
+    await stopped(harness.launcher, ref);
+    await waitFor(() => rank.signalCode === "SIGKILL", { what: "the word that its rank was killed" });
+    expect(other.signalCode).toBeNull();
+    other.kill();
+  });
+
+  it("waits until enough nodes of one allocation are free, and an agent that starts anew holds them still", async () => {
+    await using harness = await pilotHarness({ node: { ...node, cores: 1 }, nodes: 2, starter });
+    const small = await running(harness, "sleep 60");
+    const ref = await launchWide(harness, "sleep 60");
+    expect((await statusNow(harness.launcher, ref)).state).toBe("queued");
+    await stopped(harness.launcher, small);
+    await untilState(harness.launcher, ref, "running");
+    const anew = harness.reopen();
+    await untilState(anew, ref, "running");
+    const other = await launchOne(anew, await makePlan(harness.root, "sleep 60"));
+    expect((await statusNow(anew, other)).state).toBe("queued");
+    await stopped(anew, ref);
+    await untilState(anew, other, "running");
+    await stopped(anew, other);
   });
 });
 

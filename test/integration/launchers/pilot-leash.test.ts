@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { orderOf } from "../../../src/launchers/pilot/attempts.ts";
+import { orderOf } from "../../../src/launchers/pilot/handover.ts";
 import { writeOrders } from "../../../src/launchers/pilot/orders.ts";
 import { readEvidence } from "../../../src/runner/evidence.ts";
 import { repository } from "../../helpers/cli.ts";
@@ -23,8 +23,8 @@ it("attempts end with their node agent, also where no scheduler ends what it lea
   const words = Object.entries({ ...settings, ...times }).map(([key, value]) => `${key}=${value}`);
   const agent = spawn("/usr/bin/perl", [script("node.pl"), ...words], { stdio: "ignore" });
   const plan = await makePlan(directory.path, "setsid sleep 4244 & echo ready; sleep 4245");
-  const order = orderOf(plan, [], { path: "", vendor: "nvidia", hasGpus: false });
-  await waitFor(() => writeFile(join(home, "inbox/1.order"), writeOrders([order])).then(() => true), {
+  const order = orderOf(plan, { hosts: ["here"], gpus: [] }, { path: "", vendor: "nvidia", hasGpus: false });
+  await waitFor(() => writeFile(join(home, "inbox/1.order"), writeOrders({ runs: [order] })).then(() => true), {
     what: "its inbox",
   });
   await waitFor(async () => (await readFile(join(plan.directory, "out"), "utf8")).includes("ready"), {

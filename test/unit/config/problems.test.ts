@@ -210,7 +210,7 @@ describe("things that do not fit each other", () => {
     ],
     [
       "apps that fit into no allocation",
-      `${head}targets: {cpu: {host: here, launcher: pilot, scheduler: slurm, node_cores: 4, walltime: 1h}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpu, resources: {nodes: 2, cores: 5, gpus: 1, walltime: 1h}}}\n`,
+      `${head}targets: {cpu: {host: here, launcher: pilot, scheduler: slurm, node_cores: 4, walltime: 1h}}\nhosts: {here: {}}\napps: {b: {workflow: w, command: [x], target: cpu, mpi: {starter: srun}, resources: {nodes: 2, cores: 5, gpus: 1, walltime: 1h}}}\n`,
       [
         /^site\.yaml:5:\d+: apps\.b\.resources\.nodes: '2' nodes are more than target 'cpu' has; allowed: at most 1/,
         /^site\.yaml:5:\d+: apps\.b\.resources\.cores: '5' cores on a node are more than target 'cpu' has; allowed: at most 4/,

@@ -208,7 +208,7 @@ apps:
     );
   });
 
-  it("refuses starters of allocations where attempts are packed into one", async () => {
+  it("refuses starters that cannot be told their nodes where attempts are packed into an allocation", async () => {
     await writeSecret(directory);
     const settings = z.strictObject({});
     const launchers = {
@@ -217,13 +217,21 @@ apps:
       packed: { settings, allocation: true, packs: true },
     };
     const registries = { ...builtInRegistries, launchers };
-    const text = (launcher: string): string =>
-      `${head}targets: {a: {host: here, launcher: ${launcher}}}\napps: {x: {workflow: x, command: [x], target: a, mpi: {starter: srun}}}\n`;
-    const read = (launcher: string) => parseSite(text(launcher), directory.join("site.yaml"), registries, { env: {} });
-    expect((await read("whole")).targets["a"]).toMatchObject({ allocation: true, shared: false });
-    await expect(read("packed")).rejects.toThrow(
-      /apps\.x\.mpi\.starter: 'srun' starts ranks .* gives no attempt one of its own/,
+    const text = (launcher: string, app: string): string =>
+      `${head}targets: {a: {host: here, launcher: ${launcher}}}\napps: {x: {workflow: x, command: [x], target: a, ${app}}}\n`;
+    const read = (launcher: string, app: string) =>
+      parseSite(text(launcher, app), directory.join("site.yaml"), registries, { env: {} });
+    const starter = (name: string): string => `mpi: {starter: ${name}}`;
+    expect((await read("whole", starter("aprun"))).targets["a"]).toMatchObject({ allocation: true, shared: false });
+    await expect(read("packed", starter("aprun"))).rejects.toThrow(
+      /apps\.x\.mpi\.starter: 'aprun' starts ranks .* gives no attempt one of its own; allowed: srun, mpiexec-openmpi/,
     );
+    const wide = "resources: {nodes: 2}";
+    expect((await read("packed", `${starter("srun")}, ${wide}`)).apps["x"]?.resources.nodes).toBe(2);
+    for (const app of [wide, `${wide}, ${starter("mpirun")}`, `${wide}, ${starter("[run]")}`])
+      await expect(read("packed", app)).rejects.toThrow(
+        /apps\.x\.resources\.nodes: on several nodes .* needs an MPI starter that can be told which; allowed: 1, or one of srun, mpiexec-openmpi, mpiexec-hydra, mpiexec-pals/,
+      );
   });
 
   it("takes kinds of launchers and schemes that the registries add", async () => {

@@ -40,6 +40,8 @@ function judged(evidence: Partial<Evidence>, change: Partial<PilotFacts> = {}): 
     },
     lost: false,
     withdrawn: false,
+    lentMs: undefined,
+    held: false,
     word: undefined,
     node: { host: "node7", calmAtMs: undefined, ending: undefined },
     over: undefined,
@@ -120,6 +122,19 @@ describe("an attempt in an allocation", () => {
     expect(judged({}, { over: overFor(1_000) })).toEqual({ state: "queued" });
     expect(judged({}, { over: overFor(60_000) })).toEqual({ state: "free" });
     expect(causeOf(judged({ directory: "missing" }, { over: overFor(60_000) }))).toBe("infrastructure");
+  });
+
+  it("on several nodes has ended when nothing of it is left on any of them, or the allocation is over", () => {
+    expect(causeOf(judged(ended, { held: true }))).toBe("running");
+    expect(causeOf(judged(running, { held: true, word: { kind: "gone" } }))).toBe("running");
+    expect(judged(ended, { held: true, over: overFor(0) })).toMatchObject({ end: { exit_code: 0 } });
+  });
+
+  it("without walltime that ran through a whole allocation has reached a limit, and is told which", () => {
+    const late = { ...running, rc: record({ kind: "signal", value: 15, marker: "timeout" as const }) };
+    expect(judged(late, { lentMs: 7_200_000 })).toMatchObject({
+      end: { cause: "timeout", message: expect.stringContaining("no walltime, and did not end within the 2h") },
+    });
   });
 
   it("whose guard an order took never began", () => {

@@ -25,7 +25,7 @@ function node(key: string, extra: Partial<PackNode<string>> = {}): PackNode<stri
 }
 
 const places = (packed: ReturnType<typeof pack<string, string>>): readonly string[] =>
-  packed.map((one) => `${one.item}@${one.node}${one.gpus.map((id) => `:${id}`).join("")}`);
+  packed.map((one) => `${one.item}@${one.nodes.join("+")}${one.gpus.map((id) => `:${id}`).join("")}`);
 
 const shares = fc.record({
   cores: fc.integer({ min: 1, max: 12 }),
@@ -35,6 +35,7 @@ const shares = fc.record({
 const items = fc.array(
   fc.record({
     share: shares,
+    nodes: fc.integer({ min: 1, max: 3 }),
     needMs: fc.option(fc.integer({ min: 1, max: 5_000 }), { nil: undefined }),
     waitedMs: fc.integer({ min: 0, max: 2 * patienceMs }),
   }),
@@ -42,6 +43,7 @@ const items = fc.array(
 );
 const nodes = fc.array(
   fc.record({
+    group: fc.integer({ min: 1, max: 2 }),
     cores: fc.integer({ min: 1, max: 16 }),
     memory: fc.option(fc.integer({ min: 1, max: 16 }), { nil: undefined }),
     gpus: fc.integer({ min: 0, max: 4 }),
@@ -59,7 +61,7 @@ describe("packing", () => {
       fc.assert(
         fc.property(items, nodes, (wanted, there) => {
           const all = wanted.map((one, index) => ({ ...one, key: index }));
-          const open = there.map(({ cores, memory, gpus, taken, leftMs }, index) => {
+          const open = there.map(({ cores, memory, gpus, taken, leftMs, group }, index) => {
             const gpuIds = Array.from({ length: gpus }, (_, id) => String(id));
             return {
               key: index,
@@ -69,14 +71,19 @@ describe("packing", () => {
               gpusInUse: new Set(gpuIds.slice(0, taken)),
               leftMs,
               ahead: 0,
+              group,
             };
           });
           const packed = pack(all, open);
           expect(new Set(packed.map((one) => one.item)).size).toBe(packed.length);
+          for (const one of packed) {
+            expect(new Set(one.nodes).size).toBe(all[one.item]?.nodes);
+            expect(new Set(one.nodes.map((key) => open[key]?.group)).size).toBe(1);
+          }
           for (const each of open) {
             let used = each.used;
             const gpus = new Set(each.gpusInUse);
-            for (const one of packed.filter((other) => other.node === each.key)) {
+            for (const one of packed.filter((other) => other.nodes.includes(each.key))) {
               const { share, needMs } = all[one.item] ?? item("");
               used = addShares(used, share);
               expect(one.gpus).toHaveLength(share.gpus);
@@ -126,6 +133,33 @@ describe("packing", () => {
     expect(places(pack([gpu, huge, item("x"), item("y"), item("z")], there))).toEqual(["x@a", "y@a"]);
   });
 
+  it("places one of several nodes on nodes of one allocation beside others, all at once or not at all", () => {
+    const of = (group: string, key: string, used: number): PackNode<string> =>
+      node(key, { group, used: { cores: used, memoryBytes: 0, gpus: 0 } });
+    const wide = item("wide", { nodes: 2, share: { cores: 2, memoryBytes: 0, gpus: 0 } });
+    const there = [of("x", "x1", 1), of("x", "x2", 3), of("y", "y1", 1), of("y", "y2", 2), of("y", "y3", 0)];
+    expect(places(pack([wide, item("small")], there))).toEqual(["wide@y2+y1", "small@x2"]);
+    expect(places(pack([wide], there.slice(0, 3)))).toEqual([]);
+    expect(places(pack([{ ...wide, avoid: new Set(["y1"]) }], there))).toEqual(["wide@y2+y3"]);
+  });
+
+  it("tells all nodes of one the same GPUs, and never queues it behind others", () => {
+    const gpus = { share: { cores: 1, memoryBytes: 0, gpus: 1 }, nodes: 2 };
+    const there = [node("a", { gpusInUse: new Set(["0"]) }), node("b"), node("c", { ahead: 5 })];
+    expect(places(pack([item("wide", gpus)], there))).toEqual(["wide@b+c:0"]);
+    const full = { used: { cores: 4, memoryBytes: 0, gpus: 0 }, ahead: 5 };
+    expect(pack([item("wide", { nodes: 2 })], [node("a", full), node("b", full)])).toEqual([]);
+  });
+
+  it("keeps as many nodes free as one needs that has waited long enough, and no more", () => {
+    const half = { used: { cores: 2, memoryBytes: 0, gpus: 0 } };
+    const there = [node("a", half), node("b", half), node("c", half)];
+    const wide = { nodes: 2, share: { cores: 4, memoryBytes: 0, gpus: 0 } };
+    const small = [1, 2, 3, 4, 5, 6].map((number) => item(String(number)));
+    expect(pack([item("wide", wide), ...small], there)).toHaveLength(6);
+    expect(pack([item("wide", { ...wide, waitedMs: patienceMs }), ...small], there)).toHaveLength(2);
+  });
+
   it("goes round a node that gave it back", () => {
     expect(places(pack([item("x", { avoid: new Set(["a"]) })], [node("a"), node("b")]))).toEqual(["x@b"]);
   });
@@ -168,6 +202,13 @@ describe("the number of allocations", () => {
     expect(elastic({ waiting: waiting(3, 5_000), shape, alive: 0, coming: 0 }, slow).submit).toBe(0);
     expect(elastic({ waiting: waiting(4, 500), shape, alive: 0, coming: 0 }, slow).submit).toBe(0);
     expect(elastic({ waiting: waiting(4, 1_000), shape, alive: 0, coming: 0 }, slow).submit).toBe(1);
+  });
+
+  it("counts the nodes that one needs at once", () => {
+    const wide = [1, 2, 3].map((key) => item(String(key), { nodes: 2, share: { cores: 3, memoryBytes: 0, gpus: 0 } }));
+    expect(elastic({ waiting: wide, shape, alive: 0, coming: 0 }, rule).submit).toBe(3);
+    const beside = [...wide.slice(0, 1), item("a"), item("b")];
+    expect(elastic({ waiting: beside, shape, alive: 0, coming: 0 }, rule).submit).toBe(1);
   });
 
   it("asks for none for what fits into none", () => {
