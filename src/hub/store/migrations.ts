@@ -198,10 +198,21 @@ function logsByClaim(kind: StoreKind): string[] {
   ];
 }
 
+/** What synchronize asks each time. An index of just these needs no other beside it, whatever PostgreSQL believes of the table. */
+function unconfirmed(): string[] {
+  return [
+    `DROP INDEX jobs_lease`,
+    // As `expiredIds` (src/hub/v1/claims.ts) says it.
+    `CREATE INDEX jobs_unconfirmed ON jobs (lease_expires_at)
+      WHERE lease_expires_at IS NOT NULL AND bound = 0 AND ended_at IS NULL`,
+  ];
+}
+
 export const migrations: readonly Migration[] = [
   { name: "0001-first", statements: (kind) => [...accounts(kind), ...jobs(kind), ...objects(kind), ...streams(kind)] },
   { name: "0002-lists", statements: () => lists() },
   { name: "0003-logs-by-claim", statements: logsByClaim },
+  { name: "0004-unconfirmed", statements: unconfirmed },
 ];
 
 /** Any number that no other use of this database takes: one migrating hub at a time. */

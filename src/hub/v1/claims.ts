@@ -195,15 +195,16 @@ export async function releaseExpired(ctx: LifecycleContext): Promise<number> {
   return released;
 }
 
+/** In the words of the index jobs_unconfirmed, as constants, so that the index serves. */
+const unconfirmed = sql<SqlBool>`lease_expires_at IS NOT NULL AND bound = 0 AND ended_at IS NULL`;
+
 async function expiredIds(db: Queries, now: number): Promise<string[]> {
   const rows = await db
     .selectFrom("jobs")
     .select("id")
-    .where("lease_expires_at", "is not", null)
+    .where(unconfirmed)
     .where("lease_expires_at", "<=", now)
-    .where("bound", "=", 0)
-    .where("ended_at", "is", null)
-    .orderBy("id")
+    .orderBy("lease_expires_at")
     .limit(200)
     .execute();
   return rows.map((row) => row.id);
