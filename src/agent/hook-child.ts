@@ -5,6 +5,7 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
+import { messageOf } from "../common/fault.ts";
 
 const [modulePath = "", hook = ""] = process.argv.slice(2);
 const module = (await import(pathToFileURL(modulePath).href)) as Record<string, unknown>;
@@ -21,6 +22,6 @@ try {
   const result: unknown = await (run as (input: unknown) => unknown)(input);
   await writeFile(process.env["SITEAGENT_HOOK_RESULT"] ?? "", JSON.stringify(result ?? {}), { mode: 0o600 });
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${messageOf(error)}\n`);
   process.exit(1);
 }

@@ -34,8 +34,12 @@ export class Fault extends Error {
 /** The fault itself, or anything else wrapped as `DEFECT` (or as `code`) with its message kept. */
 export function asFault(error: unknown, code: FaultCode = "DEFECT"): Fault {
   if (error instanceof Fault) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new Fault(code, message, { cause: error });
+  return new Fault(code, messageOf(error), { cause: error });
+}
+
+/** What was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** True when `error` is a fault of one of these codes. */

@@ -4,6 +4,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../common/json.ts
 import { nearest, quoted } from "../common/nearest.ts";
 import type { App, ParameterSpec, ParameterValue, ParameterValues } from "./app.ts";
 import { reservedNames, textFlaw, valueAt } from "./template.ts";
+import { messageOf } from "../common/fault.ts";
 
 /** What of a job carries parameters: NMDC jobs have `config`, the hub's have `parameters` besides. */
 export interface JobValues {
@@ -282,7 +283,7 @@ function patternFlaw(pattern: string): string | undefined {
     matcher(pattern);
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 

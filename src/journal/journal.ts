@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { Worker } from "node:worker_threads";
 import { type Clock, isoTime } from "../common/clock.ts";
-import { Fault } from "../common/fault.ts";
+import { Fault, messageOf } from "../common/fault.ts";
 import type { JsonObject } from "../common/json.ts";
 import type { Logger } from "../common/logger.ts";
 import type { FromWorker, ToWorker, WorkerData, WriterStatus } from "./messages.ts";
@@ -93,7 +93,7 @@ const startThread: StartWriter = (data, events) => {
     execArgv: [],
   });
   worker.on("message", events.message);
-  worker.on("error", (error) => events.error(error instanceof Error ? error.message : String(error)));
+  worker.on("error", (error) => events.error(messageOf(error)));
   worker.on("exit", events.exit);
   let posts: ToWorker[] = [];
   const send = (): void => {

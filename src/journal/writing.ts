@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
-import { errnoOf, isFault } from "../common/fault.ts";
+import { errnoOf, isFault, messageOf } from "../common/fault.ts";
 import type { Disk } from "./disk.ts";
 import { ownKinds } from "./format.ts";
 import type { CloseMessage, CommitMessage, CompactMessage, FromWorker, ToWorker, WorkerData } from "./messages.ts";
@@ -283,8 +283,4 @@ class WritingSide {
   #where(error: unknown): { directory: string; reason: string } {
     return { directory: this.#data.directory, reason: errnoOf(error) ?? "unknown" };
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

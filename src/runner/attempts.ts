@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import PQueue from "p-queue";
-import { errnoOf } from "../common/fault.ts";
+import { errnoOf, messageOf } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import type { Logger } from "../common/logger.ts";
 import { type CgroupBase, makeCgroup, removeCgroup } from "./cgroups.ts";
@@ -100,7 +100,7 @@ export class Attempts {
       );
     } catch (error) {
       if (cgroup) removeCgroup(cgroup);
-      return { state: "failed", message: error instanceof Error ? error.message : String(error) };
+      return { state: "failed", message: messageOf(error) };
     }
     await failpoint("runner.before-spawn");
     const answer = await this.#spawn(request);
@@ -216,6 +216,6 @@ function told(pid: string | undefined, ticks: string | undefined): ProcessIdenti
 }
 
 function spawnRefused(error: unknown): StartAnswer {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return { state: momentary.has(errnoOf(error) ?? "") ? "busy" : "failed", message };
 }

@@ -7,7 +7,7 @@ import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { crc32, createInflateRaw } from "node:zlib";
-import { errnoOf } from "../common/fault.ts";
+import { errnoOf, messageOf } from "../common/fault.ts";
 import { removeTree } from "../common/files.ts";
 import { readZipDirectory, type ZipEntry, ZipError } from "./zip-directory.ts";
 
@@ -89,7 +89,7 @@ async function main([text = "{}"]: readonly string[]): Promise<void> {
   try {
     await unpack(order);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     process.stderr.write(`siteagent: the archive '${order.archive}' cannot be unpacked: ${why}\n`);
     process.exitCode = 1;
   }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Handle, Probe } from "../../common/adapter.ts";
 import { systemClock } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
-import { Fault } from "../../common/fault.ts";
+import { Fault, messageOf } from "../../common/fault.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import type { Token } from "../../common/token.ts";
 import { inFileThread } from "../../common/file-thread.ts";
@@ -115,7 +115,7 @@ class LocalLauncher implements Launcher {
       context.log.debug({ welcome }, "runner answers");
       return { ok: true, version: `runner protocol ${welcome.version}`, notes: [`tier ${welcome.tier}`] };
     } catch (error) {
-      return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+      return { ok: false, reason: messageOf(error) };
     }
   }
 
@@ -202,7 +202,7 @@ class LocalLauncher implements Launcher {
     try {
       look = await this.#look({ ...known?.name, ...nameOf(ref) }, context);
     } catch (error) {
-      return { state: "unknown", why: "unreachable", raw: error instanceof Error ? error.message : String(error) };
+      return { state: "unknown", why: "unreachable", raw: messageOf(error) };
     }
     this.#remember(ref.token, { ...look, lookedAt: now });
     if (look.status.state === "running" && !this.#vouched.has(ref.token)) this.#watchDirectory(ref, now);

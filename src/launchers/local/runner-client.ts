@@ -3,7 +3,7 @@ import { z } from "zod";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../../common/clock.ts";
-import { Fault, isFault } from "../../common/fault.ts";
+import { Fault, isFault, messageOf } from "../../common/fault.ts";
 import {
   lineReader,
   protocolVersions,
@@ -78,7 +78,7 @@ export class RunnerClient {
   /** One answer for each; a connection lost in between leaves `unknown`. Throws RUNNER only when nothing was sent. */
   async launch(attempts: readonly StartRequest[]): Promise<readonly StartAnswer[]> {
     const { welcome } = await this.#connect(true);
-    const unknown = (error: unknown): StartAnswer => ({ state: "unknown", message: textOf(error) });
+    const unknown = (error: unknown): StartAnswer => ({ state: "unknown", message: messageOf(error) });
     if (welcome.version >= 2) {
       try {
         return z
@@ -255,8 +255,4 @@ function tryConnect(path: string): Promise<Socket | undefined> {
     resolve(undefined);
   }
   return promise;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
