@@ -1,7 +1,7 @@
 /** What directory and process table say of an attempt: absence is not evidence, and nothing unidentified is ever touched. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/common/clock.ts";
@@ -9,6 +9,7 @@ import { silentLogger } from "../../../src/common/logger.ts";
 import { newToken } from "../../../src/common/token.ts";
 import { type AttemptName, lookAt } from "../../../src/runner/attempt-status.ts";
 import { identityOf, nodeIdentity, type ProcessIdentity } from "../../../src/runner/identity.ts";
+import { cookieName } from "../../../src/runner/processes.ts";
 import { Stopper } from "../../../src/runner/stop.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
@@ -155,6 +156,90 @@ describe("an attempt whose processes live", () => {
       child.kill("SIGKILL");
       await once(child, "exit");
     }
+  });
+});
+
+/** A process for as long as the test lasts. */
+async function living(environment: Record<string, string> = {}): Promise<{ pid: number } & AsyncDisposable> {
+  const child = spawn("/bin/sleep", ["60"], { stdio: "ignore", env: environment });
+  await once(child, "spawn");
+  return {
+    pid: child.pid ?? 0,
+    async [Symbol.asyncDispose]() {
+      const exit = once(child, "exit");
+      child.kill("SIGKILL");
+      await exit;
+    },
+  };
+}
+
+describe("an attempt whose evidence was deleted, but of which a process lives", () => {
+  const order = { graceMs: 0, reason: "test" };
+
+  it.each<[string, Content, string | undefined]>([
+    ["with its guard", { guard: "an hour ago" }, anHourAgo.toISOString()],
+    ["with everything", {}, undefined],
+  ])("%s, runs and is not to be started again", async (what, content, since) => {
+    await using directory = await temporaryDirectory();
+    const name = await attempt(directory.path, content);
+    await using child = await living({ [cookieName]: name.token });
+    const gone = what === "with everything" ? { ...name, directory: directory.join("gone") } : name;
+    const { status, witnessed } = lookAt(gone, now);
+    expect(status).toMatchObject({ state: "running", since: since ?? new Date(now).toISOString() });
+    expect(witnessed).toBe(false);
+    const answer = await new Stopper(systemClock, silentLogger, () => {}).stop(gone, order);
+    expect(answer).toMatchObject({ state: "remaining", pids: [child.pid], why: expect.stringContaining("state ") });
+  });
+
+  it("has ended when its exit record says so, and says what outlived it", async () => {
+    await using directory = await temporaryDirectory();
+    const name = await attempt(directory.path, { guard: "an hour ago", rc: `0\n1 exit 0 ${now} - 0 0 0\n` });
+    await using child = await living({ [cookieName]: name.token });
+    expect(lookAt(name, now).status).toMatchObject({ state: "ended", remaining: [child.pid], tier: "group" });
+  });
+});
+
+describe("an attempt with a control group", () => {
+  /** Files where the kernel has its own: what is read of them is the same. */
+  async function groupOf(root: string, name: AttemptName, pids: readonly number[], below: readonly number[]) {
+    const group = join(root, "siteagent-0123456789ab", name.token);
+    await mkdir(join(group, "below"), { recursive: true });
+    await writeFile(join(group, "cgroup.procs"), pids.map((pid) => `${pid}\n`).join(""));
+    await writeFile(join(group, "below", "cgroup.procs"), below.map((pid) => `${pid}\n`).join(""));
+    await writeFile(join(name.directory, "cgroup"), `${group}\n`);
+    return group;
+  }
+  const content = { guard: "an hour ago", recorder: ended, job: ended } as const;
+  const neverPid = 2 ** 22 + 1;
+
+  it("has what the group and those below it hold, and nothing that has ended", async () => {
+    await using directory = await temporaryDirectory();
+    const name = await attempt(directory.path, content);
+    await using one = await living();
+    await using other = await living();
+    const group = await groupOf(directory.path, name, [one.pid, neverPid], [other.pid]);
+    const left = { state: "ended", end: { cause: "status-lost" }, remaining: [one.pid, other.pid], tier: "cgroup" };
+    expect(lookAt(name, now).status).toMatchObject(left);
+    await rm(group, { recursive: true });
+    expect(lookAt(name, now).status).toMatchObject({ ...left, remaining: [] });
+  });
+
+  it("is not asked by the name of another's group", async () => {
+    await using directory = await temporaryDirectory();
+    const name = await attempt(directory.path, content);
+    await using foreign = await living();
+    const group = await groupOf(directory.path, { ...name, token: newToken() }, [foreign.pid], []);
+    for (const path of [group, name.token, `siteagent-0123456789ab/${name.token}`]) {
+      await writeFile(join(name.directory, "cgroup"), `${path}\n`);
+      expect(lookAt(name, now).status).toMatchObject({ state: "ended", remaining: [], tier: "group" });
+    }
+  });
+
+  it("ended with the machine in the tier that it was started in", async () => {
+    await using directory = await temporaryDirectory();
+    const name = await attempt(directory.path, { ...content, recorder: beforeBoot, job: beforeBoot });
+    await groupOf(directory.path, name, [], []);
+    expect(lookAt(name, now).status).toMatchObject({ state: "ended", end: { cause: "node" }, tier: "cgroup" });
   });
 });
 

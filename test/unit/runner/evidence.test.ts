@@ -1,7 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { endFromRecord, parseExitRecord, readEvidence } from "../../../src/runner/evidence.ts";
+import { endFromRecord, maxEvidenceBytes, parseExitRecord, readEvidence } from "../../../src/runner/evidence.ts";
+import { readEvidenceHere } from "../../../src/runner/evidence-here.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 
 const at = 1_795_173_422_248;
@@ -81,5 +82,14 @@ describe("an attempt's directory", () => {
       stop: false,
       cgroup: undefined,
     });
+  });
+
+  test("a place below a file is missing, and what is larger than any record is none", async () => {
+    await using directory = await temporaryDirectory();
+    await writeFile(directory.join("rc"), `0\n1 exit 0 ${at} - 1 0 0 ${"x".repeat(maxEvidenceBytes)}\n`);
+    for (const read of [readEvidence, readEvidenceHere]) {
+      expect(await read(directory.join("rc", "attempt"))).toMatchObject({ directory: "missing" });
+      expect(await read(directory.path)).toMatchObject({ directory: "present", rc: undefined });
+    }
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { lineReader, requestSchemas } from "../../../src/runner/protocol.ts";
+import { lineReader, longestLineBytes, readAnswer, requestSchemas } from "../../../src/runner/protocol.ts";
 import { frame, frameReader } from "../../../src/runner/pty-frames.ts";
 
 function cut<Part extends string | Buffer>(whole: Part, at: readonly number[]): Part[] {
@@ -38,6 +38,37 @@ test("frames arrive whole however the stream is cut", () => {
 test("a frame that is too long is refused", () => {
   const header = Buffer.from([111, 255, 255, 255, 255]);
   expect(() => frameReader(() => {})(header)).toThrow("a frame of 4294967295 bytes");
+});
+
+test("a line that is too long is refused", () => {
+  const read = lineReader(() => {});
+  read("x");
+  expect(() => read("x".repeat(longestLineBytes))).toThrow(`a line of more than ${longestLineBytes} bytes`);
+});
+
+describe("answers", () => {
+  test.each([
+    [{ event: "changed", token: "abcdefghijklmno" }],
+    [{ id: 3, result: null }],
+    [{ id: 3, error: { code: "INVALID", message: "no" } }],
+  ])("%o is one, and what else is in it is left out", (answer) => {
+    expect(readAnswer(JSON.stringify({ ...answer, more: 1 }))).toEqual(answer);
+  });
+
+  test.each([
+    ["null"],
+    ["3"],
+    ["{}"],
+    ['{"event":"changed"}'],
+    ['{"event":"other","token":"abcdefghijklmno"}'],
+    ['{"result":1}'],
+    ['{"id":"3","result":1}'],
+    ['{"id":3}'],
+    ['{"id":3,"error":{"code":1,"message":"no"}}'],
+    ['{"id":3,"error":{"code":"INVALID"}}'],
+  ])("%s is none", (line) => {
+    expect(() => readAnswer(line)).toThrow("no answer");
+  });
 });
 
 describe("requests", () => {
