@@ -42,7 +42,12 @@ export class Attempts {
       token: plan.token,
       number: plan.attempt,
       state: "starting",
-      early: random.chance(0.3) ? { state: "queued", reason: "simulated" } : { state: "unknown", why: "starting" },
+      early: random.pick([
+        { state: "unknown", why: "starting" },
+        { state: "unknown", why: "starting" },
+        { state: "queued", reason: "simulated" },
+        { state: "queued" },
+      ]),
       suspended: false,
       end: undefined,
       remaining: [],
@@ -123,7 +128,7 @@ export function simulatedLauncher(process: SimulatedProcess): Launcher {
       attempts.start(plan);
       return { state: "accepted", handle: handle(plan.token) };
     }
-    const luck = random.pick(["busy", "refused", "answer lost", "late", "not sent"] as const);
+    const luck = random.pick(["busy", "refused", "answer lost", "late", "not sent", "accepted and lost"] as const);
     world.say(`a launch of ${world.oracle.jobOf(plan)}: ${luck}`);
     switch (luck) {
       case "busy":
@@ -140,6 +145,8 @@ export function simulatedLauncher(process: SimulatedProcess): Launcher {
         return { state: "unknown", why: "simulated: no answer yet" };
       case "not sent":
         return { state: "unknown", why: "simulated: no answer" };
+      case "accepted and lost":
+        return { state: "accepted", handle: handle(plan.token) };
     }
   }
 
@@ -158,6 +165,9 @@ export function simulatedLauncher(process: SimulatedProcess): Launcher {
   function stopOne(token: string): StopResult {
     attempts.bar(token);
     const attempt = attempts.all.get(token);
+    // What waits for a dead file system is not gone at the first order.
+    if (attempt?.state === "ended" && attempt.remaining.length > 0 && world.faulty && random.chance(0.5))
+      return { state: "remaining", pids: attempt.remaining };
     if (attempt?.state === "ended") attempt.remaining = [];
     return attempt === undefined || attempt.state === "ended"
       ? { state: "gone", tier: "group" }

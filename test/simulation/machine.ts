@@ -31,6 +31,16 @@ const apps = {
     },
     "files",
   ),
+  kept: appOf(
+    {
+      workflow: "kept-1.0.0",
+      outputs: { result: { from: "result.txt", to: "https://archive.example.org/kept" } },
+      archive: "always",
+      restart: "clean",
+      retry: { attempts: 2, on: ["exit", "timeout", "signal"], delay: "1s" },
+    },
+    "kept",
+  ),
 };
 export const workflows = Object.values(apps).map((app) => app.workflow);
 

@@ -112,7 +112,9 @@ export class World {
     if (draw < 0.8) return { cause: "exit", exit_code: 0, evidence: "rc", ended_at };
     if (draw < 0.87) return { cause: "exit", exit_code: 1, evidence: "rc", ended_at };
     if (draw < 0.92) return { cause: "timeout", evidence: "timeout", ended_at };
-    if (draw < 0.96) return { cause: "signal", signal: "SIGSEGV", evidence: "rc", ended_at };
+    if (draw < 0.95) return { cause: "signal", signal: "SIGSEGV", evidence: "rc", ended_at };
+    if (draw < 0.97)
+      return { cause: "infrastructure", evidence: "queue", ended_at, message: "simulated: the allocation was lost" };
     return { cause: "status-lost", evidence: "identity", ended_at };
   }
 
