@@ -138,7 +138,8 @@ export class Agent implements AsyncDisposable {
     this.#core = core;
     this.#deps.hubOutputs.connect(central, (token) => core.jobs.find((job) => job.token === token));
     this.#resources.defer(() => core.close());
-    this.#mode = new ModeSwitch(core);
+    const mode = new ModeSwitch(core);
+    this.#mode = mode;
     const onDead = (): void => this.#fail(asFault(journal.failed.reason, "JOURNAL"));
     journal.failed.addEventListener("abort", onDead, { once: true });
     const onLost = (): void => this.#fail(asFault(lock.lost.reason, "ALREADY_RUNNING"));
@@ -164,13 +165,13 @@ export class Agent implements AsyncDisposable {
     }
     if (this.#options.watchConfig !== false) this.#resources.use(reloader.watch());
     this.#resources.use(
-      await machine.openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, reloader)),
+      await machine.openControlSocket(join(runtimeDir, controlSocketName), this.#actions(core, mode, reloader)),
     );
     if (this.#stop.signal.aborted) return;
-    this.#mode.enter("reconciling");
+    mode.enter("reconciling");
     await quarantineSuspects(core);
     await this.#room.look(core);
-    this.#run(core, { agentId, instanceId: lock.instanceId });
+    this.#run(core, mode, { agentId, instanceId: lock.instanceId });
   }
 
   /** Ends the agent and leaves attempts running. Idempotent. */
@@ -215,7 +216,7 @@ export class Agent implements AsyncDisposable {
   }
 
   async status(): Promise<StatusView | undefined> {
-    return this.#core && this.#mode && this.#view ? await this.#view() : undefined;
+    return await this.#view?.();
   }
   #view: (() => Promise<StatusView>) | undefined;
 
@@ -223,7 +224,7 @@ export class Agent implements AsyncDisposable {
     await this.stop();
   }
 
-  #run(core: AgentCore, ids: { readonly agentId: string; readonly instanceId: string }): void {
+  #run(core: AgentCore, mode: ModeSwitch, ids: { readonly agentId: string; readonly instanceId: string }): void {
     for (const job of [...core.open]) this.#drive(core, job.id);
     this.#loop(core, "outbox", () =>
       runOutbox(
@@ -246,16 +247,16 @@ export class Agent implements AsyncDisposable {
     this.#loop(core, "retention", () => runRetention(core));
     this.#loop(core, "logs", () => runLogShipper(core));
     this.#loop(core, "room", () => this.#room.watch(core));
-    this.#loop(core, "drain", () => this.#watchDrain(core));
+    this.#loop(core, "drain", () => this.#watchDrain(core, mode));
     this.#loop(core, "sync", async () => {
       await this.#resolveClaims(core);
-      this.#mode?.enter("up");
+      mode.enter("up");
       await runSyncLoop(core, {
         ...ids,
         version: this.#deps.version,
-        mode: () => this.#mode?.current ?? "starting",
+        mode: () => mode.current,
         refusal: () => this.#refusal(core),
-        modeLastsMs: () => this.#mode?.lastsMs ?? Infinity,
+        modeLastsMs: () => mode.lastsMs,
         onTaken: (job) => this.#drive(core, job),
         onChanged: (job) => this.#drivers.get(job)?.interrupt(),
         onContact: (fault) => this.#contact.note(fault, core.problems),
@@ -301,15 +302,15 @@ export class Agent implements AsyncDisposable {
     return this.#room.problem;
   }
 
-  async #watchDrain(core: AgentCore): Promise<void> {
+  async #watchDrain(core: AgentCore, mode: ModeSwitch): Promise<void> {
     while (!core.stopping.aborted) {
-      const mode = this.#mode?.current;
+      const { current } = mode;
       // What becomes of jobs concerns this loop only while the agent drains.
-      const news = mode === "draining" || mode === "drained" ? core.changed : core.modeChanged;
+      const news = current === "draining" || current === "drained" ? core.changed : core.modeChanged;
       const changed = news.next(core.stopping);
-      if (mode === "draining") await this.#handBackAll(core);
+      if (current === "draining") await this.#handBackAll(core, mode.change?.reason);
       const unsent = [...core.ledger.book.outbox.values()].some(hasUnsent);
-      if (this.#exitWhenDrained && mode === "drained" && !unsent) {
+      if (this.#exitWhenDrained && current === "drained" && !unsent) {
         void this.stop({ kind: "drained" });
         return;
       }
@@ -318,8 +319,8 @@ export class Agent implements AsyncDisposable {
   }
 
   /** What runs here is brought to its end; what has not begun goes back to central, for others. */
-  async #handBackAll(core: AgentCore): Promise<void> {
-    const reason = `the site drains: ${this.#mode?.change?.reason ?? ""}`.replace(/: $/, "");
+  async #handBackAll(core: AgentCore, why = ""): Promise<void> {
+    const reason = why === "" ? "the site drains" : `the site drains: ${why}`;
     for (const job of [...core.open]) {
       if (!mayHandBack(job)) continue;
       try {
@@ -331,12 +332,11 @@ export class Agent implements AsyncDisposable {
     }
   }
 
-  #actions(core: AgentCore, reloader: Reloader): ControlActions {
-    const mode = this.#mode;
+  #actions(core: AgentCore, mode: ModeSwitch, reloader: Reloader): ControlActions {
     const status = async (): Promise<StatusView> =>
       statusView({
         core,
-        mode: this.#mode,
+        mode,
         reloader,
         contact: this.#contact,
         startedAt: this.#startedAt,
@@ -348,10 +348,10 @@ export class Agent implements AsyncDisposable {
     return {
       core,
       status,
-      pause: async (request) => await mode?.set("paused", request),
+      pause: (request) => mode.set("paused", request),
       resume: async (by) => {
         this.#exitWhenDrained = false;
-        await mode?.set("running", { reason: "", by });
+        await mode.set("running", { reason: "", by });
       },
       drain: (request) => this.drain(request),
       reload: () => reloader.reload(),

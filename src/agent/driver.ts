@@ -115,8 +115,8 @@ export class JobDriver {
   async #advance(work: JobWork): Promise<boolean> {
     const job = work.core.ledger.book.jobs.get(this.id);
     if (!job) return false;
-    if (job.fenced !== undefined) return await followFenced(work);
-    if (job.releasing !== undefined) return await handBack(work);
+    if (job.fenced !== undefined) return await followFenced(work, job.fenced);
+    if (job.releasing !== undefined) return await handBack(work, job.releasing);
     const step = nextStep(job);
     if (step === "none") {
       await dropSecrets(job);

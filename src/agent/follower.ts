@@ -40,11 +40,11 @@ export class Follower {
   }
 
   /** Resolves with the next status for which `wanted` is true; throws nothing, ends with `undefined` when `signal` aborts. */
-  async wait(
+  async wait<Wanted extends AttemptStatus>(
     ref: AttemptRef,
-    wanted: (status: AttemptStatus) => boolean,
+    wanted: (status: AttemptStatus) => status is Wanted,
     signal: AbortSignal,
-  ): Promise<AttemptStatus | undefined> {
+  ): Promise<Wanted | undefined> {
     const followed: Followed = this.#followed.get(ref.token) ?? { ref, status: undefined, news: new Notifier() };
     if (!this.#followed.has(ref.token)) {
       this.#followed.set(ref.token, followed);

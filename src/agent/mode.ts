@@ -8,13 +8,13 @@ import { type ModeChange, record } from "./records.ts";
 export class ModeSwitch {
   readonly #core: AgentCore;
   /** Set until reconciliation is done, and again while stopping. */
-  #phase: "starting" | "reconciling" | "up" | "stopping" | "stopped" = "starting";
+  #phase: "starting" | "reconciling" | "up" | "stopping" = "starting";
 
   constructor(core: AgentCore) {
     this.#core = core;
   }
 
-  enter(phase: "reconciling" | "up" | "stopping" | "stopped"): void {
+  enter(phase: "reconciling" | "up" | "stopping"): void {
     this.#phase = phase;
     this.#tell();
   }

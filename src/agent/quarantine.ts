@@ -13,20 +13,19 @@ const mostDeaths = 2;
  * by the next change of state.
  */
 export async function enterStep(core: AgentCore, job: HeldJob, step: Step): Promise<void> {
-  const isSame = job.entered?.step === step;
-  if (!isRisky(job, step) || (isSame && job.entered?.waiting !== true)) return;
-  await amend(core, job.id, { entered: { step, deaths: isSame ? (job.entered?.deaths ?? 0) : 0 } }, "effect");
+  const before = job.entered?.step === step ? job.entered : undefined;
+  if (!isRisky(job, step) || (before && before.waiting !== true)) return;
+  await amend(core, job.id, { entered: { step, deaths: before?.deaths ?? 0 } }, "effect");
 }
 
 /**
  * At the start, before any job goes on: each job in whose step the process died twice is quarantined, the others are served.
  */
 export async function quarantineSuspects(core: AgentCore): Promise<void> {
-  const suspects = [...core.open].filter(
-    (job) => (job.entered?.deaths ?? 0) >= mostDeaths && job.quarantined === undefined && job.fenced === undefined,
-  );
-  for (const job of suspects) {
-    const { step = "", deaths = 0 } = job.entered ?? {};
+  for (const job of [...core.open]) {
+    if (job.entered === undefined || job.quarantined !== undefined || job.fenced !== undefined) continue;
+    const { step, deaths } = job.entered;
+    if (deaths < mostDeaths) continue;
     const reason = `quarantined: the agent died ${deaths} times in step '${step}' of this job`;
     core.log.error({ jobId: job.id, step, deaths }, "job is quarantined; the others are served");
     core.problems.set(

@@ -7,7 +7,7 @@ import { localJob, nextActions, oldestUnsent } from "./views.ts";
 
 export interface StatusSources {
   readonly core: AgentCore;
-  readonly mode: ModeSwitch | undefined;
+  readonly mode: ModeSwitch;
   readonly reloader: Reloader;
   readonly contact: {
     readonly reachable: boolean;
@@ -25,13 +25,13 @@ export interface StatusSources {
 export function statusView(sources: StatusSources): StatusView {
   const { core, mode, reloader, contact, startedAt, version, log } = sources;
   const { site } = core.parts;
-  const change = mode?.change;
+  const { change } = mode;
   const outbox = [...core.ledger.book.outbox.values()].flat();
   const open = core.jobs.filter((job) => job.ended_at === undefined);
   return {
     site: site.id,
     version,
-    mode: mode?.current ?? "starting",
+    mode: mode.current,
     mode_reason: change && change.mode !== "running" ? change.reason : null,
     mode_by: change && change.mode !== "running" ? change.by : null,
     mode_until: change?.until ?? null,
@@ -74,7 +74,7 @@ export function statusView(sources: StatusSources): StatusView {
       last_sync_ms: core.ledger.journal.syncMs.last,
     },
     config: { file: site.file, digest: site.digest, loaded_at: reloader.loadedAt, problem: reloader.problem ?? null },
-    next: nextActions(core, mode?.current ?? "starting", contact.nextSyncAt),
+    next: nextActions(core, mode.current, contact.nextSyncAt),
     log: [...log],
   };
 }

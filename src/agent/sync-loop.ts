@@ -5,10 +5,10 @@ import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { syncBackoff, waitAfterMs } from "../common/retry.ts";
 import type { Candidate, SyncResult } from "../central/types.ts";
+import type { JobSpec } from "../wire/agent-api.ts";
 import { appViews } from "../wire/apps.ts";
 import type { AgentMode } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
-import type { OrderEntry } from "./book.ts";
 import { takeUnknown, showMissing } from "./strangers.ts";
 import { fence } from "./fence.ts";
 import { takeJob } from "./intake.ts";
@@ -118,8 +118,10 @@ function holdFor(core: AgentCore, state: SyncState, allowedMs: number): number {
   return Math.max(0, Math.floor(Math.min(allowedMs, state.modeLastsMs())));
 }
 
-function answeredOrders(core: AgentCore): OrderEntry[] {
-  return [...core.ledger.book.orders.values()].filter((entry) => entry.result !== undefined);
+function answeredOrders(core: AgentCore) {
+  return [...core.ledger.book.orders.values()].flatMap(({ order: { id }, result }) =>
+    result === undefined ? [] : [{ id, result }],
+  );
 }
 
 async function round(
@@ -155,7 +157,7 @@ async function round(
     held: [...core.open]
       .filter((job) => job.fenced === undefined)
       .map((job) => ({ job: job.id, epoch: job.epoch, seq: job.seq, state: job.state })),
-    orders: answered.map((entry) => ({ id: entry.order.id, result: entry.result ?? "accepted" })),
+    orders: answered,
     health: {
       problems: core.problems
         .list()
@@ -176,7 +178,7 @@ async function round(
   if (answered.length > 0) {
     await failpoint("order.before-close");
     await core.ledger.commit(
-      answered.map((entry) => record("order.closed", { id: entry.order.id })),
+      answered.map(({ id }) => record("order.closed", { id })),
       "group",
     );
     await failpoint("order.after-close");
@@ -247,7 +249,7 @@ async function claimCandidates(core: AgentCore, state: SyncState, candidates: re
     await failpoint("claim.before-intent");
     await core.ledger.commit([record("claim.intent", { spec }, job)], "effect");
     await failpoint("claim.after-intent");
-    await claimOne(core, state, job);
+    await claimOne(core, state, job, spec);
   }
 }
 
@@ -256,10 +258,10 @@ async function claimCandidates(core: AgentCore, state: SyncState, candidates: re
  * anything new is claimed. @throws Fault UNREACHABLE…: central does not answer; later.
  */
 export async function resolveClaims(core: AgentCore, state: Pick<SyncState, "onTaken">): Promise<void> {
-  for (const job of [...core.ledger.book.claiming.keys()]) {
+  for (const [job, spec] of [...core.ledger.book.claiming]) {
     if (core.stopping.aborted) return;
     try {
-      await claimOne(core, state, job);
+      await claimOne(core, state, job, spec);
     } catch (error) {
       const fault = asFault(error);
       if (!isFault(fault, "INVALID", "NOT_FOUND", "CONFLICT", "DEFECT")) throw fault;
@@ -270,9 +272,7 @@ export async function resolveClaims(core: AgentCore, state: Pick<SyncState, "onT
 }
 
 /** Sends one intended claim, or finds out what became of it. @throws Fault UNREACHABLE…: the intent stays and is resolved later. */
-export async function claimOne(core: AgentCore, state: Pick<SyncState, "onTaken">, job: string): Promise<void> {
-  const spec = core.ledger.book.claiming.get(job);
-  if (!spec) return;
+async function claimOne(core: AgentCore, state: Pick<SyncState, "onTaken">, job: string, spec: JobSpec): Promise<void> {
   await failpoint("claim.before-send");
   const answer = await core.central.claim(job, core.context());
   await failpoint("claim.after-send");
@@ -302,5 +302,5 @@ function fairly(candidates: readonly Candidate[]): Candidate[] {
 }
 
 function wireMode(mode: AgentMode): "starting" | "running" | "paused" | "draining" | "drained" | "stopping" {
-  return mode === "reconciling" ? "starting" : mode === "stopped" ? "stopping" : mode;
+  return mode === "reconciling" ? "starting" : mode;
 }

@@ -13,16 +13,7 @@ import { z } from "zod";
 import { limitsSchema } from "./apps.ts";
 import { endSchema, failureSchema, holdSchema, phaseSchema, stateSchema, statusSchema, timeSchema } from "./common.ts";
 
-export const agentModes = [
-  "starting",
-  "reconciling",
-  "running",
-  "paused",
-  "draining",
-  "drained",
-  "stopping",
-  "stopped",
-] as const;
+export const agentModes = ["starting", "reconciling", "running", "paused", "draining", "drained", "stopping"] as const;
 export type AgentMode = (typeof agentModes)[number];
 
 export const localJobSchema = z.object({

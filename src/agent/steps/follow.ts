@@ -20,7 +20,7 @@ export async function follow(work: JobWork): Promise<void> {
   const now = work.job();
   if (currentAttempt(now)?.end !== undefined) return;
   const ref = refOf(attemptOf(work, now).attempt);
-  const status = await work.core.follower(launcher).wait(ref, (seen) => isNews(seen, now), work.signal);
+  const status = await work.core.follower(launcher).wait(ref, (seen): seen is News => isNews(seen, now), work.signal);
   if (status !== undefined) await take(work, launcher, ref, status);
 }
 
@@ -107,7 +107,10 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
   }
 }
 
-function isNews(status: AttemptStatus, job: HeldJob): boolean {
+/** What tells something that the job does not say yet. */
+type News = Exclude<AttemptStatus, { readonly state: "unknown" }>;
+
+function isNews(status: AttemptStatus, job: HeldJob): status is News {
   switch (status.state) {
     case "ended":
     case "absent":
@@ -121,7 +124,7 @@ function isNews(status: AttemptStatus, job: HeldJob): boolean {
   }
 }
 
-async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: AttemptStatus): Promise<void> {
+async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: News): Promise<void> {
   const { core, id } = work;
   switch (status.state) {
     case "queued":
@@ -162,8 +165,6 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
       });
       core.logWork.notify();
       await failpoint("end.after-record");
-      return;
-    case "unknown":
       return;
   }
 }

@@ -15,7 +15,7 @@ import type { HeldJob } from "../held-job.ts";
  * A job that central took from us: nothing is reported, signalled or cleaned; a live attempt goes on and keeps its slot until it
  * ends by itself. Then the job is forgotten; its directories stay for a person to look at. False: nothing left to do.
  */
-export async function followFenced(work: JobWork): Promise<boolean> {
+export async function followFenced(work: JobWork, reason: string): Promise<boolean> {
   const { core, id } = work;
   const job = work.job();
   if (hasLiveAttempt(job)) {
@@ -27,11 +27,8 @@ export async function followFenced(work: JobWork): Promise<boolean> {
     if (status === undefined) return true;
     if (status.state === "ended") await amend(core, id, { attempts: withEnd(job, status.end) }, "report");
   }
-  work.context.log.warn(
-    { reason: job.fenced, directory: job.directory },
-    "job was taken from this site; its directories are kept",
-  );
-  await core.ledger.commit([record("job.forgotten", { reason: job.fenced ?? "fenced" }, id)], "report");
+  work.context.log.warn({ reason, directory: job.directory }, "job was taken from this site; its directories are kept");
+  await core.ledger.commit([record("job.forgotten", { reason }, id)], "report");
   core.changed.notify(id);
   return false;
 }
@@ -57,7 +54,7 @@ export async function markForHandBack(core: AgentCore, id: string, reason: strin
 }
 
 /** Gives a job back to central: only before its first attempt or between attempts. Repeatable. */
-export async function handBack(work: JobWork): Promise<boolean> {
+export async function handBack(work: JobWork, reason: string): Promise<boolean> {
   const { core, id } = work;
   const job = work.job();
   for (let failures = 1; !work.signal.aborted; failures++) {
@@ -69,19 +66,13 @@ export async function handBack(work: JobWork): Promise<boolean> {
     }
     try {
       await failpoint("release.before-send");
-      await core.central.release(
-        { job: id, opId: job.op_id, epoch: job.epoch, reason: job.releasing ?? "handed back" },
-        work.context,
-      );
+      await core.central.release({ job: id, opId: job.op_id, epoch: job.epoch, reason }, work.context);
       await failpoint("release.after-send");
       await discard(work, job.directory);
       await failpoint("release.after-remove");
-      await core.ledger.commit(
-        [record("job.forgotten", { reason: `handed back: ${job.releasing ?? ""}` }, id)],
-        "report",
-      );
+      await core.ledger.commit([record("job.forgotten", { reason: `handed back: ${reason}` }, id)], "report");
       await failpoint("release.after-forget");
-      work.context.log.info({ reason: job.releasing }, "job was handed back");
+      work.context.log.info({ reason }, "job was handed back");
       core.changed.notify(id);
       return false;
     } catch (error) {

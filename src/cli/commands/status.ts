@@ -71,7 +71,7 @@ async function tell(context: CliContext, view: StatusView): Promise<void> {
 
 /** Well: it claims, or was told not to, and nothing is wrong. */
 function exitOf(view: StatusView): number {
-  if (view.mode === "stopping" || view.mode === "stopped") return downExit;
+  if (view.mode === "stopping") return downExit;
   const busyStarting = view.mode === "starting" || view.mode === "reconciling";
   return view.problems.length > 0 || !view.api.reachable || busyStarting ? 1 : 0;
 }
