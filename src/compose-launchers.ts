@@ -1,6 +1,7 @@
 /** Builds launchers and schedulers for the targets of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
 import { join } from "node:path";
 import { Fault } from "./common/fault.ts";
+import { guardedLauncher, guardedScheduler } from "./adapters/guard.ts";
 import type { SchedulerModule } from "./adapters/types.ts";
 import { batchLimits, type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
 import { type PilotSettings, pilotSchema } from "./config/pilot-schema.ts";
@@ -37,7 +38,10 @@ function schedulerKindOf(site: Site, name: string): (typeof schedulers)[Schedule
   const own = site.adapters[name];
   if (own?.adapter.type === "scheduler") {
     const { adapter, options } = own;
-    return { create: (place) => adapter.create(options, place), reservedCodes: adapter.reservedCodes ?? [] };
+    return {
+      create: (place) => guardedScheduler(name, adapter.create(options, place)),
+      reservedCodes: adapter.reservedCodes ?? [],
+    };
   }
   const builtIn = Object.entries(schedulers).find(([kind]) => kind === name);
   if (!builtIn) throw new Fault("CONFIG", `scheduler '${name}' is not built in and not under adapters`);
@@ -110,7 +114,9 @@ export class LauncherPool implements AsyncDisposable {
     const path = site.hosts[target.host]?.path ?? site.agent.path;
     const key = `own ${target.name} ${fingerprint([hostDigest(site, target.host), digest, path])}`;
     const stateDirectory = join(site.agent.stateDir, "adapters", own.name);
-    return this.#once(key, () => adapter.create(options, { target: target.name, host, stateDirectory, path }));
+    return this.#once(key, () =>
+      guardedLauncher(own.name, adapter.create(options, { target: target.name, host, stateDirectory, path })),
+    );
   }
 
   #once(key: string, make: () => Launcher): Launcher {

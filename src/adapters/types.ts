@@ -59,7 +59,7 @@ export interface LauncherPlace {
   readonly target: string;
   /** The target's host. */
   readonly host: Host;
-  /** Absolute; the agent's own, on this machine. What the launcher keeps lies in a directory of its name. */
+  /** Absolute; on this machine, for this adapter alone. It need not be there yet. */
   readonly stateDirectory: string;
   /** `PATH` of commands there. */
   readonly path: string;

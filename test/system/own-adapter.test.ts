@@ -7,6 +7,7 @@ import { captureStep, tool } from "../../scripts/lib/run.ts";
 import { repository } from "../helpers/cli.ts";
 import { blocksOf, followPage } from "../helpers/page.ts";
 import { TestSite, traced } from "../helpers/site.ts";
+import { hostModule, launcherModule, transferModule, writeModule } from "../integration/adapters/own-modules.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../helpers/temporary.ts";
 
 const page = await readFile(join(repository, "docs/adding-an-adapter.md"), "utf8");
@@ -86,4 +87,39 @@ it("is one that an agent runs jobs with, from exit codes to cancels, each once",
   expect(await own.ended(bad.id, 60_000)).toMatchObject({ status: "FAILED", end: { cause: "exit", exit_code: 3 } });
   expect(await own.ended(long.id, 60_000)).toMatchObject({ status: "CANCELLED" });
   expect(await own.imbalances([good, bad, long].map(({ id }) => id))).toEqual([]);
+});
+
+it("host, launcher and transfer of a site's own work together as ours do", { timeout: 300_000 }, async () => {
+  await using directory = await temporaryDirectory();
+  const root = directory.join("store");
+  await mkdir(root);
+  await writeFile(join(root, "x.txt"), "from the store");
+  await using own = await TestSite.start({
+    apps: {
+      fetched: {
+        inputs: { text: { from: "copy://store/x.txt", to: "text.txt" } },
+        command: [...traced('cat "$1" > got.txt'), "sh", "{{inputs.text}}"],
+        outputs: { got: { from: "got.txt", to: "$DELIVERED/got.txt" } },
+      },
+      long: { command: traced("sleep 300") },
+    },
+    adapters: {
+      near: { module: await writeModule(directory, "near.mjs", hostModule()) },
+      mine: { module: await writeModule(directory, "mine.mjs", launcherModule), options: { idle: 2_000 } },
+      copy: { module: await writeModule(directory, "copy.mjs", transferModule), options: { root } },
+    },
+    host: { adapter: "near" },
+    target: { launcher: "mine" },
+    sources: ["copy://store/"],
+  });
+  await own.startAgent();
+  const [fetched, long] = await Promise.all([own.submit("fetched"), own.submit("long")]);
+  await own.waitFor(long.id, (job) => job.state === "RUNNING", "RUNNING", 60_000);
+  await own.killAgent();
+  await own.startAgent();
+  expect(await own.ended(fetched.id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
+  expect(await readFile(join(own.delivered, "got.txt"), "utf8")).toBe("from the store");
+  await own.client.cancel(long.id);
+  expect(await own.ended(long.id, 60_000)).toMatchObject({ status: "CANCELLED" });
+  expect(await own.imbalances([fetched, long].map(({ id }) => id))).toEqual([]);
 });

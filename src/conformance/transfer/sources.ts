@@ -1,6 +1,5 @@
 /** Listing and reading. */
-import { isFault } from "../../common/fault.ts";
-import { differs, equal, holds, like, rejects } from "../check.ts";
+import { differs, equal, like, rejects } from "../check.ts";
 import { callContext, type Case } from "../suite.ts";
 import { collect, content, listOne, other, readAll, type TransferHarness } from "./files.ts";
 
@@ -22,11 +21,8 @@ export const sources: readonly Case<TransferHarness>[] = [
   {
     name: "says that nothing is there in a way that the engine understands",
     run: async (place) => {
-      const fault = await place.adapter
-        .list(place.url("nothing"), "file", callContext())
-        .catch((error: unknown) => error);
-      holds(isFault(fault), `it threw no Fault: ${String(fault)}`);
-      like(fault, { code: "TRANSFER_REFUSED", details: { missing: true } });
+      const listing = place.adapter.list(place.url("nothing"), "file", callContext());
+      await rejects(listing, { name: "Fault", code: "TRANSFER_REFUSED", details: { missing: true } });
     },
   },
 
