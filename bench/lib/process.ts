@@ -17,11 +17,12 @@ export function memoryMiB(pid: number): Memory {
   return { pss: kiB("Pss") / 1024, own: (kiB("Private_Clean") + kiB("Private_Dirty")) / 1024 };
 }
 
-/** Processor time that a process has used so far, its children not counted, seconds. @throws Error when it is gone. */
-export function cpuSeconds(pid: number): number {
+/** Processor time that a process has used so far, seconds; `ended`: with that of its children that have ended. @throws Error when it is gone. */
+export function cpuSeconds(pid: number, { ended = false } = {}): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  const ticks = fields.slice(11, ended ? 15 : 13).reduce((sum, field) => sum + Number(field), 0);
+  return ticks / ticksPerSecond;
 }
 
 /** Processor time that it uses while `meanwhile` lasts, as seconds in an hour. */
