@@ -12,6 +12,12 @@ const apps = {
     outputs: { out: { from: "out.txt", to: "$DELIVERED/{{token}}" } },
     resources,
   },
+  wide: {
+    command: ["/bin/sh", "-c", 'echo "$SLURMD_NODENAME" >"rank-$SLURM_PROCID"'],
+    mpi: { starter: "srun", options: ["--mpi=none"] },
+    outputs: { second: { from: "rank-1", to: "$DELIVERED/{{token}}" } },
+    resources: { ...resources, nodes: 2 },
+  },
   retried: {
     command: traced('[ "$SITEAGENT_ATTEMPT" -ge 2 ] || exit 9'),
     retry: { attempts: 2, on: ["exit:9"] },
@@ -52,7 +58,7 @@ describeWithEngine("slurm", "jobs packed into allocations of a real Slurm", () =
 
   it("end as they should, and the allocations when nothing is to be done", { timeout: 240_000 }, async () => {
     const all = [];
-    for (const app of ["good", "retried", "slow", "long", "good", "good", "good"] as const) all.push(await submit(app));
+    for (const app of ["good", "retried", "slow", "long", "good", "wide"] as const) all.push(await submit(app));
     const [good = "", retried = "", slow = "", long = "", ...others] = all;
     await site.waitFor(long, (job) => job.state === "RUNNING", "RUNNING", 60_000);
     await site.client.cancel(long);
