@@ -7,10 +7,3 @@ export function wordsOf(text: string): string {
   const line = text.replace(/[\u0000-\u001f\u007f]+/g, " ").trim();
   return line.length <= longestWords ? line : `${line.slice(0, longestWords)}…`;
 }
-
-/** In pieces of at most `size`, in order. */
-export function inChunks<Item>(items: readonly Item[], size: number): readonly (readonly Item[])[] {
-  const chunks: Item[][] = [];
-  for (let start = 0; start < items.length; start += size) chunks.push(items.slice(start, start + size));
-  return chunks;
-}

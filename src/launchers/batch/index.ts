@@ -10,6 +10,7 @@ import { newToken, type Token } from "../../common/token.ts";
 import type { Host } from "../../hosts/types.ts";
 import type { AttemptLimits } from "../../jobs/resources.ts";
 import { shellPlan } from "../../runner/plan-files.ts";
+import { inChunks } from "../../common/chunks.ts";
 import type { ScheduledJob, SubmitResult } from "../../schedulers/types.ts";
 import { stopEach } from "../answers.ts";
 import { Listeners } from "../listeners.ts";
@@ -54,13 +55,18 @@ const handleSchema = z.object({ job: scheduledJobSchema });
 /** Scripts of arrays name all their directories: this many keep them well below what schedulers take (Slurm: 4 MiB). */
 const mostTasks = 1_000;
 
-/** Submissions that are prepared or under way. */
-const mostAhead = 4;
+/** Submissions that go to the scheduler together. */
+const mostTogether = 16;
+/** So many times that are prepared or under way. */
+const mostAhead = 2;
 
 /** Starts each attempt as a job of a batch scheduler, and follows it by its own evidence and the scheduler's word. */
 export function createBatchLauncher(options: BatchLauncherOptions): Launcher {
   return new BatchLauncher(options);
 }
+
+/** What goes as one scheduler job. */
+type Group = readonly [AttemptPlan, ...AttemptPlan[]];
 
 class BatchLauncher implements Launcher {
   readonly kind = "batch";
@@ -99,8 +105,8 @@ class BatchLauncher implements Launcher {
     // Notes are written while other submissions are under way, but not far ahead: after a crash each without a job costs a search.
     const ahead = new PQueue({ concurrency: mostAhead });
     await ahead.addAll(
-      this.#groups(fresh).map((group) => async () => {
-        for (const [plan, result] of await this.#trySubmit(group, context)) results.set(plan, result);
+      inChunks(this.#groups(fresh), mostTogether).map((groups) => async () => {
+        for (const [plan, result] of await this.#trySubmit(groups, context)) results.set(plan, result);
       }),
     );
     await failpoint("batch.after-launch");
@@ -169,7 +175,7 @@ class BatchLauncher implements Launcher {
   }
 
   /** Alike plans together where arrays are wanted and there are; else each by itself. */
-  #groups(plans: readonly AttemptPlan[]): readonly (readonly [AttemptPlan, ...AttemptPlan[]])[] {
+  #groups(plans: readonly AttemptPlan[]): readonly Group[] {
     const { arrays, queue } = this.#options;
     const { capabilities } = queue.scheduler;
     const most = arrays && capabilities.arrays ? Math.min(mostTasks, capabilities.mostTasks) : 1;
@@ -193,45 +199,56 @@ class BatchLauncher implements Launcher {
     return groups;
   }
 
-  /** A group that could not be asked for costs the others nothing. */
+  /** Groups that could not be asked for cost the others nothing. */
   async #trySubmit(
-    plans: readonly [AttemptPlan, ...AttemptPlan[]],
+    groups: readonly Group[],
     context: CallContext,
   ): Promise<readonly (readonly [AttemptPlan, LaunchResult])[]> {
     try {
-      return await this.#submit(plans, context);
+      return await this.#submit(groups, context);
     } catch (error) {
       const why = asFault(error).message;
-      return plans.map((plan) => [plan, { state: "unknown", why }] as const);
+      return groups.flat().map((plan) => [plan, { state: "unknown", why }] as const);
     }
   }
 
   async #submit(
-    plans: readonly [AttemptPlan, ...AttemptPlan[]],
+    groups: readonly Group[],
     context: CallContext,
   ): Promise<readonly (readonly [AttemptPlan, LaunchResult])[]> {
     const { host, queue } = this.#options;
-    const [first] = plans;
-    const token = plans.length === 1 ? first.token : newToken();
     const at = isoTime(context.clock.now());
-    const taskOf = (index: number): { task?: number } => (plans.length === 1 ? {} : { task: index });
-    const request = requestOf(plans, token, await this.#placedRecorder(context), this.#options);
-    await Promise.all(plans.map((plan) => this.#writePlan(plan, context)));
+    const recorder = await this.#placedRecorder(context);
+    const asked = groups.map((plans) => {
+      const token = plans.length === 1 ? plans[0].token : newToken();
+      const tasks = plans.map((plan, index) => ({ plan, place: plans.length === 1 ? {} : { task: index } }));
+      return { tasks, token, request: requestOf(plans, token, recorder, this.#options) };
+    });
+    await Promise.all(groups.flat().map((plan) => this.#writePlan(plan, context)));
     await failpoint("batch.before-intent");
     await Promise.all(
-      plans.map((plan, index) => writeSubmission(host, plan.directory, { token, at, ...taskOf(index) }, context)),
+      asked.flatMap(({ tasks, token }) =>
+        tasks.map(({ plan, place }) => writeSubmission(host, plan.directory, { token, at, ...place }, context)),
+      ),
     );
     await failpoint("batch.after-intent");
-    const [result] = await queue.submit([request], context);
+    const results = await queue.submit(
+      asked.map(({ request }) => request),
+      context,
+    );
     await failpoint("batch.after-submit");
-    // Certain that nothing was accepted: the next launch need not look for it.
-    if (result?.state === "limited" || result?.state === "rejected")
-      await Promise.all(plans.map((plan) => host.files.remove(join(plan.directory, "submission"), context)));
-    return plans.map((plan, index) => {
-      const answer = launched(result, { ...taskOf(index), submittedAt: at });
-      if (answer.state === "accepted") this.#take({ ...plan, handle: answer.handle });
-      return [plan, answer] as const;
+    const answers = asked.map(async ({ tasks }, index) => {
+      const result = results[index];
+      // Certain that nothing was accepted: the next launch need not look for it.
+      if (result?.state === "limited" || result?.state === "rejected")
+        await Promise.all(tasks.map(({ plan }) => host.files.remove(join(plan.directory, "submission"), context)));
+      return tasks.map(({ plan, place }) => {
+        const answer = launched(result, { ...place, submittedAt: at });
+        if (answer.state === "accepted") this.#take({ ...plan, handle: answer.handle });
+        return [plan, answer] as const;
+      });
     });
+    return (await Promise.all(answers)).flat();
   }
 
   async #placedRecorder(context: CallContext): Promise<string> {

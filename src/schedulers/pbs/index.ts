@@ -8,7 +8,7 @@ import type { Token } from "../../common/token.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { renderScript } from "../script.ts";
-import { inChunks } from "../text.ts";
+import { inChunks } from "../../common/chunks.ts";
 import type {
   FindResult,
   OrderResult,

@@ -1,6 +1,7 @@
 import type { CallContext } from "../../common/context.ts";
 import { isFault } from "../../common/fault.ts";
 import type { Host } from "../../hosts/types.ts";
+import { type BundledCommand, runBundle } from "../bundle.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { SharedAsk } from "../shared-ask.ts";
@@ -37,6 +38,14 @@ export class Asks {
   /** @throws Fault of the host when the command could not be run. */
   run<Answer>(command: SchedulerCommand<Answer>, context: CallContext): Promise<Answer> {
     return runCommand(this.#host, command, this.#environment, context);
+  }
+
+  /** The same for several of one program; `undefined`: it was not begun, and never will be. */
+  runAll<Answer>(
+    commands: readonly BundledCommand<Answer>[],
+    context: CallContext,
+  ): Promise<readonly (Answer | undefined)[]> {
+    return runBundle(this.#host, commands, this.#environment, context);
   }
 
   /** Asks the controller what it is, whatever was known. */

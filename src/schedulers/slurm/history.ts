@@ -1,4 +1,4 @@
-import { inChunks } from "../text.ts";
+import { inChunks } from "../../common/chunks.ts";
 import type { AccountingAnswer, AccountingRow } from "./sacct.ts";
 
 /** Ids or names in one command: more make slurmdbd slow and the command's line long. */

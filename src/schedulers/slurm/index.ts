@@ -13,16 +13,19 @@ import type {
   SubmitRequest,
   SubmitResult,
 } from "../types.ts";
+import type { BundledCommand } from "../bundle.ts";
 import { Asks } from "./asks.ts";
 import { findTokens } from "./find.ts";
 import { giveOrders } from "./orders.ts";
 import { renderSlurm } from "./render.ts";
-import { sbatch } from "./sbatch.ts";
+import { sbatch, type SbatchAnswer } from "./sbatch.ts";
 import { atLeast, exportsNothing } from "./show-config.ts";
 import { statusesOf } from "./statuses.ts";
 
 /** squeue --me, and fields that are printed in full. */
 const oldest = [20, 2] as const;
+/** Characters of a script that a pipe takes at once, however they are encoded. */
+const longestPlain = 16_000;
 /** Ended jobs have to stay longer than the time between two looks, or the queue is no history. */
 const shortestHistoryS = 60;
 
@@ -76,35 +79,56 @@ class Slurm implements Scheduler {
       return requests.map(() => ({ state: "limited", reason }));
     }
     const exportNothing = atLeast(learned.facts.version, ...exportsNothing);
+    const prepared = requests.map((request) => this.#commandOf(request, exportNothing));
+    const commands = prepared.flatMap((one) => ("argv" in one ? [one] : []));
+    const submittedAt = new Date(context.clock.now()).toISOString();
+    const answers = (await this.#submitAll(commands, context)).values();
     const results: SubmitResult[] = [];
-    // One after the other: the controller limits requests per account, and a crash leaves at most one that is unclear.
-    for (const request of requests) {
-      try {
-        results.push(await this.#submitOne(request, exportNothing, context));
-      } catch (error) {
-        const { code, message } = asFault(error);
-        const begun = code !== "LAUNCH";
-        if (!begun && results.length === 0) throw error;
-        const limited = { state: "limited", reason: `nothing was submitted: ${message}` } as const;
-        results.push(begun ? { state: "unclear", why: message } : limited);
-        while (results.length < requests.length) results.push(limited);
-        break;
-      }
+    for (const [index, one] of prepared.entries()) {
+      const token = requests[index]?.token;
+      if (!("argv" in one) || token === undefined) results.push(one as SubmitResult);
+      else results.push(await this.#resultOf(token, submittedAt, answers.next().value, context));
     }
     return results;
   }
 
-  async #submitOne(request: SubmitRequest, exportNothing: boolean, context: CallContext): Promise<SubmitResult> {
-    const { token } = request;
-    let script: string;
+  #commandOf(request: SubmitRequest, exportNothing: boolean): BundledCommand<SbatchAnswer> | SubmitResult {
     try {
-      script = renderSlurm(request);
+      return sbatch({ cluster: this.#asks.cluster, script: renderSlurm(request), exportNothing });
     } catch (error) {
       if (isFault(error, "INVALID")) return { state: "rejected", reason: error.message };
       throw error;
     }
-    const submittedAt = new Date(context.clock.now()).toISOString();
-    const answer = await this.#asks.run(sbatch({ cluster: this.#asks.cluster, script, exportNothing }), context);
+  }
+
+  /** One after the other: the controller limits requests per account, and a crash leaves at most one that is unclear. */
+  async #submitAll(
+    commands: readonly BundledCommand<SbatchAnswer>[],
+    context: CallContext,
+  ): Promise<readonly SbatchAnswer[]> {
+    const [first] = commands;
+    try {
+      // A script that the pipe does not hold whole would be cut if we were killed, and sbatch would take what it got.
+      if (first && commands.length === 1 && first.stdin.length < longestPlain)
+        return [await this.#asks.run(first, context)];
+      const answers = await this.#asks.runAll(commands, context);
+      return answers.map(
+        (answer) => answer ?? { state: "limited", reason: "nothing was submitted: those before it took long" },
+      );
+    } catch (error) {
+      const { code, message } = asFault(error);
+      if (code === "LAUNCH") throw error;
+      return commands.map(() => ({ state: "unclear", why: message }));
+    }
+  }
+
+  async #resultOf(
+    token: Token,
+    submittedAt: string,
+    answer: SbatchAnswer | undefined,
+    context: CallContext,
+  ): Promise<SubmitResult> {
+    if (answer === undefined) return { state: "unclear", why: "no answer" };
     if (answer.state === "submitted") {
       const { id, cluster } = answer;
       return { state: "submitted", job: { id, ...(cluster === undefined ? {} : { cluster }), token, submittedAt } };

@@ -1,5 +1,5 @@
 import type { CallContext } from "../../common/context.ts";
-import { inChunks } from "../text.ts";
+import { inChunks } from "../../common/chunks.ts";
 import type { OrderResult, ScheduledJob } from "../types.ts";
 import type { Asks } from "./asks.ts";
 import { Rows } from "./identity.ts";

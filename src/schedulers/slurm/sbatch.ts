@@ -1,5 +1,6 @@
 import type { RunResult } from "../../hosts/types.ts";
-import { type SchedulerCommand, smallOutputBytes, submitTimeoutMs } from "../command.ts";
+import type { BundledCommand } from "../bundle.ts";
+import { smallOutputBytes, submitTimeoutMs } from "../command.ts";
 import { wordsOf } from "../text.ts";
 import { classifyRefusal, type Refusal } from "./rejections.ts";
 
@@ -21,7 +22,7 @@ export interface SbatchQuestion {
  * `NONE`, start a login shell of the account on the node, and requeue and hold the job when that fails; they get what sbatch has, which is
  * the host's environment of the site file and nothing of the agent's.
  */
-export function sbatch({ cluster, script, exportNothing }: SbatchQuestion): SchedulerCommand<SbatchAnswer> {
+export function sbatch({ cluster, script, exportNothing }: SbatchQuestion): BundledCommand<SbatchAnswer> {
   const options = ["--parsable", "--ignore-pbs", `--export=${exportNothing ? "NIL" : "ALL"}`];
   return {
     argv: ["sbatch", ...options, ...(cluster === undefined ? [] : ["-M", cluster])],

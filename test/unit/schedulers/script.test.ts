@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
 import { commandEnvironment } from "../../../src/schedulers/environment.ts";
 import { oneLine, renderScript } from "../../../src/schedulers/script.ts";
-import { inChunks, wordsOf } from "../../../src/schedulers/text.ts";
+import { inChunks } from "../../../src/common/chunks.ts";
+import { wordsOf } from "../../../src/schedulers/text.ts";
 import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 
 const parts = {
