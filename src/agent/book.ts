@@ -149,10 +149,8 @@ export class Book {
     const job = this.jobs.get(id);
     if (!job) return;
     const next: Record<string, unknown> = { ...job };
-    for (const [key, value] of Object.entries(patch)) {
-      if (value === null || value === undefined) delete next[key];
-      else next[key] = value;
-    }
+    // Not deleted: an object that lost a member is a slow one from then on, and there are thousands that change often.
+    for (const [key, value] of Object.entries(patch)) next[key] = value ?? undefined;
     if (history !== undefined) next["history"] = [...job.history, ...history].slice(-historyLength);
     this.#put(next as unknown as HeldJob);
   }

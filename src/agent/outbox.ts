@@ -10,6 +10,8 @@ import type { Notifier } from "./notifier.ts";
 import { record } from "./records.ts";
 
 const batchSize = 200;
+/** Calls begin no sooner after each other, but for a job that may not start before its first report is there: others gather meanwhile. */
+const gatherMs = 25;
 const longOutageMs = 600_000;
 /** Reports of a job that central does not know: it may be another store's day, or its store comes back from a backup. */
 const unknownBackoff: Backoff = { baseMs: 1_000, capMs: 600_000 };
@@ -36,6 +38,7 @@ export interface OutboxDeps {
 export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise<void> {
   let failures = 0;
   let failingSince = 0;
+  let sentAt = -Infinity;
   const deferred: Deferred = new Map();
   while (!context.signal.aborted) {
     using arrived = deps.work.listen();
@@ -46,6 +49,11 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
       await arrivedOrDue(arrived.heard, deferred, now, context);
       continue;
     }
+    if (now < sentAt + gatherMs && !batch.some((report) => binds(deps.ledger, report))) {
+      await sleepUnless(context.clock, sentAt + gatherMs - now, arrived.heard, context.signal);
+      continue;
+    }
+    sentAt = now;
     try {
       await failpoint("report.before-send");
       const results = await deps.central.report(batch, context);
@@ -68,6 +76,12 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
       else await sleepUnless(context.clock, pauseMs, back.heard, context.signal);
     }
   }
+}
+
+/** The job waits for central to acknowledge it. */
+function binds({ book }: Ledger, { job, epoch }: Report): boolean {
+  const held = book.jobs.get(job);
+  return held?.bound === false && held.epoch === epoch;
 }
 
 /** In a long outage the pace sinks to one try in 10 minutes at most. */

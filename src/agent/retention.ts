@@ -7,7 +7,8 @@ import { record } from "./records.ts";
 import { dropSecrets } from "./secrets.ts";
 import { amend } from "./transition.ts";
 
-const periodMs = 60_000;
+const longestPeriodMs = 60_000;
+const shortestPeriodMs = 5_000;
 /** Jobs that are cleaned together: their records share syncs of the journal. */
 const atOnce = 32;
 
@@ -15,9 +16,11 @@ const atOnce = 32;
 export async function runRetention(core: AgentCore): Promise<void> {
   while (!core.stopping.aborted) {
     const due: HeldJob[] = [];
+    let hasEnded = false;
     for (const job of core.jobs) {
       if (core.stopping.aborted) return;
       if (job.ended_at === undefined) continue;
+      hasEnded = true;
       // Its driver did it, unless the agent was killed just then.
       if (job.fenced === undefined) await dropSecrets(job);
       if (core.ledger.book.outbox.has(job.id)) continue;
@@ -27,8 +30,15 @@ export async function runRetention(core: AgentCore): Promise<void> {
     for (let start = 0; start < due.length && !core.stopping.aborted; start += atOnce) {
       await Promise.all(due.slice(start, start + atOnce).map((job) => clean(core, job)));
     }
-    await core.clock.sleep(periodMs, core.stopping);
+    await core.clock.sleep(hasEnded ? periodMs(core) : longestPeriodMs, core.stopping);
   }
+}
+
+/** Where little is kept for long, much is not kept for a minute: thousands of short jobs may end in one. */
+function periodMs(core: AgentCore): number {
+  const { agent, apps } = core.parts.site;
+  const keeps = Object.values(apps).map((app) => app.keep ?? agent.keepMs);
+  return Math.max(shortestPeriodMs, Math.min(longestPeriodMs, ...keeps));
 }
 
 /** @throws Fault JOURNAL when the journal is dead. */

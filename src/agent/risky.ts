@@ -25,6 +25,8 @@ function isTrivial(job: Pick<HeldJob, "app">, step: Step): boolean {
     case "handle_error":
     case "handle_timeout":
       return job.app.hooks[step] === undefined;
+    case "stage_in":
+      return Object.keys(job.app.inputs).length === 0;
     case "stage_out":
     case "archive":
       return Object.keys(job.app.outputs).length === 0;

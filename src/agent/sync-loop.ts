@@ -4,7 +4,7 @@ import type { CallContext } from "../common/context.ts";
 import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { syncBackoff, waitAfterMs } from "../common/retry.ts";
-import type { Candidate, SyncResult } from "../central/types.ts";
+import type { Assignment, Candidate, SyncResult } from "../central/types.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import { appViews } from "../wire/apps.ts";
 import type { AgentMode } from "../wire/control-api.ts";
@@ -18,6 +18,11 @@ import { record } from "./records.ts";
 import { offerOf } from "./slots.ts";
 
 const shortestMs = 1_000;
+/**
+ * Where central assigns, rounds begin no sooner after each other: of many short jobs several end meanwhile, and one round asks for what
+ * takes all their places.
+ */
+const gatherMs = 25;
 /** What is told of our own health; it has to stay small. */
 const mostProblems = 20;
 
@@ -62,7 +67,10 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
       const { digest } = core.parts.site;
       const answer = await round(core, state, { epoch, holdMs, woken, told });
       mayHold = answer !== "interrupted";
-      if (answer === "interrupted") continue;
+      if (answer === "interrupted") {
+        await core.clock.sleep(startedAt + gatherMs - core.clock.monotonic(), core.stopping);
+        continue;
+      }
       if (failures > 0) core.centralBack.notify();
       failures = 0;
       const now = core.clock.monotonic();
@@ -100,14 +108,19 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
       waitMs = waitAfterMs(fault, syncBackoff, failures);
     }
     state.onRound({ at: isoTime(core.clock.now()), nextAt: isoTime(core.clock.now() + waitMs) });
-    await pause(core, waitMs, failures > 0 ? undefined : woken);
+    const gather = Math.max(0, startedAt + gatherMs - core.clock.monotonic());
+    await pause(core, waitMs, { woken: failures > 0 ? undefined : woken, gatherMs: gather });
   }
 }
 
 /** Waits, but a wake-up (job done, slot free, order to sync) ends it: not before the shortest interval. After a failure only time counts. */
-async function pause(core: AgentCore, waitMs: number, woken: Promise<void> | undefined): Promise<void> {
+async function pause(
+  core: AgentCore,
+  waitMs: number,
+  { woken, gatherMs: gather }: { readonly woken: Promise<void> | undefined; readonly gatherMs: number },
+): Promise<void> {
   if (woken === undefined) return await core.clock.sleep(waitMs, core.stopping);
-  const shortest = core.central.capabilities.longPoll ? 0 : Math.min(waitMs, shortestMs);
+  const shortest = Math.min(waitMs, core.central.capabilities.longPoll ? gather : shortestMs);
   await core.clock.sleep(shortest, core.stopping);
   await sleepUnless(core.clock, waitMs - shortest, woken, core.stopping);
 }
@@ -224,18 +237,25 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
   await takeUnknown(core, state, answer.unknown);
   await showMissing(core, answer.missing);
   if (!answer.session_current) return;
-  for (const { job, op_id: opId, epoch, spec } of answer.assign) {
-    try {
-      if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
-      else state.onChanged(job);
-    } catch (error) {
-      // One assignment that cannot be taken keeps back no other; central gives it again.
-      const fault = asFault(error);
-      if (isJournalDead(fault) || core.stopping.aborted) throw fault;
-      core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
-    }
-  }
+  // All at once: their records go to the disk with one sync, their first reports to central with one call.
+  const faults = await Promise.all(answer.assign.map((assignment) => takeAssigned(core, state, assignment)));
+  const fault = faults.find((one) => one !== undefined);
+  if (fault) throw fault;
   await claimCandidates(core, state, answer.candidates);
+}
+
+/** One that cannot be taken keeps back no other; central gives it again. Returns the fault when nothing goes on: the journal is dead, the agent stops. */
+async function takeAssigned(core: AgentCore, state: SyncState, assignment: Assignment): Promise<Fault | undefined> {
+  const { job, op_id: opId, epoch, spec } = assignment;
+  try {
+    if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
+    else state.onChanged(job);
+  } catch (error) {
+    const fault = asFault(error);
+    if (isJournalDead(fault) || core.stopping.aborted) return fault;
+    core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
+  }
+  return undefined;
 }
 
 /** Plain dialect: intent, claim, read back, decide; one after the other, workflows in turn, until the room is used up. */

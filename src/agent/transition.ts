@@ -47,7 +47,7 @@ export interface TransitionExtras {
 export async function transition(
   deps: TransitionDeps,
   id: string,
-  events: JobEvent | readonly JobEvent[],
+  events: JobEvent | readonly JobEvent[] | ((job: HeldJob) => readonly JobEvent[]),
   extras: TransitionExtras = {},
 ): Promise<HeldJob> {
   return await deps.jobLock.run(id, () => change(deps, id, events, extras));
@@ -71,12 +71,12 @@ export async function begin(
 async function change(
   deps: TransitionDeps,
   id: string,
-  events: JobEvent | readonly JobEvent[],
+  events: Parameters<typeof transition>[2],
   extras: TransitionExtras,
 ): Promise<HeldJob> {
   const before = heldJob(deps.ledger, id);
   if (extras.when?.(before) === false) return before;
-  return await commitChange(deps, before, events, extras, []);
+  return await commitChange(deps, before, typeof events === "function" ? events(before) : events, extras, []);
 }
 
 async function commitChange(
@@ -128,15 +128,18 @@ async function commitChange(
   await deps.ledger.commit(entries, extras.durability ?? "report");
   if (reports.length > 0) deps.outboxWork.notify();
   deps.changed.notify(id);
-  for (const step of steps) {
+  const last = steps.at(-1);
+  if (last) {
+    const via = steps.slice(0, -1).map((step) => step.state);
     deps.log.info(
       {
         jobId: id,
         from: before.state,
-        to: step.state,
-        phase: step.phase,
-        attempt: step.attempt,
-        hold: step.hold?.reason,
+        ...(via.length === 0 ? {} : { via }),
+        to: last.state,
+        phase: last.phase,
+        attempt: last.attempt,
+        hold: last.hold?.reason,
         message: extras.message,
       },
       "job changed",

@@ -40,7 +40,6 @@ export const agentFailpoints = {
   "start.after-intent": ["src/agent/steps/launch.ts"],
   "start.before-launch": ["src/agent/steps/follow.ts"],
   "start.after-launch": ["src/agent/steps/follow.ts"],
-  "start.after-record": ["src/agent/steps/follow.ts"],
   "start.before-running": ["src/agent/steps/follow.ts"],
   "start.after-running": ["src/agent/steps/follow.ts"],
   "end.before-record": ["src/agent/steps/follow.ts"],

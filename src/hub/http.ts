@@ -90,7 +90,7 @@ function parseJson(text: string): unknown {
       { type: "json_invalid", loc: ["body", position], msg: "JSON decode error", input: {}, ctx: { error: message } },
     ]);
   }
-  const fault = unfit(value, 0);
+  const fault = unfit(value, 0, text.includes("\\u"));
   if (fault !== undefined)
     throw new HttpProblem(422, [
       { type: "value_error", loc: ["body"], msg: `Value error, ${fault}`, input: null, ctx: { error: {} } },
@@ -98,13 +98,17 @@ function parseJson(text: string): unknown {
   return value;
 }
 
-/** What no store can keep: NUL and half surrogate pairs (PostgreSQL), and nesting beyond any use. */
-function unfit(value: unknown, depth: number): string | undefined {
+/**
+ * What no store can keep: NUL and half surrogate pairs (PostgreSQL), and nesting beyond any use. Without an escape (`\u`) in its text JSON
+ * has neither of the former: then nobody looks at each string.
+ */
+function unfit(value: unknown, depth: number, escapes: boolean): string | undefined {
   if (depth > deepestBody) return `nested deeper than ${deepestBody} levels`;
-  if (typeof value === "string") return badText(value);
+  if (typeof value === "string") return escapes ? badText(value) : undefined;
   if (typeof value !== "object" || value === null) return undefined;
   for (const [key, inner] of Object.entries(value)) {
-    const fault = badText(key) ?? unfit(inner, depth + 1);
+    if (!escapes && depth < deepestBody && typeof inner !== "object") continue;
+    const fault = (escapes ? badText(key) : undefined) ?? unfit(inner, depth + 1, escapes);
     if (fault !== undefined) return fault;
   }
   return undefined;

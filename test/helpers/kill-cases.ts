@@ -70,7 +70,6 @@ const agentWays: Record<AgentFailpoint, Way> = {
   "start.after-intent": work,
   "start.before-launch": work,
   "start.after-launch": work,
-  "start.after-record": work,
   "start.before-running": { scenario: "held" },
   "start.after-running": { scenario: "held" },
   "end.before-record": work,

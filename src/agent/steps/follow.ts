@@ -1,27 +1,56 @@
+import type { Handle } from "../../common/adapter.ts";
+import { cutShort } from "../../common/clock.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
-import { decide, type JobEvent, nextStep } from "../../jobs/decide.ts";
+import { decide, type JobCore, type JobEvent, nextStep, type Step } from "../../jobs/decide.ts";
 import type { AttemptEnd } from "../../jobs/states.ts";
 import type { AttemptRef, AttemptStatus, Launcher, LaunchResult, StopResult } from "../../launchers/types.ts";
 import type { JobWork } from "../driver.ts";
 import { isSuspended } from "../follower.ts";
 import { currentAttempt, type HeldAttempt, type HeldJob, rulesOf } from "../held-job.ts";
+import { isRisky } from "../risky.ts";
 import { amend, transition } from "../transition.ts";
 
 const busyWaitMs = 2_000;
 /** How often processes that outlived their attempt are ended again. */
 const remainingWaitMs = 5_000;
+/** An attempt that ends sooner needs no record of its handle. */
+const soonMs = 100;
 
 /** Hands the planned attempt to the launcher where that has not happened, then follows it until something changes. */
 export async function follow(work: JobWork): Promise<void> {
+  const { core, id, signal } = work;
   const job = work.job();
   const { attempt, launcher } = attemptOf(work, job);
-  if (job.state !== "RUNNING" && attempt.handle === undefined && !(await handOver(work, launcher, attempt))) return;
+  const isThere = job.state === "RUNNING" || attempt.handle !== undefined;
+  const handle = isThere ? attempt.handle : await handOver(work, launcher, attempt);
+  if (!isThere && handle === undefined) return;
   const now = work.job();
   if (currentAttempt(now)?.end !== undefined) return;
-  const ref = refOf(attemptOf(work, now).attempt);
-  const status = await work.core.follower(launcher).wait(ref, (seen): seen is News => isNews(seen, now), work.signal);
+  const ref = { ...refOf(attempt), handle };
+  const isWanted = (seen: AttemptStatus): seen is News => isNews(seen, now);
+  let status = isThere ? undefined : await soon(work, (cut) => core.follower(launcher).wait(ref, isWanted, cut));
+  // Nobody is told of it; the change that is reported next is synced, and this record before it with it.
+  if (!isThere && status === undefined) await amend(core, id, { attempts: withHandle(work.job(), ref) }, "group");
+  status ??= await core.follower(launcher).wait(ref, isWanted, signal);
   if (status !== undefined) await take(work, launcher, ref, status);
+}
+
+/** What comes at once, or undefined: then the handle is recorded with it, and not before. */
+async function soon<Value>(work: JobWork, wait: (cut: AbortSignal) => Promise<Value>): Promise<Value | undefined> {
+  const cut = new AbortController();
+  const stop = (): void => cut.abort(cutShort);
+  work.signal.addEventListener("abort", stop, { once: true });
+  if (work.signal.aborted) stop();
+  void work.core.clock.sleep(soonMs, cut.signal).then(stop);
+  const value = await wait(cut.signal);
+  stop();
+  work.signal.removeEventListener("abort", stop);
+  return value;
+}
+
+function withHandle(job: HeldJob, { token, handle }: AttemptRef): readonly HeldAttempt[] {
+  return job.attempts.map((other) => (other.token === token ? { ...other, handle } : other));
 }
 
 /** The attempt that is under way and its launcher. @throws Fault RUNNER when the target is gone from the site file. */
@@ -52,8 +81,8 @@ export function withEnd(job: HeldJob, end: AttemptEnd): readonly HeldAttempt[] {
   );
 }
 
-/** True when the launcher has it. After an unclear answer or a restart the launcher is asked whether it exists before it is launched again. */
-async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt): Promise<boolean> {
+/** The handle when the launcher has it. After an unclear answer or a restart the launcher is asked whether it exists before it is launched again. */
+async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt): Promise<Handle | undefined> {
   const { core, id } = work;
   // Not the step's signal: a launch under way is finished and known, also when the job is being cancelled.
   const context = core.context(work.context.log);
@@ -65,15 +94,8 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
     : await core.launch(launcher, attempt.plan, context);
   await failpoint("start.after-launch");
   switch (result.state) {
-    case "accepted": {
-      const attempts = work
-        .job()
-        .attempts.map((other) => (other.token === attempt.token ? { ...other, handle: result.handle } : other));
-      // Nobody is told of it; the change that is reported next is synced, and this record before it with it.
-      await amend(core, id, { attempts }, "group");
-      await failpoint("start.after-record");
-      return true;
-    }
+    case "accepted":
+      return result.handle;
     case "refused":
       await transition(
         core,
@@ -84,12 +106,12 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
           message: result.end.message ?? "the launcher refused the attempt",
         },
       );
-      return false;
+      return undefined;
     case "busy":
       work.context.log.info({ reason: result.reason }, "the launcher is busy");
       core.fresh.add(attempt.token);
       await core.clock.sleep(busyWaitMs, work.signal);
-      return false;
+      return undefined;
     case "unknown":
       work.context.log.warn(
         { why: result.why },
@@ -103,7 +125,7 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
       }
       await amend(core, id, { step_tries: 1 }, "group");
       await core.clock.sleep(busyWaitMs, work.signal);
-      return false;
+      return undefined;
   }
 }
 
@@ -126,9 +148,16 @@ function isNews(status: AttemptStatus, job: HeldJob): status is News {
 
 async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: News): Promise<void> {
   const { core, id } = work;
+  const isRecorded = currentAttempt(work.job())?.handle !== undefined;
+  const patch = isRecorded ? {} : { patch: { attempts: withHandle(work.job(), ref) } };
   switch (status.state) {
     case "queued":
-      await transition(core, id, { type: "queued" }, status.reason === undefined ? {} : { message: status.reason });
+      await transition(
+        core,
+        id,
+        { type: "queued" },
+        { ...patch, ...(status.reason === undefined ? {} : { message: status.reason }) },
+      );
       return;
     case "running":
       if (work.job().state === "RUNNING") {
@@ -137,7 +166,7 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
         return;
       }
       await failpoint("start.before-running");
-      await transition(core, id, { type: "started" });
+      await transition(core, id, { type: "started" }, patch);
       await failpoint("start.after-running");
       return;
     case "absent":
@@ -159,8 +188,9 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
     case "ended":
       if (!(await provenDead(work, launcher, ref, status.remaining))) return;
       await failpoint("end.before-record");
-      await transition(core, id, eventsOfEnd(work.job(), status.end), {
+      await transition(core, id, (job) => eventsOfEnd(job, status.end), {
         patch: { attempts: withEnd(work.job(), status.end) },
+        outputs: [],
         ...(status.end.message === undefined ? {} : { message: status.end.message }),
       });
       core.logWork.notify();
@@ -186,13 +216,23 @@ export function noteUnkillable(work: JobWork, result: StopResult | undefined): v
   );
 }
 
-/** The end, and with it the step of a handler that the app does not have: one record and one report less to wait for. */
+/**
+ * The end, and with it the steps in which nothing would be done: that of a handler that the app does not have, after a success also that of
+ * the outputs. One record and one sync for what would be three.
+ */
 function eventsOfEnd(job: HeldJob, end: AttemptEnd): readonly JobEvent[] {
-  const ended: JobEvent = { type: "ended", end };
-  const step = nextStep(decide(job, ended, rulesOf(job.app)).job);
-  if (step !== "postprocess" && step !== "handle_error" && step !== "handle_timeout") return [ended];
-  if (job.app.hooks[step] !== undefined) return [ended];
-  return [ended, { type: "hook_done", hook: step, outcome: { kind: "continue" } }];
+  const events: JobEvent[] = [{ type: "ended", end }];
+  const next = (): Step =>
+    nextStep(events.reduce((after, event) => decide(after, event, rulesOf(job.app)).job, job as JobCore));
+  const step = next();
+  if (step !== "postprocess" && step !== "handle_error" && step !== "handle_timeout") return events;
+  if (job.app.hooks[step] !== undefined) return events;
+  events.push({ type: "hook_done", hook: step, outcome: { kind: "continue" } });
+  // Whoever pauses the job, or what is to be said of its end, comes before its last step.
+  const goesOn = job.hold === undefined && job.quarantined === undefined && end.message === undefined;
+  if (goesOn && next() === "stage_out" && !isRisky(job, "stage_out"))
+    events.push({ type: "outputs_staged" }, { type: "finished" });
+  return events;
 }
 
 /** Ends what outlived the attempt; false when the step was interrupted before nothing was left. */

@@ -4,8 +4,9 @@ import { Notifier } from "../../../src/agent/notifier.ts";
 import { runOutbox } from "../../../src/agent/outbox.ts";
 import { record } from "../../../src/agent/records.ts";
 import { openCentral } from "../../../src/central/discover.ts";
-import { systemClock } from "../../../src/common/clock.ts";
+import { type Clock, systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
+import { nextTurn, VirtualClock } from "../../helpers/clocks.ts";
 import { type Answer, json, raw, reset, ScriptedServer } from "../../helpers/scripted-server.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
@@ -47,7 +48,11 @@ interface Rig {
   readonly notify: () => void;
 }
 
-async function startRig(answer: Answer, held: Readonly<Record<string, number>>): Promise<Rig> {
+async function startRig(
+  answer: Answer,
+  held: Readonly<Record<string, number>>,
+  clock: Clock = systemClock,
+): Promise<Rig> {
   const directory = use(await temporaryDirectory());
   const server = use(await ScriptedServer.start());
   serveTokens(server);
@@ -77,7 +82,7 @@ async function startRig(answer: Answer, held: Readonly<Record<string, number>>):
   const work = new Notifier();
   const fenced: string[] = [];
   const unknown: string[] = [];
-  const context = { signal: stop.signal, log: silentLogger, clock: systemClock };
+  const context = { signal: stop.signal, log: silentLogger, clock };
   const done = runOutbox(
     {
       ledger,
@@ -115,6 +120,30 @@ describe("the outbox", () => {
     await waitFor(() => ledger.book.outbox.size === 0, { what: "an empty outbox" });
     expect(sent().toSorted()).toEqual(["a1", "a2", "a3", "b1", "b2"]);
     expect([...ledger.book.jobs.values()].map((job) => job.bound)).toEqual([true, true]);
+  });
+
+  it("gathers the reports of jobs that are bound, and lets none wait that binds", async () => {
+    const clock = new VirtualClock();
+    const { server, ledger, notify } = await startRig(applied, { a: 1 }, clock);
+    const put = async (job: string, seq: number): Promise<void> => {
+      await ledger.commit([record("out.put", { report: reportOf(job, seq) }, job)], "report");
+      notify();
+      await nextTurn();
+    };
+    await waitFor(() => ledger.book.outbox.size === 0, { what: "the job to be bound" });
+    await put("a", 2);
+    await ledger.commit([record("job.held", { job: heldJobOf("b", { bound: false }) }, "b")], "effect");
+    await put("b", 1);
+    await waitFor(() => ledger.book.outbox.size === 0, { what: "the other to be bound" });
+    await put("a", 3);
+    await put("b", 2);
+    await clock.advance(25);
+    await waitFor(() => ledger.book.outbox.size === 0, { what: "an empty outbox" });
+    const calls = server.received("POST /siteagent/v1/reports").map(({ body }) => {
+      const { reports: some } = JSON.parse(body) as { reports: Key[] };
+      return some.map(({ job, seq }) => `${job}${seq}`).join(" ");
+    });
+    expect(calls).toEqual(["a1", "a2 b1", "a3 b2"]);
   });
 
   it.each<[string, Answer]>([
