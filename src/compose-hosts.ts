@@ -1,10 +1,21 @@
 /** Builds the hosts of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
+import { CurrentAdapters } from "./adapters/current.ts";
+import { guardedHost } from "./adapters/guard.ts";
 import type { CallContext } from "./common/context.ts";
 import type { Probe } from "./common/adapter.ts";
 import { fingerprint } from "./config/fingerprint.ts";
 import { secretPlace } from "./config/secrets.ts";
 import { Fault } from "./common/fault.ts";
-import type { Site, SiteAdapter, SiteHost, SiteSftp, SiteSsh } from "./config/types.ts";
+import type {
+  LocalSiteHost,
+  OwnSiteHost,
+  Site,
+  SiteAdapter,
+  SiteHost,
+  SiteSftp,
+  SiteSsh,
+  SshSiteHost,
+} from "./config/types.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { SshHost } from "./hosts/ssh/index.ts";
 import { SshLink } from "./hosts/ssh/link.ts";
@@ -21,6 +32,7 @@ import type { SftpAccess } from "./transfer/sftp/types.ts";
  */
 export class HostPool implements AsyncDisposable {
   readonly #hosts = new Map<string, Host>();
+  readonly #ownHosts = new CurrentAdapters<Host>();
   readonly #links = new Map<string, SshLink>();
   readonly #accesses = new Map<string, SftpAccess & AsyncDisposable>();
 
@@ -49,26 +61,25 @@ export class HostPool implements AsyncDisposable {
   }
 
   #hostOf(site: Site, host: SiteHost): Host {
-    const own = host.kind === "own" ? site.adapters[host.adapter] : undefined;
-    const key = fingerprint([host, own?.digest]);
+    const key = fingerprint(host);
+    const make = host.kind === "own" ? this.#own(key, host, site.adapters[host.adapter]) : () => this.#builtIn(host);
     const known = this.#hosts.get(key);
     if (known) return known;
-    const made = this.#make(host, own);
+    const made = make();
     this.#hosts.set(key, made);
     return made;
   }
 
-  #make(host: SiteHost, own: SiteAdapter | undefined): Host {
-    switch (host.kind) {
-      case "local":
-        return new LocalHost(host);
-      case "ssh":
-        return new SshHost({ ...host, link: this.#linkOf(host.ssh) });
-      case "own": {
-        if (own?.adapter.type === "host") return own.adapter.create(own.options, host);
-        throw new Fault("CONFIG", `host '${host.name}': no host '${host.adapter}' under adapters`);
-      }
-    }
+  #builtIn(host: LocalSiteHost | SshSiteHost): Host {
+    return host.kind === "ssh" ? new SshHost({ ...host, link: this.#linkOf(host.ssh) }) : new LocalHost(host);
+  }
+
+  /** How to make it; where there is one it is renewed at once, and all who have it go on with the new one. */
+  #own(key: string, { name, workdir, adapter: called }: OwnSiteHost, own: SiteAdapter | undefined): () => Host {
+    if (own?.adapter.type !== "host") throw new Fault("CONFIG", `host '${name}': no host '${called}' under adapters`);
+    const { adapter, options, digest } = own;
+    const current = this.#ownHosts.of(key, digest, () => adapter.create(options, { name, workdir }));
+    return () => guardedHost({ name, workdir }, current);
   }
 
   #accessOf(host: string, { ssh, ...settings }: SiteSftp): SftpAccess {

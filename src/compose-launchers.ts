@@ -1,6 +1,7 @@
 /** Builds launchers and schedulers for the targets of a site file; part of src/compose.ts, the only place that builds concrete adapters. */
 import { join } from "node:path";
 import { Fault } from "./common/fault.ts";
+import { CurrentAdapters } from "./adapters/current.ts";
 import { guardedLauncher, guardedScheduler } from "./adapters/guard.ts";
 import type { SchedulerModule } from "./adapters/types.ts";
 import { batchLimits, type BatchSettings, batchSchema, type SchedulerKind } from "./config/batch-schema.ts";
@@ -33,19 +34,25 @@ interface SchedulerMaker {
   create(options: SchedulerOptions): Scheduler;
 }
 
-/** A built-in one, or one of the site's own; compiling has seen to it that there is one. */
-function schedulerKindOf(site: Site, name: string): (typeof schedulers)[SchedulerKind] {
-  const own = site.adapters[name];
-  if (own?.adapter.type === "scheduler") {
-    const { adapter, options } = own;
-    return {
-      create: (place) => guardedScheduler(name, adapter.create(options, place)),
-      reservedCodes: adapter.reservedCodes ?? [],
-    };
-  }
+/** Exit codes in which the scheduler reads an order. */
+function reservedCodesOf(site: Site, name: string): readonly number[] {
+  const own = site.adapters[name]?.adapter;
+  if (own) return own.type === "scheduler" ? (own.reservedCodes ?? []) : [];
+  return builtInScheduler(name).reservedCodes ?? [];
+}
+
+function builtInScheduler(name: string): (typeof schedulers)[SchedulerKind] {
   const builtIn = Object.entries(schedulers).find(([kind]) => kind === name);
-  if (!builtIn) throw new Fault("CONFIG", `scheduler '${name}' is not built in and not under adapters`);
-  return builtIn[1];
+  if (builtIn) return builtIn[1];
+  throw new Fault("CONFIG", `scheduler '${name}' is not built in and not under adapters`);
+}
+
+/** One that is asked nothing but for its scripts. */
+function renderer(site: Site, name: string, place: SchedulerOptions): Pick<Scheduler, "render"> {
+  const own = site.adapters[name];
+  return own?.adapter.type === "scheduler"
+    ? own.adapter.create(own.options, place)
+    : builtInScheduler(name).create(place);
 }
 
 /**
@@ -55,6 +62,8 @@ function schedulerKindOf(site: Site, name: string): (typeof schedulers)[Schedule
 export class LauncherPool implements AsyncDisposable {
   readonly #launchers = new Map<string, Launcher>();
   readonly #queues = new Map<string, SchedulerQueue>();
+  readonly #ownSchedulers = new CurrentAdapters<Scheduler>();
+  readonly #ownLaunchers = new CurrentAdapters<Launcher>();
   /** Launchers that are being closed. */
   readonly #replaced: PromiseLike<void>[] = [];
 
@@ -67,11 +76,10 @@ export class LauncherPool implements AsyncDisposable {
         const host = hosts.get(target.host);
         if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
         const settings = batchSchema.parse(target.settings);
-        const { reservedCodes = [] } = schedulerKindOf(site, settings.scheduler);
-        const key = `batch ${fingerprint([hostDigest(site, target.host), ownDigest(site, settings.scheduler), settings])}`;
-        return this.#once(key, () =>
-          batchLauncher(settings, { host, reservedCodes }, this.#queue(site, settings, host)),
-        );
+        const reservedCodes = reservedCodesOf(site, settings.scheduler);
+        const key = `batch ${fingerprint([site.hosts[target.host], reservedCodes, settings])}`;
+        const queue = this.#queue(site, settings, host);
+        return this.#once(key, () => batchLauncher(settings, { host, reservedCodes }, queue));
       }
       case "pilot":
         return this.#pilot(site, target, hosts);
@@ -94,14 +102,15 @@ export class LauncherPool implements AsyncDisposable {
     if (!host) throw new Fault("CONFIG", `target '${target.name}' has no host`);
     const settings = pilotSchema.parse(target.settings);
     const prefix = `pilot ${target.name} `;
-    const key = `${prefix}${fingerprint([hostDigest(site, target.host), ownDigest(site, settings.scheduler), settings, target.gpuVendor, site.agent.path])}`;
+    const key = `${prefix}${fingerprint([site.hosts[target.host], settings, target.gpuVendor, site.agent.path])}`;
     for (const [other, launcher] of this.#launchers) {
       if (!other.startsWith(prefix) || other === key) continue;
       this.#launchers.delete(other);
       this.#replaced.push(launcher[Symbol.asyncDispose]());
     }
     const path = site.hosts[target.host]?.path ?? site.agent.path;
-    return this.#once(key, () => pilotLauncher(target, settings, { host, path }, this.#queue(site, settings, host)));
+    const queue = this.#queue(site, settings, host);
+    return this.#once(key, () => pilotLauncher(target, settings, { host, path }, queue));
   }
 
   #own(site: Site, target: SiteTarget, hosts: ReadonlyMap<string, Host>): Launcher {
@@ -112,11 +121,11 @@ export class LauncherPool implements AsyncDisposable {
     }
     const { adapter, options, digest } = own;
     const path = site.hosts[target.host]?.path ?? site.agent.path;
-    const key = `own ${target.name} ${fingerprint([hostDigest(site, target.host), digest, path])}`;
     const stateDirectory = join(site.agent.stateDir, "adapters", own.name);
-    return this.#once(key, () =>
-      guardedLauncher(own.name, adapter.create(options, { target: target.name, host, stateDirectory, path })),
-    );
+    const key = `own ${target.name} ${own.name} ${fingerprint([site.hosts[target.host], path])}`;
+    const place = { target: target.name, host, stateDirectory, path };
+    const current = this.#ownLaunchers.of(key, digest, () => adapter.create(options, place));
+    return this.#once(key, () => guardedLauncher(own.name, current));
   }
 
   #once(key: string, make: () => Launcher): Launcher {
@@ -131,16 +140,23 @@ export class LauncherPool implements AsyncDisposable {
     const { scheduler: kind } = settings;
     const { pollMs, confirmations } = courtesyOf(site, host.name, kind);
     const { path = site.agent.path, environment = {} } = site.hosts[host.name] ?? {};
-    const key = fingerprint([hostDigest(site, host.name), kind, ownDigest(site, kind), pollMs, confirmations]);
+    const key = fingerprint([site.hosts[host.name], kind, pollMs, confirmations]);
+    const scheduler = this.#scheduler(site, kind, { host, environment: { ...environment, PATH: path } });
     const known = this.#queues.get(key);
     if (known) return known;
-    const made = new SchedulerQueue({
-      scheduler: schedulerKindOf(site, kind).create({ host, environment: { ...environment, PATH: path } }),
-      pollMs,
-      confirmations,
-    });
+    const made = new SchedulerQueue({ scheduler: scheduler(), pollMs, confirmations });
     this.#queues.set(key, made);
     return made;
+  }
+
+  /** How to make it. One of the site's own is renewed at once where there is one: the queue that asks it stays. */
+  #scheduler(site: Site, kind: string, place: SchedulerOptions): () => Scheduler {
+    const own = site.adapters[kind];
+    if (own?.adapter.type !== "scheduler") return () => builtInScheduler(kind).create(place);
+    const { adapter, options, digest } = own;
+    const key = `${kind} ${fingerprint([site.hosts[place.host.name]])}`;
+    const current = this.#ownSchedulers.of(key, digest, () => adapter.create(options, place));
+    return () => guardedScheduler(kind, current);
   }
 }
 
@@ -155,17 +171,6 @@ function localLauncher(site: Site): Launcher {
     run: (request, context) => here.run(request, context),
     rootless: process.getuid?.() !== 0,
   });
-}
-
-/** Changes when the host of that name is reached in another way. */
-function hostDigest(site: Site, name: string): string {
-  const host = site.hosts[name];
-  return fingerprint([host, host?.kind === "own" ? ownDigest(site, host.adapter) : undefined]);
-}
-
-/** Changes when the site's own adapter of that name does; undefined = it is built in. */
-function ownDigest(site: Site, name: string): string | undefined {
-  return site.adapters[name]?.digest;
 }
 
 function batchLauncher(
@@ -207,7 +212,7 @@ export async function jobScript(site: Site, target: SiteTarget, attempt: Attempt
   const { path } = await programOn(workdir, "recorder.sh");
   const request = requestOf([attempt], attempt.token, path, requestOptions(settings));
   const host = new LocalHost({ name: target.host, workdir });
-  return schedulerKindOf(site, settings.scheduler).create({ host, environment: {} }).render(request);
+  return renderer(site, settings.scheduler, { host, environment: {} }).render(request);
 }
 
 function pilotLauncher(

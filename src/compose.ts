@@ -3,6 +3,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { factsOf } from "./adapters/stand-in.ts";
 import { openCentral } from "./central/discover.ts";
 import type { Central } from "./central/types.ts";
 import { Agent, type AgentEnd } from "./agent/agent.ts";
@@ -93,22 +94,23 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
     },
     loadParts: async () => {
       const site = await loadSite(siteFile, builtInRegistries);
-      await keepCopy(siteFile, recent);
+      await keepCopy(site, siteFile, recent);
       hosts.forgive();
       return siteParts(site, shared);
     },
     loadLastGood: async () => {
-      const text = await readLastGood(siteFile);
-      if (text === undefined) return undefined;
-      return siteParts(await parseSite(text, siteFile, builtInRegistries), shared);
+      const kept = await readLastGood(siteFile);
+      if (kept === undefined) return undefined;
+      return siteParts(await parseSite(kept.text, siteFile, builtInRegistries, { standIns: kept.adapters }), shared);
     },
   };
 }
 
 /** Without the copy only a start with a broken file would be worse: no reason not to run. */
-async function keepCopy(siteFile: string, log: Logger): Promise<void> {
+async function keepCopy(site: Site, siteFile: string, log: Logger): Promise<void> {
   try {
-    await keepLastGood(siteFile, await readFile(siteFile, "utf8"));
+    const adapters = Object.values(site.adapters).map(({ name, adapter }) => [name, factsOf(adapter)] as const);
+    await keepLastGood(siteFile, { text: await readFile(siteFile, "utf8"), adapters: Object.fromEntries(adapters) });
   } catch (error) {
     log.warn({ err: asFault(error) }, "no copy of the site file could be kept");
   }

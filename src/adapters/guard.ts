@@ -4,8 +4,10 @@
  */
 import { z } from "zod";
 import { asFault, Fault } from "../common/fault.ts";
+import type { Host, HostFiles } from "../hosts/types.ts";
 import type { AttemptStatus, Launcher, LaunchResult, StopResult } from "../launchers/types.ts";
 import type { FindResult, OrderResult, ScheduledStatus, Scheduler, SubmitResult } from "../schedulers/types.ts";
+import type { Current } from "./current.ts";
 
 const text = z.string();
 const state = <State extends string, Shape extends z.ZodRawShape>(name: State, shape?: Shape) =>
@@ -81,62 +83,103 @@ const stopResult = oneOf(
 );
 
 /** A site's own scheduler, called `name` in messages. */
-export function guardedScheduler(name: string, own: Scheduler): Scheduler {
+export function guardedScheduler(name: string, current: Current<Scheduler>): Scheduler {
   const says = guard(`scheduler '${name}'`);
   const unknown = (why: string) => ({ state: "unknown", why }) as const;
   return {
-    kind: own.kind,
+    kind: name,
     get capabilities() {
-      return own.capabilities;
+      return current.adapter.capabilities;
     },
-    probe: (context) => probed(own, context),
-    render: (request) => own.render(request),
+    probe: (context) => probed(current.adapter, context),
+    render: (request) => current.adapter.render(request),
     submit: (requests, context) =>
       says<SubmitResult>(
         requests,
         submitResult,
-        () => own.submit(requests, context),
+        () => current.adapter.submit(requests, context),
         (why) => ({ state: "unclear", why }),
       ),
-    find: (wanted, context) => says<FindResult>(wanted, findResult, () => own.find(wanted, context), unknown),
+    find: (wanted, context) =>
+      says<FindResult>(wanted, findResult, () => current.adapter.find(wanted, context), unknown),
     statuses: (jobs, context) =>
-      says<ScheduledStatus>(jobs, scheduledStatus, () => own.statuses(jobs, context), unknown),
-    cancel: (jobs, context) => says<OrderResult>(jobs, orderResult, () => own.cancel(jobs, context), unknown),
-    hold: (jobs, context) => says<OrderResult>(jobs, orderResult, () => own.hold(jobs, context), unknown),
-    release: (jobs, context) => says<OrderResult>(jobs, orderResult, () => own.release(jobs, context), unknown),
-    [Symbol.asyncDispose]: async () => own[Symbol.asyncDispose](),
+      says<ScheduledStatus>(jobs, scheduledStatus, () => current.adapter.statuses(jobs, context), unknown),
+    cancel: (jobs, context) =>
+      says<OrderResult>(jobs, orderResult, () => current.adapter.cancel(jobs, context), unknown),
+    hold: (jobs, context) => says<OrderResult>(jobs, orderResult, () => current.adapter.hold(jobs, context), unknown),
+    release: (jobs, context) =>
+      says<OrderResult>(jobs, orderResult, () => current.adapter.release(jobs, context), unknown),
+    [Symbol.asyncDispose]: () => current[Symbol.asyncDispose](),
   };
 }
 
 /** A site's own launcher. */
-export function guardedLauncher(name: string, own: Launcher): Launcher {
+export function guardedLauncher(name: string, current: Current<Launcher>): Launcher {
   const says = guard(`launcher '${name}'`);
   const unknown = (why: string) => ({ state: "unknown", why }) as const;
   return {
-    kind: own.kind,
+    kind: name,
     get capabilities() {
-      return own.capabilities;
+      return current.adapter.capabilities;
     },
     get trouble() {
-      return own.trouble;
+      return current.adapter.trouble;
     },
-    probe: (context) => probed(own, context),
-    launch: (plans, context) => says<LaunchResult>(plans, launchResult, () => own.launch(plans, context), unknown),
-    find: (refs, context) => own.find(refs, context),
+    probe: (context) => probed(current.adapter, context),
+    launch: (plans, context) =>
+      says<LaunchResult>(plans, launchResult, () => current.adapter.launch(plans, context), unknown),
+    find: (refs, context) => current.adapter.find(refs, context),
     statuses: (refs, context) =>
       says<AttemptStatus>(
         refs,
         attemptStatus,
-        () => own.statuses(refs, context),
+        () => current.adapter.statuses(refs, context),
         (why) => ({
           state: "unknown",
           why: "unrecognised",
           raw: why,
         }),
       ),
-    stop: (refs, how, context) => says<StopResult>(refs, stopResult, () => own.stop(refs, how, context), unknown),
-    watch: (onChange) => own.watch(onChange),
-    [Symbol.asyncDispose]: async () => own[Symbol.asyncDispose](),
+    stop: (refs, how, context) =>
+      says<StopResult>(refs, stopResult, () => current.adapter.stop(refs, how, context), unknown),
+    watch: (onChange) => watched(current, onChange),
+    [Symbol.asyncDispose]: () => current[Symbol.asyncDispose](),
+  };
+}
+
+/** A site's own host. Hints about changed files are left out: they are of one that may be replaced. */
+export function guardedHost(place: Pick<Host, "name" | "workdir">, current: Current<Host>): Host {
+  const files = <Result>(use: (files: HostFiles) => Promise<Result>): Promise<Result> => use(current.adapter.files);
+  return {
+    ...place,
+    kind: "own",
+    probe: (context) => probed(current.adapter, context),
+    run: async (request, context) => current.adapter.run(request, context),
+    files: {
+      read: (...given) => files((own) => own.read(...given)),
+      write: (...given) => files((own) => own.write(...given)),
+      stat: (...given) => files((own) => own.stat(...given)),
+      mkdir: (...given) => files((own) => own.mkdir(...given)),
+      list: (...given) => files((own) => own.list(...given)),
+      remove: (...given) => files((own) => own.remove(...given)),
+      freeRoom: (...given) => files((own) => own.freeRoom(...given)),
+    },
+    [Symbol.asyncDispose]: () => current[Symbol.asyncDispose](),
+  };
+}
+
+/** Hints of the one that is current, whichever that is. */
+function watched(current: Current<Launcher>, onChange: Parameters<Launcher["watch"]>[0]): Disposable {
+  let watch = current.adapter.watch(onChange);
+  const renewal = current.onRenewal(() => {
+    watch[Symbol.dispose]();
+    watch = current.adapter.watch(onChange);
+  });
+  return {
+    [Symbol.dispose]: () => {
+      renewal[Symbol.dispose]();
+      watch[Symbol.dispose]();
+    },
   };
 }
 

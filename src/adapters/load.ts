@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { registerHooks } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
+import { systemClock } from "../common/clock.ts";
 import { asFault, Fault } from "../common/fault.ts";
 import { nearest, quoted } from "../common/nearest.ts";
 import { adapterTypes } from "../conformance/suite.ts";
@@ -21,6 +22,8 @@ const ownRoot = new URL("../", import.meta.url).href;
 
 /** Marks the URLs of modules that we import; with the digest, so that a changed file is read anew at a reload. */
 const marker = "?siteagent-adapter=";
+
+const loadLimitMs = 10_000;
 
 let hooked = false;
 
@@ -65,13 +68,27 @@ export async function loadAdapter(path: string): Promise<LoadedModule | Flaw> {
       .update(await readFile(trusted.path))
       .digest("hex");
     const url = `${pathToFileURL(trusted.path).href}${marker}${digest.slice(0, 16)}`;
-    exported = ((await import(url)) as Record<string, unknown>)[exportName];
+    exported = ((await imported(url)) as Record<string, unknown>)[exportName];
   } catch (error) {
     const message = `'${path}' cannot be loaded: ${asFault(error).message}`;
     return { message, allowed: `an ES module that Node ${process.versions.node} runs, types erasable` };
   }
   const flaw = flawOfExport(path, exported);
   return flaw ?? { path: trusted.path, digest, adapter: exported as AdapterModule };
+}
+
+/** Modules that wait for something while they are loaded would hold up the agent's start and each reload. */
+async function imported(url: string): Promise<unknown> {
+  const over = new AbortController();
+  const late = systemClock.sleep(loadLimitMs, over.signal).then(() => {
+    throw new Fault("TIMEOUT", `it took more than ${loadLimitMs / 1000} s`);
+  });
+  try {
+    return await Promise.race([import(url), late]);
+  } finally {
+    over.abort();
+    await late.catch(() => undefined);
+  }
 }
 
 function flawOfExport(path: string, exported: unknown): Flaw | undefined {

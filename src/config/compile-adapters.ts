@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type ModuleFacts, standIn } from "../adapters/stand-in.ts";
 import type { AdapterModule, LoadedModule } from "../adapters/types.ts";
 import type { Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -12,6 +13,7 @@ const lacksOfOwn = ["pty", "docker", "podman", "zip"] as const;
 /** The site's own adapters, loaded, and the registries with them: the rest of the file may name them as it names the built-in ones. */
 export async function compileAdapters(
   compiling: Compiling,
+  standIns: Readonly<Record<string, ModuleFacts>>,
 ): Promise<{ readonly adapters: Record<string, SiteAdapter>; readonly registries: Registries }> {
   const { settings, absolute, loaded } = compiling;
   const adapters: Record<string, SiteAdapter> = {};
@@ -22,6 +24,17 @@ export async function compileAdapters(
   for (const [name, { module: file, options }] of entries) {
     const path = ["adapters", name];
     const found = await loadAdapter(absolute(file));
+    const facts = "adapter" in found ? undefined : standIns[name];
+    if (facts) {
+      const adapter = standIn(facts, `adapter '${name}' is missing: ${"message" in found ? found.message : ""}`);
+      adapters[name] = siteAdapter(
+        name,
+        { path: absolute(file), digest: "", adapter },
+        { written: options, parsed: undefined },
+      );
+      registries = extended(registries, name, adapter);
+      continue;
+    }
     if (!("adapter" in found)) {
       loaded.report.add({ path: [...path, "module"], message: found.message, value: file, allowed: found.allowed });
       continue;

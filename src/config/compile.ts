@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { dirname, join, normalize, resolve } from "node:path";
+import type { ModuleFacts } from "../adapters/stand-in.ts";
 import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
@@ -25,6 +26,8 @@ export interface CompileOptions {
   readonly env?: NodeJS.ProcessEnv | undefined;
   /** Home directory for `~`. */
   readonly home?: string | undefined;
+  /** What modules of the site's own adapters were, by name: one of them that cannot be loaded is stood in for, and no problem. */
+  readonly standIns?: Readonly<Record<string, ModuleFacts>> | undefined;
 }
 
 /** A control socket below a longer directory would exceed the 108 bytes that a socket's address may have. */
@@ -74,7 +77,7 @@ export async function compileSite(
   const base = dirname(file);
   const absolute = (path: string): string => absolutePath(path, base, home);
   const given: Compiling = { loaded, settings, registries, env: options.env ?? process.env, absolute };
-  const own = await compileAdapters(given);
+  const own = await compileAdapters(given, options.standIns ?? {});
   const compiling: Compiling = { ...given, registries: own.registries };
   const agent = compileAgent(compiling);
   const api = await compileApi(compiling);

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import type { ModuleFacts } from "../adapters/stand-in.ts";
 import { errnoOf } from "../common/fault.ts";
 import { durableReplace, removeUnfinished } from "../common/files.ts";
 import { locate } from "../common/locations.ts";
@@ -14,18 +15,41 @@ function placeOf(siteFile: string): string {
   return join(locate("state"), "last-good", `${name}.yaml`);
 }
 
-/** Keeps the text that was just loaded from `siteFile`. */
-export async function keepLastGood(siteFile: string, text: string): Promise<void> {
-  const place = placeOf(siteFile);
-  await mkdir(dirname(place), { recursive: true, mode: 0o700 });
-  await removeUnfinished(place);
-  if ((await readLastGood(siteFile)) !== text) await durableReplace(place, text);
+export interface LastGood {
+  readonly text: string;
+  /** What the modules of the site's own adapters were, by name. */
+  readonly adapters: Readonly<Record<string, ModuleFacts>>;
 }
 
-/** The text of the last good file; undefined when none was kept. */
-export async function readLastGood(siteFile: string): Promise<string | undefined> {
+/** Keeps the text that was just loaded from `siteFile`. */
+export async function keepLastGood(siteFile: string, { text, adapters }: LastGood): Promise<void> {
+  const place = placeOf(siteFile);
+  await mkdir(dirname(place), { recursive: true, mode: 0o700 });
+  await keep(place, text);
+  await keep(factsBeside(place), JSON.stringify(adapters));
+}
+
+/** The last good file; undefined when none was kept. */
+export async function readLastGood(siteFile: string): Promise<LastGood | undefined> {
+  const place = placeOf(siteFile);
+  const text = await readIfThere(place);
+  if (text === undefined) return undefined;
+  const adapters = JSON.parse((await readIfThere(factsBeside(place))) ?? "{}") as LastGood["adapters"];
+  return { text, adapters };
+}
+
+function factsBeside(place: string): string {
+  return place.replace(/\.yaml$/, ".adapters.json");
+}
+
+async function keep(place: string, text: string): Promise<void> {
+  await removeUnfinished(place);
+  if ((await readIfThere(place)) !== text) await durableReplace(place, text);
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    return await readFile(placeOf(siteFile), "utf8");
+    return await readFile(path, "utf8");
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;

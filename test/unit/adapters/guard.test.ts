@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Current } from "../../../src/adapters/current.ts";
 import { guardedLauncher, guardedScheduler } from "../../../src/adapters/guard.ts";
 import { Fault } from "../../../src/common/fault.ts";
 import { newToken } from "../../../src/common/token.ts";
@@ -17,8 +18,12 @@ function answering(answer: unknown): never {
   return { kind: "own", ...Object.fromEntries(verbs.map((name) => [name, verb])) } as never;
 }
 
-const scheduler = (answer: unknown): Scheduler => guardedScheduler("own", answering(answer));
-const launcher = (answer: unknown): Launcher => guardedLauncher("own", answering(answer));
+function once<Adapter extends AsyncDisposable>(adapter: Adapter): Current<Adapter> {
+  return new Current("1", () => adapter);
+}
+
+const scheduler = (answer: unknown): Scheduler => guardedScheduler("own", once(answering(answer)));
+const launcher = (answer: unknown): Launcher => guardedLauncher("own", once(answering(answer)));
 
 describe("answers of a site's own scheduler", () => {
   it.each([
@@ -72,7 +77,7 @@ describe("answers of a site's own scheduler", () => {
       const submit = (): never => {
         throw error;
       };
-      return guardedScheduler("own", { ...(answering([]) as Scheduler), submit });
+      return guardedScheduler("own", once<Scheduler>({ ...(answering([]) as Scheduler), submit }));
     };
     expect(await failing(new TypeError("slip")).submit([request], context)).toMatchObject([{ state: "unclear" }]);
     const away = new Fault("UNREACHABLE", "away");
@@ -82,7 +87,7 @@ describe("answers of a site's own scheduler", () => {
   it("a probe that throws is one that says no", async () => {
     const probe = async (): Promise<never> => Promise.reject(new Error("slip"));
     const own = { ...(answering([]) as Scheduler), probe };
-    expect(await guardedScheduler("own", own).probe(context)).toEqual({ ok: false, reason: "slip" });
+    expect(await guardedScheduler("own", once(own)).probe(context)).toEqual({ ok: false, reason: "slip" });
   });
 });
 
@@ -108,5 +113,32 @@ describe("answers of a site's own launcher", () => {
     expect(await launcher(answer).stop([ref], { graceMs: 1, reason: "test" }, context)).toMatchObject([
       { state: "unknown" },
     ]);
+  });
+});
+
+describe("an adapter whose module was mended", () => {
+  it("is used by all who held the one before, and its hints are heard", async () => {
+    const ended: string[] = [];
+    const watching: string[] = [];
+    const made = (name: string): Launcher => ({
+      ...(answering([{ state: "unknown", why: name }]) as Launcher),
+      watch: () => {
+        watching.push(name);
+        return { [Symbol.dispose]: () => void watching.splice(watching.indexOf(name), 1) };
+      },
+      [Symbol.asyncDispose]: async () => void ended.push(name),
+    });
+    const current = new Current("1", () => made("old"));
+    const held = guardedLauncher("own", current);
+    const watch = held.watch(() => {});
+    current.renew("1", () => made("same"));
+    const ask = () => held.stop([{ token: job.token, directory: "/x" }], { graceMs: 1, reason: "test" }, context);
+    expect([await ask(), watching]).toEqual([[{ state: "unknown", why: "old" }], ["old"]]);
+    current.renew("2", () => made("new"));
+    expect([await ask(), watching]).toEqual([[{ state: "unknown", why: "new" }], ["new"]]);
+    watch[Symbol.dispose]();
+    await held[Symbol.asyncDispose]();
+    await held[Symbol.asyncDispose]();
+    expect([watching, ended]).toEqual([[], ["old", "new"]]);
   });
 });

@@ -82,6 +82,10 @@ describe("loadAdapter", () => {
     expect(await flawOf(text)).toMatch(message);
   });
 
+  it("waits for no module for ever", { timeout: 60_000 }, async () => {
+    expect(await flawOf(`await new Promise(() => {});\n${good}`)).toMatch(/cannot be loaded: it took more than 10 s/);
+  });
+
   it("refuses other kinds of files, and files that are not there", async () => {
     expect(await flawOf("{}", "own.json")).toMatch(/is no ES module; allowed: a file whose name ends in \.ts/);
     await using directory = await temporaryDirectory();
