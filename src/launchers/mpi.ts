@@ -62,6 +62,23 @@ export function nodeWords(
   }
 }
 
+/**
+ * Variables for a starter on nodes that others share. Open MPI and MPICH start their daemons by srun where they find Slurm: as steps that
+ * wait for nobody's cores (srun(1): SLURM_OVERLAP, SLURM_WHOLE). Open MPI takes the tasks that the allocation was asked for, one on each node,
+ * for all that it may start, unless it is to look away from them.
+ */
+export function starterVariables(starter: MpiStarter): Readonly<Record<string, string>> {
+  const steps = { SLURM_OVERLAP: "1", SLURM_WHOLE: "1" };
+  switch (starter) {
+    case "mpiexec-openmpi":
+      return { ...steps, OMPI_MCA_ras: "^slurm", PRTE_MCA_ras: "^slurm" };
+    case "mpiexec-hydra":
+      return steps;
+    default:
+      return {};
+  }
+}
+
 /** Why a starter would not hand on an argument as it is; undefined when it does. */
 export function starterFlaw(argument: string): string | undefined {
   // mpiexec, mpirun, aprun, jsrun and srun take it, wherever it stands, as the end of one program and the beginning of another's options.

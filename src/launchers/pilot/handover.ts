@@ -2,7 +2,7 @@
 import { gpuEnvironment, type GpuVendor } from "../../jobs/gpus.ts";
 import { shareOf } from "../../jobs/resources.ts";
 import { perlPlan } from "../../runner/plan-files.ts";
-import { nodeWords } from "../mpi.ts";
+import { nodeWords, starterVariables } from "../mpi.ts";
 import type { AttemptPlan } from "../types.ts";
 import { needMs } from "./attempts.ts";
 import type { RunOrder } from "./orders.ts";
@@ -29,7 +29,8 @@ export function orderOf(plan: AttemptPlan, room: Room, ground: Ground): RunOrder
   const given = ground.hasGpus
     ? { ...gpuEnvironment({ vendor: ground.vendor, ids: room.gpus }), SITEAGENT_GPU_IDS: room.gpus.join(",") }
     : {};
-  const environment = { ...others, ...(path === undefined || path === ground.path ? {} : { PATH: path }), ...given };
+  const own = { ...others, ...(path === undefined || path === ground.path ? {} : { PATH: path }) };
+  const environment = { ...(plan.starter ? starterVariables(plan.starter) : {}), ...own, ...given };
   const [program, ...words] = plan.argv;
   const argv = [program, ...namingNodes(plan, room.hosts), ...words] as const;
   const lentMs = plan.limitMs === undefined ? room.lentMs : undefined;

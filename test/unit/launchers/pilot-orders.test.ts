@@ -137,8 +137,11 @@ describe("what a node is told of an attempt", () => {
     resources: { nodes, ranks_per_node: 2, threads_per_rank: 1, gpus: 0 },
     starter,
   });
-  const argvOf = (starter: MpiStarter | undefined, hosts: readonly [string, ...string[]]): readonly string[] =>
-    orderOf(plan(starter, hosts.length), { hosts, gpus: [] }, ground).plan.split("\0").slice(12);
+  const argvOf = (starter: MpiStarter | undefined, hosts: readonly [string, ...string[]]): readonly string[] => {
+    const order = orderOf(plan(starter, hosts.length), { hosts, gpus: [] }, ground);
+    const [count, ...rest] = order.plan.split("\0").slice(11);
+    return rest.slice(Number(count));
+  };
 
   it.each([
     ["srun", ["starter", "--overlap", "--whole", "--nodelist=n1,n2", "-n", "4", "program"]],
