@@ -4,10 +4,10 @@
  */
 import { randomBytes } from "node:crypto";
 import type { CallContext } from "../common/context.ts";
-import { Fault } from "../common/fault.ts";
+import { asFault, Fault } from "../common/fault.ts";
 import { shellQuoted } from "../common/shell.ts";
 import type { Host, RunResult } from "../hosts/types.ts";
-import type { SchedulerCommand } from "./command.ts";
+import { runCommand, type SchedulerCommand } from "./command.ts";
 
 /** After so long no further command is begun: what the agent notes before a bundle is not to be long ahead of what is done. */
 const longestS = 10;
@@ -16,6 +16,45 @@ export type BundledCommand<Answer> = Omit<SchedulerCommand<Answer>, "parse" | "e
   readonly stdin: string;
   parse(result: RunResult): Answer;
 };
+
+/** Characters of a script that a pipe takes at once, however they are encoded. */
+const longestPlain = 16_000;
+
+/** Said before anything is asked. */
+export interface Rejection {
+  readonly state: "rejected";
+  readonly reason: string;
+}
+
+/** Certain that nothing was accepted; or no clear answer. */
+type NoAnswer =
+  | { readonly state: "limited"; readonly reason: string }
+  | { readonly state: "unclear"; readonly why: string };
+
+/**
+ * Submissions, one after the other: schedulers limit the requests of an account, and a crash leaves at most one that is unclear. An answer for each, in order.
+ * @throws Fault LAUNCH when nothing was begun.
+ */
+export async function submitAll<Answer>(
+  host: Host,
+  commands: readonly BundledCommand<Answer>[],
+  environment: Readonly<Record<string, string>>,
+  context: CallContext,
+): Promise<readonly (Answer | NoAnswer)[]> {
+  const [first] = commands;
+  try {
+    // A script that the pipe does not hold whole would be cut if we were killed, and the scheduler would take what it got.
+    if (first && commands.length === 1 && first.stdin.length < longestPlain)
+      return [await runCommand(host, first, environment, context)];
+    const answers = await runBundle(host, commands, environment, context);
+    const reason = "nothing was submitted: those before it took long";
+    return answers.map((answer) => answer ?? { state: "limited", reason });
+  } catch (error) {
+    const { code, message } = asFault(error);
+    if (code === "LAUNCH") throw error;
+    return commands.map(() => ({ state: "unclear", why: message }));
+  }
+}
 
 /**
  * Runs them one after the other. An answer for each, in order; `undefined`: it was not begun, and never will be. When whoever waits for the answers is gone

@@ -5,6 +5,7 @@ import { isFault } from "../../common/fault.ts";
 import { shellQuoted } from "../../common/shell.ts";
 import { mapInSlices } from "../../common/slices.ts";
 import type { Token } from "../../common/token.ts";
+import { type BundledCommand, type Rejection, submitAll } from "../bundle.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { renderScript } from "../script.ts";
@@ -29,7 +30,7 @@ import { qhold } from "./qhold.ts";
 import { qrls } from "./qrls.ts";
 import { qselect } from "./qselect.ts";
 import { qstat, type QstatAnswer, type QstatQuestion } from "./qstat.ts";
-import { qsub } from "./qsub.ts";
+import { qsub, type QsubAnswer } from "./qsub.ts";
 import { qstatServer } from "./server.ts";
 import { type Flavour, qstatVersion, type VersionAnswer } from "./version.ts";
 
@@ -90,23 +91,26 @@ class Pbs implements Scheduler {
   }
 
   async submit(requests: readonly SubmitRequest[], context: CallContext): Promise<readonly SubmitResult[]> {
-    const results: SubmitResult[] = [];
     const version = await this.#versionOf(context);
-    for (const request of requests) {
-      results.push(version.ok ? await this.#submitOne(request, context) : { state: "limited", reason: version.why });
-    }
-    return results;
+    if (!version.ok) return requests.map(() => ({ state: "limited", reason: version.why }));
+    const prepared = requests.map((request) => this.#commandOf(request));
+    const commands = prepared.flatMap((one) => ("argv" in one ? [one] : []));
+    const submittedAt = isoTime(context.clock.now());
+    const { host, environment } = this.#options;
+    const answers = (await submitAll(host, commands, environment, context)).values();
+    return requests.map(({ token }, index): SubmitResult => {
+      const one = prepared[index];
+      const answer = one === undefined || "argv" in one ? answers.next().value : one;
+      if (answer === undefined || !("id" in answer)) return answer ?? { state: "unclear", why: "no answer" };
+      return { state: "submitted", job: { id: answer.id, token, submittedAt } };
+    });
   }
 
-  async #submitOne(request: SubmitRequest, context: CallContext): Promise<SubmitResult> {
+  #commandOf(request: SubmitRequest): BundledCommand<QsubAnswer> | Rejection {
     const problems = problemsOf(request, this.#flavour);
     if (problems.length > 0) return { state: "rejected", reason: problems.join("; ") };
     const script = rendered(() => this.render(request));
-    if (typeof script !== "string") return script;
-    const submittedAt = isoTime(context.clock.now());
-    const answer = await this.#run(qsub(script, this.#flavour), context);
-    if (answer.state !== "submitted") return answer;
-    return { state: "submitted", job: { id: answer.id, token: request.token, submittedAt } };
+    return typeof script === "string" ? qsub(script, this.#flavour) : script;
   }
 
   async find(
@@ -241,7 +245,7 @@ class Pbs implements Scheduler {
   }
 }
 
-function rendered(render: () => string): string | SubmitResult {
+function rendered(render: () => string): string | Rejection {
   try {
     return render();
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { RunResult } from "../../hosts/types.ts";
-import { type SchedulerCommand, smallOutputBytes, submitTimeoutMs } from "../command.ts";
+import type { BundledCommand } from "../bundle.ts";
+import { smallOutputBytes, submitTimeoutMs } from "../command.ts";
 import { wordsOf } from "../text.ts";
 import { whyOf } from "../words.ts";
 import { isBrokenHook, isHookRejection, kindOfExitCode, kindOfWords, type PbsErrorKind } from "./errors.ts";
@@ -12,7 +13,7 @@ export type QsubAnswer =
   | { readonly state: "unclear"; readonly why: string };
 
 /** The script comes on stdin, so that no file has to be seen by two machines. */
-export function qsub(script: string, flavour: Flavour): SchedulerCommand<QsubAnswer> {
+export function qsub(script: string, flavour: Flavour): BundledCommand<QsubAnswer> {
   return {
     argv: ["qsub"],
     stdin: script,

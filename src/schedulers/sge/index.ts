@@ -4,6 +4,7 @@ import type { CallContext } from "../../common/context.ts";
 import { isFault } from "../../common/fault.ts";
 import { mapInSlices } from "../../common/slices.ts";
 import type { Token } from "../../common/token.ts";
+import { type BundledCommand, type Rejection, submitAll } from "../bundle.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { renderScript } from "../script.ts";
@@ -31,7 +32,7 @@ import { qdel } from "./qdel.ts";
 import { qhold } from "./qhold.ts";
 import { qrls } from "./qrls.ts";
 import { qstat, type QstatAnswer, type QueueEntry } from "./qstat.ts";
-import { qsub } from "./qsub.ts";
+import { qsub, type QsubAnswer } from "./qsub.ts";
 import { Reasons } from "./reasons.ts";
 import { statusOfLetters } from "./states.ts";
 
@@ -90,25 +91,27 @@ class GridEngine implements Scheduler {
   }
 
   async submit(requests: readonly SubmitRequest[], context: CallContext): Promise<readonly SubmitResult[]> {
-    const results: SubmitResult[] = [];
-    for (const request of requests) results.push(await this.#submitOne(request, context));
-    return results;
+    const prepared = requests.map((request) => this.#commandOf(request));
+    const commands = prepared.flatMap((one) => ("argv" in one ? [one] : []));
+    const submittedAt = isoTime(context.clock.now());
+    const { host, environment } = this.#options;
+    const answers = (await submitAll(host, commands, environment, context)).values();
+    return requests.map(({ token, tasks }, index): SubmitResult => {
+      const one = prepared[index];
+      const answer = one === undefined || "argv" in one ? answers.next().value : one;
+      if (answer === undefined || !("id" in answer)) return answer ?? { state: "unclear", why: "no answer" };
+      const job: ScheduledJob = { id: answer.id, token, submittedAt };
+      this.#memory.of(job).known = true;
+      for (let task = 0; task < (tasks > 1 ? tasks : 0); task++) this.#memory.of({ ...job, task }).known = true;
+      return { state: "submitted", job };
+    });
   }
 
-  async #submitOne(request: SubmitRequest, context: CallContext): Promise<SubmitResult> {
+  #commandOf(request: SubmitRequest): BundledCommand<QsubAnswer> | Rejection {
     const problems = problemsOf(request);
     if (problems.length > 0) return { state: "rejected", reason: problems.join("; ") };
     const script = rendered(() => this.render(request));
-    if (typeof script !== "string") return script;
-    const submittedAt = isoTime(context.clock.now());
-    const answer = await this.#run(qsub(script), context);
-    if (answer.state !== "submitted") return answer;
-    const job: ScheduledJob = { id: answer.id, token: request.token, submittedAt };
-    this.#memory.of(job).known = true;
-    if (request.tasks > 1) {
-      for (let task = 0; task < request.tasks; task++) this.#memory.of({ ...job, task }).known = true;
-    }
-    return { state: "submitted", job };
+    return typeof script === "string" ? qsub(script) : script;
   }
 
   async find(
@@ -238,7 +241,7 @@ function foundIn(token: Token, since: string, ids: readonly string[]): FindResul
   return first === undefined ? { state: "absent" } : { state: "found", jobs: [first, ...others] };
 }
 
-function rendered(render: () => string): string | SubmitResult {
+function rendered(render: () => string): string | Rejection {
   try {
     return render();
   } catch (error) {

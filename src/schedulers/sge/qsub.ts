@@ -1,5 +1,6 @@
 import type { RunResult } from "../../hosts/types.ts";
-import { type SchedulerCommand, smallOutputBytes, submitTimeoutMs } from "../command.ts";
+import type { BundledCommand } from "../bundle.ts";
+import { smallOutputBytes, submitTimeoutMs } from "../command.ts";
 import { wordsOf } from "../text.ts";
 import { whyOf } from "../words.ts";
 import { isTrouble } from "./trouble.ts";
@@ -18,7 +19,7 @@ const refusals =
  * The script comes on stdin, without an operand. What a site's defaults (`sge_request`) may have turned round is said: a script and no binary,
  * not waited for. `-terse` is ignored inside of scripts by some versions.
  */
-export function qsub(script: string): SchedulerCommand<QsubAnswer> {
+export function qsub(script: string): BundledCommand<QsubAnswer> {
   return {
     argv: ["qsub", "-terse", "-b", "n", "-sync", "n", "-now", "n"],
     stdin: script,

@@ -1,12 +1,13 @@
 import type { CallContext } from "../../common/context.ts";
 import { isFault } from "../../common/fault.ts";
 import type { Host } from "../../hosts/types.ts";
-import { type BundledCommand, runBundle } from "../bundle.ts";
+import { type BundledCommand, submitAll } from "../bundle.ts";
 import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { SharedAsk } from "../shared-ask.ts";
 import type { SchedulerOptions } from "../types.ts";
 import { askHistory, type History } from "./history.ts";
+import type { SbatchAnswer } from "./sbatch.ts";
 import { type AccountingAnswer, type AccountingQuestion, sacct } from "./sacct.ts";
 import { type FactsAnswer, showConfig, type SlurmFacts } from "./show-config.ts";
 import { type QueueAnswer, squeue } from "./squeue.ts";
@@ -40,12 +41,9 @@ export class Asks {
     return runCommand(this.#host, command, this.#environment, context);
   }
 
-  /** The same for several of one program; `undefined`: it was not begun, and never will be. */
-  runAll<Answer>(
-    commands: readonly BundledCommand<Answer>[],
-    context: CallContext,
-  ): Promise<readonly (Answer | undefined)[]> {
-    return runBundle(this.#host, commands, this.#environment, context);
+  /** @throws Fault LAUNCH when nothing was begun. */
+  submitAll(commands: readonly BundledCommand<SbatchAnswer>[], context: CallContext): Promise<readonly SbatchAnswer[]> {
+    return submitAll(this.#host, commands, this.#environment, context);
   }
 
   /** Asks the controller what it is, whatever was known. */

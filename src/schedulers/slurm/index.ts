@@ -13,7 +13,7 @@ import type {
   SubmitRequest,
   SubmitResult,
 } from "../types.ts";
-import type { BundledCommand } from "../bundle.ts";
+import type { BundledCommand, Rejection } from "../bundle.ts";
 import { Asks } from "./asks.ts";
 import { findTokens } from "./find.ts";
 import { giveOrders } from "./orders.ts";
@@ -24,8 +24,6 @@ import { statusesOf } from "./statuses.ts";
 
 /** squeue --me, and fields that are printed in full. */
 const oldest = [20, 2] as const;
-/** Characters of a script that a pipe takes at once, however they are encoded. */
-const longestPlain = 16_000;
 /** Ended jobs have to stay longer than the time between two looks, or the queue is no history. */
 const shortestHistoryS = 60;
 
@@ -82,43 +80,22 @@ class Slurm implements Scheduler {
     const prepared = requests.map((request) => this.#commandOf(request, exportNothing));
     const commands = prepared.flatMap((one) => ("argv" in one ? [one] : []));
     const submittedAt = new Date(context.clock.now()).toISOString();
-    const answers = (await this.#submitAll(commands, context)).values();
-    const results: SubmitResult[] = [];
-    for (const [index, one] of prepared.entries()) {
-      const token = requests[index]?.token;
-      if (!("argv" in one) || token === undefined) results.push(one as SubmitResult);
-      else results.push(await this.#resultOf(token, submittedAt, answers.next().value, context));
-    }
-    return results;
+    const answers = (await this.#asks.submitAll(commands, context)).values();
+    return await Promise.all(
+      requests.map(async ({ token }, index): Promise<SubmitResult> => {
+        const one = prepared[index];
+        if (one && !("argv" in one)) return one;
+        return await this.#resultOf(token, submittedAt, answers.next().value, context);
+      }),
+    );
   }
 
-  #commandOf(request: SubmitRequest, exportNothing: boolean): BundledCommand<SbatchAnswer> | SubmitResult {
+  #commandOf(request: SubmitRequest, exportNothing: boolean): BundledCommand<SbatchAnswer> | Rejection {
     try {
       return sbatch({ cluster: this.#asks.cluster, script: renderSlurm(request), exportNothing });
     } catch (error) {
       if (isFault(error, "INVALID")) return { state: "rejected", reason: error.message };
       throw error;
-    }
-  }
-
-  /** One after the other: the controller limits requests per account, and a crash leaves at most one that is unclear. */
-  async #submitAll(
-    commands: readonly BundledCommand<SbatchAnswer>[],
-    context: CallContext,
-  ): Promise<readonly SbatchAnswer[]> {
-    const [first] = commands;
-    try {
-      // A script that the pipe does not hold whole would be cut if we were killed, and sbatch would take what it got.
-      if (first && commands.length === 1 && first.stdin.length < longestPlain)
-        return [await this.#asks.run(first, context)];
-      const answers = await this.#asks.runAll(commands, context);
-      return answers.map(
-        (answer) => answer ?? { state: "limited", reason: "nothing was submitted: those before it took long" },
-      );
-    } catch (error) {
-      const { code, message } = asFault(error);
-      if (code === "LAUNCH") throw error;
-      return commands.map(() => ({ state: "unclear", why: message }));
     }
   }
 
