@@ -48,6 +48,54 @@ describeStores("the hub's store", (place) => {
     expect(names).not.toContain("lost");
   });
 
+  test.for([3, 2_100])(
+    "changes %i jobs with what goes with them, and numbers the events in their order",
+    async (count) => {
+      await using store = await place().open();
+      const rows = await store.transaction((tx) =>
+        createJobs(
+          { store, clock: systemClock },
+          tx,
+          Array.from({ length: count }, () => ({ ...job, tags: { [`of-${count}`]: "1", b: "2" } })),
+        ),
+      );
+      const before = (await readEvents(store.db, 0, 10_000)).at(-1)?.seq ?? 0;
+      await store.transaction(async (tx) => {
+        await tx.write([
+          {
+            insert: "events",
+            rows: rows.map(({ id }) => ({
+              at: 1,
+              type: "test",
+              job_id: id,
+              workflow_id: null,
+              site_id: null,
+              owner: null,
+              actor: null,
+              data: "{}",
+            })),
+          },
+          {
+            insert: "job_claims",
+            rows: rows.map(({ id }) => ({ job_id: id, position: 0, op_id: `of-${count}`, site_id: "s", cancelled: 0 })),
+          },
+          { update: "jobs", rows: rows.slice(1).map(({ id }) => ({ id, priority: 7, hold: null })) },
+          { update: "jobs", rows: rows.slice(0, 1).map(({ id }) => ({ id, attempt: 2 })) },
+          { update: "job_tags", rows: rows.map(({ id }) => ({ job_id: id, status: "CHANGED" })) },
+          { update: "operations", rows: [] },
+        ]);
+      });
+      const events = await readEvents(store.db, before, 10_000);
+      expect(events.map((event) => event.job_id)).toEqual(rows.map((row) => row.id));
+      const [first, second] = await readJobs(store.db, [rows[0]?.id ?? "", rows[1]?.id ?? ""]);
+      expect([first?.priority, first?.attempt, second?.priority, second?.attempt]).toEqual([0, 2, 7, 0]);
+      const tags = store.db.selectFrom("job_tags").select("status").where("key", "=", `of-${count}`).distinct();
+      expect(await tags.execute()).toEqual([{ status: "CHANGED" }]);
+      const claims = store.db.selectFrom("job_claims").select("position").where("op_id", "=", `of-${count}`);
+      expect(await claims.execute()).toHaveLength(count);
+    },
+  );
+
   test("of transactions at the same time each stands for itself: what one undoes is its own", async () => {
     await using store = await place().open();
     const heard: string[] = [];

@@ -4,10 +4,9 @@ import type { Failure, Hold, JobState, Phase } from "../../jobs/states.ts";
 import { statusOf } from "../../jobs/status.ts";
 import { isFinal } from "../../jobs/transitions.ts";
 import type { HubContext } from "../context.ts";
-import { appendEvents, type NewEvent } from "../store/events.ts";
+import { type NewEvent, writeWithEvents } from "../store/events.ts";
 import type { JobRow } from "../store/tables.ts";
-import type { Tx } from "../store/types.ts";
-import { idsPerQuery } from "./rows.ts";
+import type { Tx, Write } from "../store/types.ts";
 
 export interface StateChange {
   readonly state?: JobState;
@@ -64,14 +63,13 @@ export class JobChanges {
     return row;
   }
 
-  /** By `writeChanges` alone, which looks after the children of what ended. */
-  async write(): Promise<void> {
+  /** By `writeChanges` alone, which looks after the children of what ended. `besides` is written with it. */
+  async write(besides: readonly Write[]): Promise<void> {
     const latest = [...this.#latest.values()];
-    for (const alike of byColumns(latest.map(({ row: { id }, columns }) => ({ id, ...columns })))) {
-      await this.#tx.update("jobs", alike);
-    }
-    await followTags(this.#tx, latest);
-    await appendEvents(this.#tx, this.#events);
+    const rows = byColumns(latest.map(({ row: { id }, columns }) => ({ id, ...columns })));
+    const jobs = rows.map((alike): Write => ({ update: "jobs", rows: alike }));
+    const tags: Write = { update: "job_tags", rows: movedTags(latest) };
+    await writeWithEvents(this.#tx, [...besides, ...jobs, tags], this.#events);
   }
 }
 
@@ -104,17 +102,11 @@ function byColumns<Row extends object>(rows: readonly Row[]): Row[][] {
 }
 
 /** Tags carry their job's status. */
-async function followTags(
-  tx: Tx,
+function movedTags(
   list: readonly { readonly row: JobRow; readonly statusBefore: string }[],
-): Promise<void> {
+): { readonly job_id: string; readonly status: string }[] {
   const moved = list.filter(({ row, statusBefore }) => row.status !== statusBefore && row.tags !== "{}");
-  for (const [status, alike] of Map.groupBy(moved, ({ row }) => row.status)) {
-    for (let start = 0; start < alike.length; start += idsPerQuery) {
-      const ids = alike.slice(start, start + idsPerQuery).map(({ row }) => row.id);
-      await tx.db.updateTable("job_tags").set({ status }).where("job_id", "in", ids).execute();
-    }
-  }
+  return moved.map(({ row: { id, status } }) => ({ job_id: id, status }));
 }
 
 /** A site could claim it now: those that wait for work of its workflow are woken. */

@@ -9,7 +9,7 @@ import { assertAllowed } from "../../jobs/transitions.ts";
 import type { HubContext } from "../context.ts";
 import { appendEvents, type NewEvent } from "../store/events.ts";
 import type { JobRow } from "../store/tables.ts";
-import type { Queries, StoreKind, Tx } from "../store/types.ts";
+import type { Queries, StoreKind, Tx, Write } from "../store/types.ts";
 import { isOpen, JobChanges, type StateChange } from "./changes.ts";
 import type { JobClaim, JobDocument } from "./document.ts";
 import { parentFailure, type ParentState } from "./parents.ts";
@@ -97,15 +97,20 @@ export async function changeJob(ctx: LifecycleContext, tx: Tx, job: JobRow, chan
 }
 
 /**
- * As `changeJob` for several jobs, in few statements.
+ * As `changeJob` for several jobs, in few statements; `besides` is written with them.
  * @throws Fault ILLEGAL_TRANSITION
  */
-export async function changeJobs(ctx: LifecycleContext, tx: Tx, list: readonly JobToChange[]): Promise<JobRow[]> {
+export async function changeJobs(
+  ctx: LifecycleContext,
+  tx: Tx,
+  list: readonly JobToChange[],
+  besides: readonly Write[] = [],
+): Promise<JobRow[]> {
   for (const { job, change } of list) {
     const from = job.state as JobState;
     if (change.state !== undefined && change.state !== from) assertAllowed(from, change.state);
   }
-  return observeJobs(ctx, tx, list);
+  return observeJobs(ctx, tx, list, besides);
 }
 
 /**
@@ -118,16 +123,29 @@ export async function observeJob(ctx: LifecycleContext, tx: Tx, job: JobRow, cha
 }
 
 /** As `observeJob` for several jobs, in few statements. A job may come more than once: each change starts where the one before ended. */
-export async function observeJobs(ctx: LifecycleContext, tx: Tx, list: readonly JobToChange[]): Promise<JobRow[]> {
+export async function observeJobs(
+  ctx: LifecycleContext,
+  tx: Tx,
+  list: readonly JobToChange[],
+  besides: readonly Write[] = [],
+): Promise<JobRow[]> {
   const changes = new JobChanges(ctx, tx);
   const rows = list.map(({ job, change }) => changes.add(job, change));
-  await writeChanges(ctx, tx, changes);
+  await writeChanges(ctx, tx, changes, besides);
   return rows;
 }
 
-/** Writes what was added, and settles the children of jobs that ended. Call it late in the transaction: from then on other writers of events wait. */
-export async function writeChanges(ctx: LifecycleContext, tx: Tx, changes: JobChanges): Promise<void> {
-  await changes.write();
+/**
+ * Writes what was added and what goes with it, and settles the children of jobs that ended. Call it late in the transaction: from then on
+ * other writers of events wait.
+ */
+export async function writeChanges(
+  ctx: LifecycleContext,
+  tx: Tx,
+  changes: JobChanges,
+  besides: readonly Write[] = [],
+): Promise<void> {
+  await changes.write(besides);
   await settleChildren(ctx, tx, await childrenOf(tx.db, changes.ended));
 }
 

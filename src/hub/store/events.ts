@@ -2,7 +2,7 @@
 import { sql } from "kysely";
 import type { JsonObject } from "../../common/json.ts";
 import type { EventRow } from "./tables.ts";
-import type { Queries, StoreKind, Tx } from "./types.ts";
+import type { Queries, StoreKind, Tx, Write } from "./types.ts";
 
 export interface NewEvent {
   readonly type: string;
@@ -32,7 +32,11 @@ export async function lockEvents(tx: Tx, kind: StoreKind): Promise<void> {
  * nobody who saw number N ever has to look below N again. Call it late in the transaction; it serialises writers until the commit.
  */
 export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
-  if (events.length === 0) return;
+  await writeWithEvents(tx, [], events);
+}
+
+/** As `appendEvents`, together with what they tell of. */
+export async function writeWithEvents(tx: Tx, writes: readonly Write[], events: readonly NewEvent[]): Promise<void> {
   const rows = events.map((event) => ({
     at: event.at,
     type: event.type,
@@ -43,8 +47,8 @@ export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise
     actor: event.actor ?? null,
     data: JSON.stringify(event.data ?? {}),
   }));
-  await tx.insert("events", rows);
-  tx.notify("events", "");
+  await tx.write([...writes, { insert: "events", rows }]);
+  if (rows.length > 0) tx.notify("events", "");
 }
 
 /** Events after number `after`, oldest first, at most `limit`. */

@@ -2,7 +2,7 @@
 import { CompiledQuery, type Transaction } from "kysely";
 import { eventLock } from "./events.ts";
 import type { HubDatabase } from "./tables.ts";
-import type { BulkRow, BulkTable } from "./types.ts";
+import { type BulkRow, type BulkTable, keyColumn, type Write } from "./types.ts";
 
 /** Rows per statement: some megabytes of JSON. */
 const rowsPerStatement = 2_000;
@@ -13,38 +13,75 @@ export async function insertRows(
   table: BulkTable,
   rows: readonly BulkRow[],
 ): Promise<readonly number[]> {
-  const [first] = rows;
-  if (!first) return [];
-  const columns = Object.keys(first).join(", ");
-  const numbered = table === "jobs";
-  // Numbers of events are drawn when the lock is had, and not before.
-  const lock = table === "events" ? `(SELECT pg_advisory_xact_lock(${eventLock})) AS locked CROSS JOIN ` : "";
-  const text = `INSERT INTO ${table} (${columns}) SELECT ${columns}
-    FROM ${lock}json_populate_recordset(NULL::${table}, $1::json)`;
+  if (table !== "jobs") {
+    await writeRows(db, [{ insert: table, rows }]);
+    return [];
+  }
   const numbers = new Map<string, number>();
   for (let start = 0; start < rows.length; start += rowsPerStatement) {
-    const list = JSON.stringify(rows.slice(start, start + rowsPerStatement));
-    const query = CompiledQuery.raw(numbered ? `${text} RETURNING id, n` : text, [list]);
-    const answer = await db.executeQuery<{ id: string; n: number }>(query);
+    const some = rows.slice(start, start + rowsPerStatement);
+    const text = `${textOf({ insert: table, rows: some }, "$1", [])} RETURNING id, n`;
+    const answer = await db.executeQuery<{ id: string; n: number }>(CompiledQuery.raw(text, [JSON.stringify(some)]));
     for (const { id, n } of answer.rows) numbers.set(id, n);
   }
-  return numbered ? rows.map((row) => numbers.get(String(row["id"])) ?? 0) : [];
+  return rows.map((row) => numbers.get(String(row["id"])) ?? 0);
 }
 
-/** See `Tx.update`. */
-export async function updateRows(
-  db: Transaction<HubDatabase>,
-  table: "jobs" | "operations",
-  rows: readonly (BulkRow & { readonly id: string })[],
-): Promise<void> {
-  const [first] = rows;
-  if (!first) return;
-  const set = Object.keys(first)
-    .filter((column) => column !== "id")
-    .map((column) => `${column} = change.${column}`);
-  const text = `UPDATE ${table} SET ${set.join(", ")} FROM json_populate_recordset(NULL::${table}, $1::json) AS change
-    WHERE ${table}.id = change.id`;
-  for (let start = 0; start < rows.length; start += rowsPerStatement) {
-    await db.executeQuery(CompiledQuery.raw(text, [JSON.stringify(rows.slice(start, start + rowsPerStatement))]));
+/** See `Tx.write`. */
+export async function writeRows(db: Transaction<HubDatabase>, writes: readonly Write[]): Promise<void> {
+  const parts = writes.filter(({ rows }) => rows.length > 0);
+  // The lock of events is asked for last: until the commit all other writers of events wait for it.
+  parts.sort(
+    (one, other) =>
+      Number("insert" in one && one.insert === "events") - Number("insert" in other && other.insert === "events"),
+  );
+  const last = parts.at(-1);
+  if (!last) return;
+  if (parts.some(({ rows }) => rows.length > rowsPerStatement)) {
+    for (const part of parts) await writeInPieces(db, part);
+    return;
   }
+  const before = parts.slice(0, -1).map((part, at) => `part${at} AS (${textOf(part, `$${at + 1}`, [])} RETURNING 1)`);
+  const names = before.map((_, at) => `part${at}`);
+  const main = textOf(last, `$${parts.length}`, names);
+  const text = before.length === 0 ? main : `WITH ${before.join(", ")} ${main}`;
+  await db.executeQuery(
+    CompiledQuery.raw(
+      text,
+      parts.map(({ rows }) => JSON.stringify(rows)),
+    ),
+  );
+}
+
+async function writeInPieces(db: Transaction<HubDatabase>, part: Write): Promise<void> {
+  for (let start = 0; start < part.rows.length; start += rowsPerStatement) {
+    const rows = part.rows.slice(start, start + rowsPerStatement);
+    await db.executeQuery(CompiledQuery.raw(textOf({ ...part, rows } as Write, "$1", []), [JSON.stringify(rows)]));
+  }
+}
+
+/** The statement for rows with these columns. `after`: parts of the same statement that must be done before events get their numbers. */
+function textOf(
+  part: Write | { readonly insert: "jobs"; readonly rows: readonly BulkRow[] },
+  parameter: string,
+  after: readonly string[],
+): string {
+  const columns = Object.keys(part.rows[0] ?? {});
+  if ("insert" in part) {
+    const list = columns.join(", ");
+    // Numbers of events are drawn when the lock is had, and not before.
+    const lock = part.insert === "events" ? `${lockAfter(after)} AS locked CROSS JOIN ` : "";
+    return `INSERT INTO ${part.insert} (${list}) SELECT ${list}
+      FROM ${lock}json_populate_recordset(NULL::${part.insert}, ${parameter}::json)`;
+  }
+  const table = part.update;
+  const key = keyColumn[table];
+  const set = columns.filter((column) => column !== key).map((column) => `${column} = change.${column}`);
+  return `UPDATE ${table} SET ${set.join(", ")} FROM json_populate_recordset(NULL::${table}, ${parameter}::json) AS change
+    WHERE ${table}.${key} = change.${key}`;
+}
+
+function lockAfter(parts: readonly string[]): string {
+  const counts = parts.map((name) => `(SELECT count(*) FROM ${name})`).join(" + ");
+  return `(SELECT pg_advisory_xact_lock(${eventLock})${counts === "" ? "" : ` WHERE ${counts} >= 0`})`;
 }

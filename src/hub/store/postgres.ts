@@ -8,7 +8,7 @@ import pg from "pg";
 import type { Logger } from "../../common/logger.ts";
 import { isRetryable, storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
-import { insertRows, updateRows } from "./postgres-bulk.ts";
+import { insertRows, writeRows } from "./postgres-bulk.ts";
 import { faultingPool } from "./postgres-pool.ts";
 import type { HubDatabase } from "./tables.ts";
 import type { Channel, Store, Tx } from "./types.ts";
@@ -150,7 +150,7 @@ class PostgresStore implements Store {
       const result = await fn({
         db,
         insert: (table, rows) => insertRows(db, table, rows),
-        update: (table, rows) => updateRows(db, table, rows),
+        write: (writes) => writeRows(db, writes),
         notify: (channel, payload) => void notices.add(`${channel} ${payload}`),
       });
       if (notices.size > 0) {

@@ -11,7 +11,7 @@ import { regexTest } from "../filter/regex.ts";
 import { storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
 import type { HubDatabase } from "./tables.ts";
-import type { BulkRow, BulkTable, Channel, Store, Tx } from "./types.ts";
+import { type BulkRow, type BulkTable, type Channel, keyColumn, type Store, type Tx, type Write } from "./types.ts";
 
 /** Prepared statements that are kept; the hub's own queries are a few hundred. */
 const statementsKept = 500;
@@ -179,7 +179,9 @@ class SqliteStore implements Store {
       const tell = await work.run({
         db,
         insert: async (table, rows) => this.#insert(table, rows),
-        update: async (table, rows) => this.#update(table, rows),
+        write: async (writes) => {
+          for (const write of writes) this.#write(write);
+        },
         notify: (channel, payload) => void notices.push([channel, payload]),
       });
       this.#statements.get("RELEASE work").run();
@@ -240,13 +242,19 @@ class SqliteStore implements Store {
     return table === "jobs" ? numbers : [];
   }
 
-  #update(table: "jobs" | "operations", rows: readonly (BulkRow & { readonly id: string })[]): void {
+  #write(write: Write): void {
+    const { rows } = write;
     const [first] = rows;
     if (!first) return;
-    const columns = Object.keys(first).filter((column) => column !== "id");
+    if ("insert" in write) {
+      this.#insert(write.insert, rows);
+      return;
+    }
+    const key = keyColumn[write.update];
+    const columns = Object.keys(first).filter((column) => column !== key);
     const list = columns.map((column) => `${column} = ?`).join(", ");
-    const update = this.#statements.get(`UPDATE ${table} SET ${list} WHERE id = ?`);
-    for (const row of rows) update.run(...columns.map((column) => row[column] ?? null), row.id);
+    const update = this.#statements.get(`UPDATE ${write.update} SET ${list} WHERE ${key} = ?`);
+    for (const row of rows) update.run(...columns.map((column) => row[column] ?? null), row[key] ?? null);
   }
 
   /** Like PostgreSQL's: never inside the caller's turn. */

@@ -22,6 +22,14 @@ export type BulkTable = "jobs" | "job_claims" | "job_tags" | "job_parents" | "op
 /** A row as a query builder would take it; texts, numbers and nulls only. */
 export type BulkRow = Readonly<Record<string, string | number | null>>;
 
+/** How rows to change are found: by this column of theirs. */
+export const keyColumn = { jobs: "id", operations: "id", job_tags: "job_id" } as const;
+
+/** Rows to insert; or for each row what its columns become in the rows with the same key. */
+export type Write =
+  | { readonly insert: Exclude<BulkTable, "jobs">; readonly rows: readonly BulkRow[] }
+  | { readonly update: keyof typeof keyColumn; readonly rows: readonly BulkRow[] };
+
 export interface Tx {
   readonly db: Transaction<HubDatabase>;
   /**
@@ -29,8 +37,11 @@ export interface Tx {
    * jobs got, in order; of other tables nothing.
    */
   insert(table: BulkTable, rows: readonly BulkRow[]): Promise<readonly number[]>;
-  /** Sets, for each of these rows, all its columns in the row with the same `id`. All have the same columns. */
-  update(table: "jobs" | "operations", rows: readonly (BulkRow & { readonly id: string })[]): Promise<void>;
+  /**
+   * Inserts and changes rows of several tables; on PostgreSQL in one statement, where events come last. None may depend on another, and no
+   * row may be changed twice. The rows of each have the same columns.
+   */
+  write(writes: readonly Write[]): Promise<void>;
   /** Delivered to all listeners of all hub processes after the commit, and not at all without one. */
   notify(channel: Channel, payload: string): void;
 }

@@ -21,7 +21,7 @@ import {
 import { claimColumns, claimRow, idsPerQuery } from "../jobs/rows.ts";
 import { appendEvents } from "../store/events.ts";
 import type { JobRow } from "../store/tables.ts";
-import type { Queries, Tx } from "../store/types.ts";
+import type { Queries, Tx, Write } from "../store/types.ts";
 
 /** How long an assignment that was not acknowledged keeps the job from others, milliseconds. */
 export const leaseMs = 90_000;
@@ -91,9 +91,10 @@ export async function claimJobs(
     };
     return { job, change: { phase: "claimed", actor, columns, data: { op_id: operation.id, epoch } } };
   });
-  await tx.insert("operations", operations);
-  await tx.insert("job_claims", entries);
-  return changeJobs(ctx, tx, changes);
+  return changeJobs(ctx, tx, changes, [
+    { insert: "operations", rows: operations },
+    { insert: "job_claims", rows: entries },
+  ]);
 }
 
 /** Where a job may be handed back: nothing of it runs. */
@@ -148,7 +149,9 @@ export async function unclaimJob(
 /** Sets `done` and result of an operation, and adds to its metadata. The job's lock keeps others of ours away. */
 export async function closeOperation(tx: Tx, opId: string, result: unknown, metadata: JsonObject): Promise<void> {
   const doc = (await readOperations(tx.db, [opId])).get(opId);
-  if (doc) await writeOperations(tx, [{ ...doc, done: true, result, metadata: { ...doc.metadata, ...metadata } }]);
+  if (!doc) return;
+  const closed = { ...doc, done: true, result, metadata: { ...doc.metadata, ...metadata } };
+  await tx.write([operationWrites([closed])]);
 }
 
 export async function readOperations(db: Queries, ids: readonly string[]): Promise<Map<string, OperationDocument>> {
@@ -161,16 +164,14 @@ export async function readOperations(db: Queries, ids: readonly string[]): Promi
   return found;
 }
 
-export async function writeOperations(tx: Tx, documents: readonly OperationDocument[]): Promise<void> {
-  await tx.update(
-    "operations",
-    documents.map((doc) => ({
-      id: doc.id,
-      doc: JSON.stringify(doc),
-      done: doc.done ? 1 : 0,
-      cancelled: doc.metadata["cancelled"] === true ? 1 : 0,
-    })),
-  );
+export function operationWrites(documents: readonly OperationDocument[]): Write {
+  const rows = documents.map((doc) => ({
+    id: doc.id,
+    doc: JSON.stringify(doc),
+    done: doc.done ? 1 : 0,
+    cancelled: doc.metadata["cancelled"] === true ? 1 : 0,
+  }));
+  return { update: "operations", rows };
 }
 
 /**

@@ -20,7 +20,7 @@ export async function noteLogReader(store: Store, siteId: string, now: number): 
   const value = String(now);
   await store.db
     .insertInto("settings")
-    .values({ name: nameOf(siteId), value })
+    .values({ name: logReaderSetting(siteId), value })
     .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
     .execute();
   if (last === undefined || now - last >= lastsMs) await store.notify("orders", siteId);
@@ -28,10 +28,20 @@ export async function noteLogReader(store: Store, siteId: string, now: number): 
 
 /** Milliseconds between two log chunks that a site should keep. */
 export async function logIntervalMs(db: Queries, siteId: string, now: number): Promise<number> {
-  const row = await db.selectFrom("settings").select("value").where("name", "=", nameOf(siteId)).executeTakeFirst();
-  return row && Number(row.value) > now - lastsMs ? watchedMs : unwatchedMs;
+  const row = await db
+    .selectFrom("settings")
+    .select("value")
+    .where("name", "=", logReaderSetting(siteId))
+    .executeTakeFirst();
+  return intervalSince(row?.value, now);
 }
 
-function nameOf(siteId: string): string {
+/** The same for who has the setting already, if there is one. */
+export function intervalSince(lastRead: string | null | undefined, now: number): number {
+  return Number(lastRead ?? 0) > now - lastsMs ? watchedMs : unwatchedMs;
+}
+
+/** Name of the setting that holds when somebody last read a log of the site. */
+export function logReaderSetting(siteId: string): string {
   return `log-reader:${siteId}`;
 }

@@ -12,8 +12,8 @@ import { idsPerQuery, jobColumns } from "../jobs/rows.ts";
 import { JobChanges, parsedHold, type StateChange } from "../jobs/changes.ts";
 import { writeChanges } from "../jobs/lifecycle.ts";
 import type { JobRow } from "../store/tables.ts";
-import type { Tx } from "../store/types.ts";
-import { readOperations, writeOperations } from "./claims.ts";
+import type { Tx, Write } from "../store/types.ts";
+import { operationWrites, readOperations } from "./claims.ts";
 import { settleOrders } from "./end-held.ts";
 import { capped } from "./http.ts";
 import { storeManifest } from "./manifest.ts";
@@ -83,9 +83,8 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
     rows.set(report.job, changes.add(row, change));
     results.push({ ...keyOf(report), outcome: "applied" });
   }
-  await notes.write();
   await settleOrders(ctx, tx, changes.ended);
-  await writeChanges(ctx, tx, changes);
+  await writeChanges(ctx, tx, changes, [notes.changed()]);
   await failpoint("hub.before-reports");
   return results;
 }
@@ -187,7 +186,8 @@ function eventData(report: Report): JsonObject {
 
 interface OperationNotes {
   add(row: JobRow, report: Report): void;
-  write(): Promise<void>;
+  /** To be written with the jobs. */
+  changed(): Write;
 }
 
 /** What NMDC readers see: the metadata rule of design and, at the end, the result. Read and written once for all reports of a call. */
@@ -204,12 +204,7 @@ async function operationNotes(tx: Tx, rows: readonly JobRow[]): Promise<Operatio
       documents.set(doc.id, withNote(doc, report));
       changed.add(doc.id);
     },
-    async write() {
-      await writeOperations(
-        tx,
-        [...changed].flatMap((id) => documents.get(id) ?? []),
-      );
-    },
+    changed: () => operationWrites([...changed].flatMap((id) => documents.get(id) ?? [])),
   };
 }
 

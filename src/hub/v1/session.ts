@@ -5,6 +5,7 @@ import type { z } from "zod";
 import type { JsonObject } from "../../common/json.ts";
 import { capped } from "./http.ts";
 import type { LifecycleContext } from "../jobs/lifecycle.ts";
+import { logReaderSetting } from "./log-watch.ts";
 import { appendEvents } from "../store/events.ts";
 import type { SiteRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
@@ -28,6 +29,8 @@ export interface Session {
   readonly current: boolean;
   /** This call opened it. */
   readonly opened: boolean;
+  /** When somebody last read a log of the site, as the settings have it. */
+  readonly logRead: string | null;
 }
 
 /** An instance that was not heard of for so long gives its session to the one that speaks; a held call lasts 55 s at most. */
@@ -44,10 +47,16 @@ export async function enterSession(
   site: { readonly siteId: string; readonly actor: string },
   body: SyncBody,
 ): Promise<Session> {
-  const query = tx.db.selectFrom("sites").selectAll().where("id", "=", site.siteId);
+  const query = tx.db
+    .selectFrom("sites")
+    .selectAll()
+    .select((eb) =>
+      eb.selectFrom("settings").select("value").where("name", "=", logReaderSetting(site.siteId)).as("log_read"),
+    )
+    .where("id", "=", site.siteId);
   const row = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
-  if (!row) return { epoch: 1, current: false, opened: false };
-  const session = judge(row, body, ctx.clock.now());
+  if (!row) return { epoch: 1, current: false, opened: false, logRead: null };
+  const session = { ...judge(row, body, ctx.clock.now()), logRead: row.log_read };
   if (!session.current) return session;
   const info = infoOf(row, body, session.opened);
   await tx.db
@@ -65,7 +74,7 @@ export async function enterSession(
   return session;
 }
 
-function judge(row: SiteRow, body: SyncBody, now: number): Session {
+function judge(row: SiteRow, body: SyncBody, now: number): Omit<Session, "logRead"> {
   const same = row.instance_id === body.instance_id;
   if (same) return { epoch: row.session_epoch, current: true, opened: false };
   if (body.session_epoch === undefined) return { epoch: row.session_epoch + 1, current: true, opened: true };

@@ -10,7 +10,7 @@ import type { Tx } from "../store/types.ts";
 import { assignJobs } from "./assign.ts";
 import { leaseMs, releaseExpired } from "./claims.ts";
 import { type HeldRow, holdings } from "./holdings.ts";
-import { logIntervalMs } from "./log-watch.ts";
+import { intervalSince } from "./log-watch.ts";
 import { acknowledgeOrders, openOrders, orderView } from "./orders.ts";
 import { enterSession, type Session, type SyncBody } from "./session.ts";
 import { assignmentsOf } from "./spec.ts";
@@ -55,7 +55,7 @@ export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBod
       fenced: held.fenced,
       unknown: held.unknown,
       missing: session.current ? held.missing.map((job) => ({ job: job.id, epoch: job.epoch })) : [],
-      log_interval_ms: await logIntervalMs(tx.db, site.siteId, ctx.clock.now()),
+      log_interval_ms: intervalSince(session.logRead, ctx.clock.now()),
     };
     const news = answer.assign.length + orders.length + answer.fenced.length > 0;
     if (assigned.length > 0) await failpoint("hub.before-assign");

@@ -151,10 +151,12 @@ onBothStores("logs", (kind) => {
       follow: true,
       pollMs: 20,
     });
-    const next = following.next();
-    await put(site, claim, 8, "next\n", "&final=true");
+    let come = false;
+    const next = following.next().finally(() => (come = true));
+    // What comes before its first look it does not show.
+    for (let offset = 8; !come; offset += 5) await put(site, claim, offset, "next\n");
     const { value } = await next;
-    expect(Buffer.from(value?.bytes ?? []).toString()).toBe("next\n");
+    expect(Buffer.from(value?.bytes ?? []).toString()).toMatch(/^(?:next\n)+$/);
     await following.return(undefined);
   });
 });
