@@ -40,7 +40,7 @@ export interface Source {
 }
 
 /** A try that brought so much further does not count against the limit of tries: a long file outlives many connections. */
-export const progressBytes = 1024 * 1024;
+export const progressBytes = 256 * 1024;
 
 /** Puts the item's name before a fault's message. */
 export function named(error: unknown, what: string): unknown {

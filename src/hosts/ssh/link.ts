@@ -226,7 +226,8 @@ export class SshLink {
     connection.sessions--;
     this.#wakeAll();
     const isIdle = (): boolean => !this.#connections.some(({ alive, sessions }) => alive && sessions > 0);
-    if (!isIdle()) return;
+    // Sessions that end with the link come here last: no timer may outlive it.
+    if (!isIdle() || this.#end.signal.aborted) return;
     this.#idle.abort();
     this.#idle = new AbortController();
     const { signal } = this.#idle;

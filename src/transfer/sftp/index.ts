@@ -36,6 +36,7 @@ class SftpTransfer implements TransferAdapter {
   readonly #digests = new RemoteDigests();
   /** What was written, compared and given its final name a moment ago, by canonical URL. */
   readonly #written = new Map<string, Written>();
+  readonly #began = new Map<string, number>();
 
   constructor(policy: TransferPolicy, find: FindAccess) {
     this.#policy = policy;
@@ -70,7 +71,7 @@ class SftpTransfer implements TransferAdapter {
   async write(url: string, localPath: string, info: WriteInfo, context: CallContext): Promise<void> {
     const place = placeOf(url, "destinations", this.#policy, this.#find);
     this.#written.delete(url);
-    const written = await writeRemote(place, localPath, info, this.#digests, context);
+    const written = await writeRemote(place, localPath, info, { digests: this.#digests, began: this.#began }, context);
     if (this.#written.size < mostRemembered) this.#written.set(url, written);
   }
 

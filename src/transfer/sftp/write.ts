@@ -30,15 +30,22 @@ export interface Written {
   readonly sha256: string | undefined;
 }
 
+/** What all writes of an adapter share. */
+export interface WriteMemory {
+  readonly digests: RemoteDigests;
+  /** Where the last try of a partial file began that was then lost, by path. */
+  readonly began: Map<string, number>;
+}
+
 /** @throws Fault as `TransferAdapter.write` says. What was written stays as a partial file if a later try can go on with it. */
 export async function writeRemote(
   place: Place,
   localPath: string,
   info: WriteInfo,
-  digests: RemoteDigests,
+  memory: WriteMemory,
   context: CallContext,
 ): Promise<Written> {
-  const writing = new Writing(place, info, digests, context);
+  const writing = new Writing(place, info, memory, context);
   try {
     return await writing.run(localPath);
   } catch (error) {
@@ -49,16 +56,17 @@ export async function writeRemote(
 class Writing {
   readonly #place: Place;
   readonly #info: WriteInfo;
-  readonly #digests: RemoteDigests;
+  readonly #memory: WriteMemory;
   readonly #context: CallContext;
   #partial: string | undefined;
+  #offset = 0;
   /** Bytes that the server has acknowledged in this try. */
   #written = 0;
 
-  constructor(place: Place, info: WriteInfo, digests: RemoteDigests, context: CallContext) {
+  constructor(place: Place, info: WriteInfo, memory: WriteMemory, context: CallContext) {
     this.#place = place;
     this.#info = info;
-    this.#digests = digests;
+    this.#memory = memory;
     this.#context = context;
   }
 
@@ -72,6 +80,7 @@ class Writing {
     this.#partial = partial;
     await using source = await open(localPath, "r");
     const { handle, offset } = await this.#openPart(partial, source);
+    this.#offset = offset;
     let written: Written;
     try {
       const range = {
@@ -89,6 +98,7 @@ class Writing {
     }
     await failpoint("transfer.before-rename");
     await this.#rename(partial, this.#place.path);
+    this.#memory.began.delete(partial);
     await failpoint("transfer.after-rename");
     await failpoint("transfer.after-write");
     return written;
@@ -105,8 +115,12 @@ class Writing {
       const partial = this.#partial;
       await access.files.call(this.#context, (sftp, done) => sftp.unlink(partial, done)).catch(() => undefined);
     }
-    if (!lost || this.#written < progressBytes) return fault;
-    return advanced(fault);
+    if (!lost || this.#partial === undefined) return fault;
+    // Much of what was sent arrived although nobody said so: where this try began tells how far the last one came.
+    const { began } = this.#memory;
+    const further = Math.max(this.#written, this.#offset - (began.get(this.#partial) ?? this.#offset));
+    began.set(this.#partial, Math.max(this.#offset, began.get(this.#partial) ?? 0));
+    return further >= progressBytes ? advanced(fault) : fault;
   }
 
   /** Real path of the directory that the file goes to; made below the rule's directory if it is not there. */
@@ -224,8 +238,8 @@ class Writing {
 
   async #digest(handle: Buffer, partial: string, bytes: number): Promise<string> {
     const { access } = this.#place;
-    if (bytes > readBackBytes && this.#digests.canAsk(access, this.#context)) {
-      const found = await this.#digests.ofMany(access, [{ path: partial, bytes }], this.#context);
+    if (bytes > readBackBytes && this.#memory.digests.canAsk(access, this.#context)) {
+      const found = await this.#memory.digests.ofMany(access, [{ path: partial, bytes }], this.#context);
       const digest = found.get(partial);
       if (digest !== undefined) return digest;
     }
