@@ -100,6 +100,27 @@ describe("the book", () => {
     );
   });
 
+  it("reads the snapshot of a version that knew of fewer things", () => {
+    const book = fold(new Book(), [record("job.held", { job: jobs.a }, "a")]);
+    const { past_orders: _orders, stopped: _stopped, ...older } = JSON.parse(book.snapshot()) as JsonObject;
+    expect(Book.fromSnapshot(older).snapshot()).toEqual(book.snapshot());
+  });
+
+  it("remembers how the latest thousand orders ended, and no more", () => {
+    const book = new Book();
+    for (let n = 1; n <= 1_003; n++) {
+      const order = { id: `o${n}`, kind: "cancel", job: "a", reason: "", actor: "ada", at };
+      const answered = record("order.answered", { id: order.id, result: "done" });
+      fold(book, [record("order.received", { order }), answered, record("order.closed", { id: order.id })]);
+    }
+    expect([book.orders.size, book.pastOrders.size]).toEqual([0, 1_000]);
+    expect([book.pastOrders.has("o3"), book.pastOrders.get("o4"), book.pastOrders.get("o1003")]).toEqual([
+      false,
+      "done",
+      "done",
+    ]);
+  });
+
   it("ignores kinds of a newer version", () => {
     const book = fold(new Book(), [{ kind: "job.teleported", job: "a", data: {} } as unknown as AgentRecord]);
     expect(book.jobs.size).toBe(0);
