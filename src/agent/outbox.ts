@@ -5,6 +5,7 @@ import { failpoint } from "../common/failpoint.ts";
 import { type Backoff, backoffMs, reportBackoff, waitAfterMs } from "../common/retry.ts";
 import type { Central } from "../central/types.ts";
 import type { Report, ReportResult } from "../wire/agent-api.ts";
+import type { OutboxEntry } from "./book.ts";
 import { isJournalDead, type Ledger } from "./ledger.ts";
 import type { Notifier } from "./notifier.ts";
 import { record } from "./records.ts";
@@ -106,7 +107,7 @@ async function arrivedOrDue(
 /** Jobs in turn, each with its reports in order up to the first parked one. */
 function nextBatch(ledger: Ledger, deferred: Deferred, now: number): Report[] {
   const batch: Report[] = [];
-  for (const id of deferred.keys()) if (!ledger.book.outbox.has(id)) deferred.delete(id);
+  for (const id of deferred.keys()) if (!canBeSent(ledger.book.outbox.get(id))) deferred.delete(id);
   for (const [id, entries] of ledger.book.outbox) {
     if ((deferred.get(id)?.notBeforeMs ?? 0) > now) continue;
     for (const entry of entries) {
@@ -116,6 +117,12 @@ function nextBatch(ledger: Ledger, deferred: Deferred, now: number): Report[] {
     }
   }
   return batch;
+}
+
+/** Not when all is acknowledged, nor behind a report that was refused: to wait for its time would be to wait for nothing. */
+function canBeSent(entries: readonly OutboxEntry[] | undefined): boolean {
+  const first = entries?.[0];
+  return first !== undefined && first.parked !== "parked";
 }
 
 async function settle(

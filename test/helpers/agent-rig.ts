@@ -3,7 +3,7 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { stringify } from "yaml";
 import { Agent, type AgentEnd } from "../../src/agent/agent.ts";
 import type { SiteParts } from "../../src/agent/deps.ts";
-import { HubOutputs } from "../../src/agent/hub-outputs.ts";
+import { HubOutputs, hubScheme } from "../../src/agent/hub-outputs.ts";
 import { type Machine, thisMachine } from "../../src/agent/machine.ts";
 import { openCentral } from "../../src/central/discover.ts";
 import type { Clock } from "../../src/common/clock.ts";
@@ -169,7 +169,7 @@ async function partsOf(
   hubOutputs: HubOutputs,
 ): Promise<SiteParts> {
   const site = await loadSite(directory.join("site.yaml"), builtInRegistries);
-  const policy = compilePolicy(site.policy);
+  const policy = compilePolicy(site.policy, { trustedSchemes: [hubScheme] });
   const transfers = createTransferEngine({ policy, registry: new TransferRegistry([hubOutputs]) });
   return {
     site,

@@ -22,6 +22,8 @@ export class ScriptedHub implements AsyncDisposable {
   readonly applied: Report[] = [];
   /** Who holds what: reports of other epochs are fenced. */
   readonly epochs = new Map<string, number>();
+  /** Jobs of which no report is taken. */
+  readonly refused = new Set<string>();
   /** Answers every call of `/siteagent/v1/` instead. */
   lie: Answer | undefined;
   /** Added to every answer of synchronize. */
@@ -98,6 +100,7 @@ export class ScriptedHub implements AsyncDisposable {
     const held = this.epochs.get(job);
     if (held === undefined) return { job, epoch, seq, outcome: "unknown-job" };
     if (held !== epoch) return { job, epoch, seq, outcome: "fenced", detail: `epoch ${epoch} is over; now ${held}` };
+    if (this.refused.has(job)) return { job, epoch, seq, outcome: "refused", detail: "it contradicts the table" };
     const done = this.#seqs.get(`${job} ${epoch}`) ?? 0;
     if (seq <= done) return { job, epoch, seq, outcome: "duplicate" };
     if (seq > done + 1) return { job, epoch, seq, outcome: "gap", expected_seq: done + 1 };
