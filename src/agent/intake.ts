@@ -1,15 +1,18 @@
 import { isoTime } from "../common/clock.ts";
+import { asFault, type Fault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { newToken } from "../common/token.ts";
 import type { App } from "../jobs/app.ts";
 import { resolveParameters } from "../jobs/parameters.ts";
 import type { Failure } from "../jobs/states.ts";
+import type { Assignment } from "../central/types.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import type { AgentCore } from "./core.ts";
 import { jobDirectory } from "./directories.ts";
 import type { HeldJob } from "./held-job.ts";
 import { objectValues } from "./plan.ts";
 import { fence } from "./fence.ts";
+import { isJournalDead } from "./ledger.ts";
 import { begin } from "./transition.ts";
 
 export interface Won {
@@ -22,6 +25,43 @@ export interface Won {
 /** The app that serves a workflow; undefined when the site has none. */
 export function appFor(core: AgentCore, workflow: string): App | undefined {
   return Object.values(core.parts.site.apps).find((app) => app.workflow === workflow);
+}
+
+/** What becomes of a job that was given to us. */
+export interface Intake {
+  readonly onTaken: (job: string) => void;
+  /** It was known before. */
+  readonly onChanged: (job: string) => void;
+}
+
+/**
+ * Takes what central assigns, all at once: their records go to the disk with one sync, their first reports to central with one call. One
+ * that cannot be taken keeps back no other; central gives it again. @throws Fault when nothing goes on: the journal is dead, the agent stops.
+ */
+export async function takeAssigned(core: AgentCore, all: readonly Assignment[], intake: Intake): Promise<void> {
+  // Of one job one after the other, should it come twice.
+  const byJob = Map.groupBy(all, ({ job }) => job);
+  const faults = await Promise.all([...byJob.values()].map((some) => takeInTurn(core, some, intake)));
+  const fault = faults.find((one) => one !== undefined);
+  if (fault) throw fault;
+}
+
+async function takeInTurn(
+  core: AgentCore,
+  assignments: readonly Assignment[],
+  intake: Intake,
+): Promise<Fault | undefined> {
+  for (const { job, op_id: opId, epoch, spec } of assignments) {
+    try {
+      if (await takeJob(core, { job, opId, epoch, spec })) intake.onTaken(job);
+      else intake.onChanged(job);
+    } catch (error) {
+      const fault = asFault(error);
+      if (isJournalDead(fault) || core.stopping.aborted) return fault;
+      core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
+    }
+  }
+  return undefined;
 }
 
 /**

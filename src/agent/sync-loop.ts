@@ -4,14 +4,14 @@ import type { CallContext } from "../common/context.ts";
 import { asFault, type Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { syncBackoff, waitAfterMs } from "../common/retry.ts";
-import type { Assignment, Candidate, SyncResult } from "../central/types.ts";
+import type { Candidate, SyncResult } from "../central/types.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import { appViews } from "../wire/apps.ts";
 import type { AgentMode } from "../wire/control-api.ts";
 import type { AgentCore } from "./core.ts";
 import { takeUnknown, showMissing } from "./strangers.ts";
 import { fence } from "./fence.ts";
-import { takeJob } from "./intake.ts";
+import { takeAssigned, takeJob } from "./intake.ts";
 import { LongPoll, nextWaitMs } from "./long-poll.ts";
 import { carryOut } from "./orders.ts";
 import { record } from "./records.ts";
@@ -237,25 +237,8 @@ async function accept(core: AgentCore, state: SyncState, answer: SyncResult): Pr
   await takeUnknown(core, state, answer.unknown);
   await showMissing(core, answer.missing);
   if (!answer.session_current) return;
-  // All at once: their records go to the disk with one sync, their first reports to central with one call.
-  const faults = await Promise.all(answer.assign.map((assignment) => takeAssigned(core, state, assignment)));
-  const fault = faults.find((one) => one !== undefined);
-  if (fault) throw fault;
+  await takeAssigned(core, answer.assign, state);
   await claimCandidates(core, state, answer.candidates);
-}
-
-/** One that cannot be taken keeps back no other; central gives it again. Returns the fault when nothing goes on: the journal is dead, the agent stops. */
-async function takeAssigned(core: AgentCore, state: SyncState, assignment: Assignment): Promise<Fault | undefined> {
-  const { job, op_id: opId, epoch, spec } = assignment;
-  try {
-    if (await takeJob(core, { job, opId, epoch, spec })) state.onTaken(job);
-    else state.onChanged(job);
-  } catch (error) {
-    const fault = asFault(error);
-    if (isJournalDead(fault) || core.stopping.aborted) return fault;
-    core.log.error({ err: fault, jobId: job }, "an assigned job could not be taken");
-  }
-  return undefined;
 }
 
 /** Plain dialect: intent, claim, read back, decide; one after the other, workflows in turn, until the room is used up. */
