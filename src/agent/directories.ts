@@ -22,6 +22,7 @@ const removeWhole = inFileThread<typeof trees.removeWhole>(import.meta.url, "./t
  */
 export async function makeDirectories(job: HeldJob): Promise<void> {
   const { in: inputs, work, tmp, secrets, attempt } = jobDirectories(job, 1);
+  const hasSecrets = Object.values(job.app.parameters).some((spec) => spec.type === "secret");
   const marker = {
     job: job.id,
     op_id: job.op_id,
@@ -31,7 +32,8 @@ export async function makeDirectories(job: HeldJob): Promise<void> {
   };
   await makeTree({
     root: job.directory,
-    below: [inputs, work, tmp, secrets, dirname(attempt), attempt],
+    // Each costs a short job more than its record does; few jobs have secrets.
+    below: [inputs, work, tmp, ...(hasSecrets ? [secrets] : []), dirname(attempt), attempt],
     marker: { path: join(job.directory, "job.json"), text: `${JSON.stringify(marker, null, 2)}\n` },
   });
 }

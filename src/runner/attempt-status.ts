@@ -32,16 +32,17 @@ export function lookAt(name: AttemptName, nowMs: number): Look {
   const evidence = readEvidenceHere(name.directory, name.token);
   const { recorder, job } = identitiesOf(name, evidence);
   const status = statusFrom(name, evidence, nowMs);
-  const witnessed = recorder !== undefined && verdictOf(recorder) === "same";
+  // Of what has ended nobody asks it, and each look at a process that is gone is one that fails.
+  const witnessed = status.state !== "ended" && recorder !== undefined && verdictOf(recorder) === "same";
   return { status, witnessed, name: { ...name, recorder, job } };
 }
 
 /** The cheap look at an attempt whose identities are known: no exit record and a living recorder; undefined = look closer. */
 function stillRunning(name: AttemptName): AttemptStatus | undefined {
-  if (!name.recorder || !name.job || verdictOf(name.recorder) !== "same") return undefined;
+  if (!name.recorder || !name.job) return undefined;
   try {
     const record = statSync(join(name.directory, "rc"), { throwIfNoEntry: false });
-    return record === undefined ? running(name.job) : undefined;
+    return record === undefined && verdictOf(name.recorder) === "same" ? running(name.job) : undefined;
   } catch {
     return undefined;
   }
@@ -139,8 +140,8 @@ function endedStatus(name: AttemptName, evidence: Evidence, rc: ExitRecord): Att
   const { recorder, job } = identitiesOf(name, evidence);
   const end = endFromRecord(rc, job?.atMs ?? recorder?.atMs, evidence);
   if (rc.kind === "launch") return { state: "ended", end, remaining: [], tier: "never-started" };
-  const rebooted = recorder !== undefined && verdictOf(recorder) === "rebooted";
-  if (rc.alone || evidence.gone || rebooted) return { state: "ended", end, remaining: [], tier: tierOf(evidence) };
+  const nothingLeft = rc.alone || evidence.gone || (recorder !== undefined && verdictOf(recorder) === "rebooted");
+  if (nothingLeft) return { state: "ended", end, remaining: [], tier: tierOf(evidence) };
   const { pids, tier } = remainingOf(name, evidence);
   return { state: "ended", end, remaining: pids, tier };
 }
@@ -176,9 +177,8 @@ function withoutRecorder(name: AttemptName, evidence: Evidence, nowMs: number): 
 }
 
 function running(job: ProcessIdentity): AttemptStatus {
-  // Not `t`: what a debugger or strace holds for a moment at each call is not suspended.
-  const suspended = readStat(job.pid)?.state === "T";
-  return { state: "running", since: isoTime(job.atMs), ...(suspended ? { suspended } : {}) };
+  const state = readStat(job.pid)?.state;
+  return { state: "running", since: isoTime(job.atMs), ...(state === "T" || state === "t" ? { suspended: true } : {}) };
 }
 
 function lost(cause: AttemptEnd["cause"], message: string, began: ProcessIdentity | undefined): AttemptEnd {
