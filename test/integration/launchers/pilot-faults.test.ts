@@ -317,6 +317,21 @@ describe("an attempt on several nodes", () => {
     other.kill();
   });
 
+  it("does not begin where room for it on the others may not be held, and runs elsewhere", async () => {
+    let refusals = 0;
+    const around = (host: Host): Host =>
+      withFiles(host, (name, [path, content]) => {
+        const isHold = String(path).includes("/inbox/") && String(content).startsWith("hold ");
+        if (refusals > 0 || name !== "write" || !isHold) return;
+        refusals++;
+        throw new Fault("UNREACHABLE", "the file system gives no answer");
+      });
+    await using harness = await pilotHarness({ node, nodes: 2, starter, idleMs: 1_000 }, around);
+    const ref = await launchWide(harness, `${once}echo $TEST_ID`);
+    expect(await ends(harness.launcher, ref)).toMatchObject({ cause: "exit", exit_code: 0 });
+    expect([refusals, await starts(ref), await readOut(ref)]).toEqual([1, 1, "101\n"]);
+  });
+
   it("waits until enough nodes of one allocation are free, and an agent that starts anew holds them still", async () => {
     await using harness = await pilotHarness({ node: { ...node, cores: 1 }, nodes: 2, starter });
     const small = await running(harness, "sleep 60");
@@ -404,13 +419,20 @@ describe("on a node", () => {
 
 /** The host whose files cannot be read while `broken` says so. */
 function unreadable(host: Host, broken: () => boolean): Host {
+  return withFiles(host, () => {
+    if (broken()) throw new Fault("UNREACHABLE", "the file system gives no answer");
+  });
+}
+
+/** The host whose calls about files are looked at before they are made; what `look` throws they throw. */
+function withFiles(host: Host, look: (name: keyof HostFiles, args: readonly unknown[]) => void): Host {
   const files = new Proxy(host.files, {
     get(target, name: keyof HostFiles) {
       const plain = target[name];
       if (typeof plain !== "function" || name === "watch")
         return typeof plain === "function" ? plain.bind(target) : plain;
       return async (...args: never[]) => {
-        if (broken()) throw new Fault("UNREACHABLE", "the file system gives no answer");
+        look(name, args);
         return await (plain as (...all: never[]) => unknown).apply(target, args);
       };
     },
