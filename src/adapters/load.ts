@@ -55,7 +55,7 @@ function formatOf(url: string): "module" | "module-typescript" {
 }
 
 /** The module, or what is wrong with it. Its code runs when it is loaded: only a file that nobody else can change is. */
-export async function loadAdapter(path: string): Promise<LoadedModule | Flaw> {
+export async function loadAdapter(path: string, limitMs = loadLimitMs): Promise<LoadedModule | Flaw> {
   if (!/\.m?[jt]s$/.test(path))
     return { message: `'${path}' is no ES module`, allowed: "a file whose name ends in .ts, .mts, .js or .mjs" };
   const trusted = trustedPath(path);
@@ -68,7 +68,7 @@ export async function loadAdapter(path: string): Promise<LoadedModule | Flaw> {
       .update(await readFile(trusted.path))
       .digest("hex");
     const url = `${pathToFileURL(trusted.path).href}${marker}${digest.slice(0, 16)}`;
-    exported = ((await imported(url)) as Record<string, unknown>)[exportName];
+    exported = ((await imported(url, limitMs)) as Record<string, unknown>)[exportName];
   } catch (error) {
     const message = `'${path}' cannot be loaded: ${asFault(error).message}`;
     return { message, allowed: `an ES module that Node ${process.versions.node} runs, types erasable` };
@@ -78,10 +78,10 @@ export async function loadAdapter(path: string): Promise<LoadedModule | Flaw> {
 }
 
 /** Modules that wait for something while they are loaded would hold up the agent's start and each reload. */
-async function imported(url: string): Promise<unknown> {
+async function imported(url: string, limitMs: number): Promise<unknown> {
   const over = new AbortController();
-  const late = systemClock.sleep(loadLimitMs, over.signal).then(() => {
-    throw new Fault("TIMEOUT", `it took more than ${loadLimitMs / 1000} s`);
+  const late = systemClock.sleep(limitMs, over.signal).then(() => {
+    throw new Fault("TIMEOUT", `it took more than ${limitMs} ms`);
   });
   try {
     return await Promise.race([import(url), late]);

@@ -82,8 +82,12 @@ describe("loadAdapter", () => {
     expect(await flawOf(text)).toMatch(message);
   });
 
-  it("waits for no module for ever", { timeout: 60_000 }, async () => {
-    expect(await flawOf(`await new Promise(() => {});\n${good}`)).toMatch(/cannot be loaded: it took more than 10 s/);
+  it("waits for no module for ever", async () => {
+    await using directory = await temporaryDirectory();
+    const path = await written(directory, `await new Promise(() => {});\n${good}`);
+    expect(await loadAdapter(path, 20)).toMatchObject({
+      message: expect.stringMatching(/cannot be loaded: it took more than 20 ms/),
+    });
   });
 
   it("refuses other kinds of files, and files that are not there", async () => {

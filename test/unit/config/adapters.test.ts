@@ -1,5 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { factsOf } from "../../../src/adapters/stand-in.ts";
+import { parseSite } from "../../../src/config/compile.ts";
 import { builtInRegistries } from "../../../src/config/registries.ts";
 import { showSite } from "../../../src/config/show.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
@@ -69,6 +71,25 @@ describe("adapters of a site's own", () => {
         origin: expect.stringMatching(/site\.yaml:4$/) as string,
       }),
     );
+  });
+
+  it("are stood in for by what they were when their modules are broken, each by itself", async () => {
+    const good = await load(directory, all);
+    const standIns = Object.fromEntries(
+      Object.values(good.adapters).map(({ name, adapter }) => [name, factsOf(adapter)]),
+    );
+    for (const file of ["spool.ts", "boxes.ts", "ftp.ts"]) await writeFile(directory.join(file), "export const = 1;");
+    const options = { env: {}, standIns };
+    const site = await parseSite(all, directory.join("site.yaml"), builtInRegistries, options);
+    expect(Object.values(site.adapters).map(({ name, type }) => [name, type])).toEqual(
+      Object.values(good.adapters).map(({ name, type }) => [name, type]),
+    );
+    expect(site.adapters["far"]?.digest).toBe(good.adapters["far"]?.digest);
+    expect(site.adapters["spool"]?.digest).not.toBe(good.adapters["spool"]?.digest);
+    expect(site.targets).toEqual({
+      ...good.targets,
+      box: { ...good.targets["box"], slots: expect.any(Number) as number },
+    });
   });
 
   it.each<[string, string, string, RegExp]>([
