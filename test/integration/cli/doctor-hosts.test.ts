@@ -19,6 +19,7 @@ async function diagnose(
   shell: Shell,
   server: SshServer,
   change: Readonly<Record<string, unknown>> = {},
+  remotes: Readonly<Record<string, unknown>> = {},
 ): Promise<CheckedHost> {
   await mkdir(shell.directory.join("config"), { recursive: true });
   await writeFile(shell.directory.join("config", "secret"), "x\n", { mode: 0o600 });
@@ -35,12 +36,13 @@ async function diagnose(
     api: { url: "http://127.0.0.1:1", client_id: "x", client_secret: { file: "secret" } },
     hosts: { login: { workdir: server.directory.join("work"), ssh } },
     targets: { cpu: { host: "login", launcher: "batch", scheduler: "slurm" } },
+    remotes,
     apps: {},
   };
   await writeFile(shell.siteFile, stringify(site));
   const { stdout } = await shell.run(["doctor", "-o", "json"]);
   const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckedHost[] };
-  const check = checks.find(({ id }) => id === "ssh-hosts");
+  const check = checks.find(({ id }) => id === (Object.keys(remotes).length === 0 ? "ssh-hosts" : "remotes"));
   if (!check) throw new Error("no such check");
   return check;
 }
@@ -71,5 +73,22 @@ describeWithEngine("sshd", "the doctor looks at hosts by SSH", () => {
     });
     const logins = server.log.match(/Accepted publickey/g);
     expect(logins).toHaveLength(1);
+  });
+
+  it("logs in to remotes, looks for their directories and says how files will be compared", async () => {
+    await using directory = await temporaryDirectory("sa-cli-");
+    await using server = await SshServer.start();
+    const shell = new Shell(directory);
+    const path = server.directory.path;
+    const good = { "by-host": { host: "login", path }, sizes: { host: "login", path, verify: "size" } };
+    expect(await diagnose(shell, server, {}, good)).toMatchObject({
+      result: "ok",
+      found: "'by-host': SFTP, files compared by sha256sum there, 'sizes': SFTP, files compared by size alone",
+    });
+    expect(await diagnose(shell, server, {}, { gone: { host: "login", path: `${path}/gone` } })).toMatchObject({
+      result: "error",
+      found: `'gone': '${path}/gone' is no directory there`,
+      repair: "make it there, or correct 'path' of the remote",
+    });
   });
 });
