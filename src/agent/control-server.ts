@@ -111,9 +111,9 @@ function readPath(path: string): Pick<Call, "query" | "parts"> {
 
 async function route(actions: ControlActions, call: Call): Promise<void> {
   const { core } = actions;
-  const [version, thing = "", id, verb, stream] = call.parts;
+  const [version, thing = "", id = "", verb, stream = ""] = call.parts;
   if (version !== "v1") throw unknownPath(call);
-  const key = `${call.request.method} ${thing}${id === undefined ? "" : "/ID"}${verb === undefined ? "" : `/${verb}`}`;
+  const key = `${call.request.method} ${thing}${call.parts.length > 2 ? "/ID" : ""}${verb === undefined ? "" : `/${verb}`}`;
   switch (key) {
     case "GET status":
       return send(call.response, 200, await actions.status());
@@ -125,11 +125,11 @@ async function route(actions: ControlActions, call: Call): Promise<void> {
       return await sendLog(core, call, id, stream);
     case "POST jobs/ID/cancel": {
       const body = await bodyOf(call, cancelRequestSchema);
-      return send(call.response, 200, { result: await cancel(actions, id ?? "", body.reason, body.by) });
+      return send(call.response, 200, { result: await cancel(actions, id, body.reason, body.by) });
     }
     case "POST jobs/ID/resume": {
       await resumeJob(core, jobOf(core, id).id);
-      actions.nudge(id ?? "");
+      actions.nudge(id);
       return send(call.response, 200, { result: "requested" });
     }
     case "POST pause":
@@ -166,10 +166,10 @@ async function cancel(
   return "requested";
 }
 
-async function sendLog(core: AgentCore, call: Call, id: string | undefined, stream: string | undefined): Promise<void> {
+async function sendLog(core: AgentCore, call: Call, id: string, stream: string): Promise<void> {
   const job = jobOf(core, id);
   const known = logStreams.find((name) => name === stream);
-  if (!known) throw new Fault("NOT_FOUND", `no stream '${stream ?? ""}'; one of ${logStreams.join(", ")}`);
+  if (!known) throw new Fault("NOT_FOUND", `no stream '${stream}'; one of ${logStreams.join(", ")}`);
   const number = numberOf(call.query, "attempt") ?? job.attempt;
   const attempt = job.attempts.find((one) => one.attempt === number);
   if (!attempt) throw new Fault("NOT_FOUND", `job '${job.id}' has no attempt ${number}`);
@@ -196,9 +196,9 @@ async function readRange(path: string, offset: number, limit: number): Promise<{
   return { bytes: buffer.subarray(0, bytesRead), size };
 }
 
-function jobOf(core: AgentCore, id: string | undefined) {
-  const job = core.ledger.book.jobs.get(id ?? "");
-  if (!job) throw new Fault("NOT_FOUND", `this agent holds no job '${id ?? ""}'`);
+function jobOf(core: AgentCore, id: string) {
+  const job = core.ledger.book.jobs.get(id);
+  if (!job) throw new Fault("NOT_FOUND", `this agent holds no job '${id}'`);
   return job;
 }
 
@@ -230,7 +230,7 @@ async function bodyOf<Schema extends z.ZodType>(call: Call, schema: Schema): Pro
 }
 
 function unknownPath(call: Call): Fault {
-  return new Fault("NOT_FOUND", `the control socket has no '${call.request.method ?? ""} ${call.request.url ?? ""}'`);
+  return new Fault("NOT_FOUND", `the control socket has no '${call.request.method} ${call.request.url}'`);
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
