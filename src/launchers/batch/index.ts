@@ -30,7 +30,7 @@ import type { Patience } from "./judge.ts";
 import { markStopped, placeProgram, readSubmission, takeGuard, writeSubmission } from "./places.ts";
 import type { SchedulerQueue } from "./queue.ts";
 import { askedWalltimeS, requestOf, type RequestOptions } from "./request.ts";
-import { Submissions } from "./submissions.ts";
+import { apartMs, Submissions } from "./submissions.ts";
 
 export interface BatchLauncherOptions extends RequestOptions {
   /** Where the scheduler's commands run and, on a file system that its nodes share, the work directories lie. */
@@ -57,6 +57,9 @@ const mostTasks = 1_000;
 
 /** Submissions that go to the scheduler together. */
 const mostTogether = 16;
+/** Timers may be early by a millisecond. */
+const timerSlackMs = 10;
+
 /** So many times that are prepared or under way. */
 const mostAhead = 2;
 
@@ -119,7 +122,12 @@ class BatchLauncher implements Launcher {
         if (jobOf(ref)) return ref.handle;
         const submission = await readSubmission(this.#options.host, ref.directory, context);
         if (!submission) return undefined;
-        const found = await this.#submissions.find(submission, context);
+        let found = await this.#submissions.find(submission, context);
+        // After a restart the second look is all that is missing: nobody need come again for it, each time later than before.
+        if (found.state === "unknown" && (found.againMs ?? Infinity) <= apartMs) {
+          await context.clock.sleep((found.againMs ?? 0) + timerSlackMs, context.signal);
+          found = await this.#submissions.find(submission, context);
+        }
         if (found.state === "unknown") throw new Fault("UNREACHABLE", found.why);
         return found.state === "found" ? makeHandle(found.job) : undefined;
       }),

@@ -9,10 +9,11 @@ export type FoundSubmission =
   | { readonly state: "found"; readonly job: ScheduledJob }
   /** Proven: queue and history were asked twice, long enough after the submission. */
   | { readonly state: "absent" }
-  | { readonly state: "unknown"; readonly why: string };
+  /** `againMs`: a look so much later may prove that it never was. */
+  | { readonly state: "unknown"; readonly why: string; readonly againMs?: number };
 
 /** Between the two looks that prove an absence; milliseconds. */
-const apartMs = 3_000;
+export const apartMs = 3_000;
 /** The scheduler's clock may be behind ours. */
 const clockMarginMs = 5 * 60_000;
 
@@ -55,8 +56,11 @@ export class Submissions {
     const missed = known?.at === at ? known : { at, since: now };
     this.#missed.set(token, missed);
     const ageMs = context.clock.now() - Date.parse(at);
-    if (now - missed.since < apartMs || ageMs < this.#settleMs)
-      return { state: "unknown", why: "its submission had no clear answer, and the scheduler does not show it yet" };
+    const againMs = Math.max(apartMs - (now - missed.since), this.#settleMs - ageMs);
+    if (againMs > 0) {
+      const why = "its submission had no clear answer, and the scheduler does not show it yet";
+      return { state: "unknown", why, againMs };
+    }
     return { state: "absent" };
   }
 
