@@ -121,8 +121,9 @@ async function pause(
 ): Promise<void> {
   if (woken === undefined) return await core.clock.sleep(waitMs, core.stopping);
   const shortest = Math.min(waitMs, core.central.capabilities.longPoll ? gather : shortestMs);
-  await core.clock.sleep(shortest, core.stopping);
-  await sleepUnless(core.clock, waitMs - shortest, woken, core.stopping);
+  const from = core.clock.monotonic();
+  await sleepUnless(core.clock, waitMs, woken, core.stopping);
+  await core.clock.sleep(from + shortest - core.clock.monotonic(), core.stopping);
 }
 
 /** How long central may hold the next call: not while it has something to hear from us, nor beyond the end of a pause. */

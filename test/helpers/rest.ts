@@ -9,8 +9,11 @@ export interface Resident {
   readonly pid: number;
 }
 
-/** So many connections may come and go beside those of the first look: kept alive for the next call, or not yet noticed as closed. */
-const socketSlack = 4;
+/**
+ * So many connections may come and go beside those of the first look: kept alive for the next call, or not yet noticed as closed. An agent
+ * that had much to say at once has eight in each of its two lanes, at both ends.
+ */
+const socketSlack = 16;
 
 type Counts = ReadonlyMap<string, number>;
 

@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
 import { hours, play } from "./scene.ts";
 
-/** Room (30 s), owner file (30 s) and retention (60 s) look by themselves; a call of the sync loop brings its own time limit and pause. */
+/** Room and owner file (30 s), retention and probes (60 s) look by themselves; a call of the sync loop brings its own time limit and pause. */
 const looksPerHour = 300;
 const timersPerCall = 2;
 
 it.each(["minimal", "full"])(
-  "an agent without work wakes for calls and three looks alone (report: %s)",
+  "an agent without work wakes for calls and its looks at room, owner file, ended jobs and launchers alone (report: %s)",
   async (report) => {
     await using scene = await play({ agent: { report, keep: "1s" } });
     const { clock, hub, rig, pass, until } = scene;

@@ -123,7 +123,7 @@ describe.each(forms)("recorder in $form", (form) => {
     await using directory = await temporaryDirectory();
     const args = await prepare(form, directory, ["sh", "-c", "exit 7"]);
     const run = spawnSync(program, args, { encoding: "utf8" });
-    expect(run.stdout).toMatch(/^started \d+(?: \d+){0,3}\nended\n/);
+    expect(run.stdout).toMatch(/^started \d+(?: \d+){0,4}\nended\n/);
     expect(readFileSync(directory.join("rc"), "utf8").split("\n")[0]).toBe("7");
     expect(record(directory)).toMatchObject({ value: 7, marker: undefined });
   });
