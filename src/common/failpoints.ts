@@ -195,8 +195,8 @@ export const batchFailpoints = {
 export const pilotFailpoints = {
   "pilot.before-launch": ["src/launchers/pilot/index.ts"],
   "pilot.after-launch": ["src/launchers/pilot/index.ts"],
-  "pilot.before-order": ["src/launchers/pilot/index.ts"],
-  "pilot.after-order": ["src/launchers/pilot/index.ts"],
+  "pilot.before-order": ["src/launchers/pilot/rounds.ts"],
+  "pilot.after-order": ["src/launchers/pilot/rounds.ts"],
   "pilot.before-stop": ["src/launchers/pilot/index.ts"],
   "pilot.after-guard": ["src/launchers/pilot/attempts.ts"],
   "pilot.after-stop": ["src/launchers/pilot/index.ts"],

@@ -130,6 +130,13 @@ record() {
 # It has no group of its own yet, or in a batch job: then it and its pause. They are ours until we wait for it.
 end_helper() {
   [ -n "$helper" ] && ! kill -KILL -"$helper" 2>/dev/null || return 0
+  # Until it stands it may begin a further pause, which nobody would end.
+  kill -STOP "$helper" 2>/dev/null
+  looks=0
+  while [ "$looks" -lt 10000 ] && read -r rest <"/proc/$helper/stat"; do
+    case ${rest##*) } in [TtZX]*) break ;; esac
+    looks=$((looks + 1))
+  done 2>/dev/null
   for one in $(tree "$helper:$(ticks "$helper")"); do kill -KILL "${one%%:*}" 2>/dev/null; done
 }
 

@@ -65,6 +65,14 @@ async function prepare(
   return [...form.argv.slice(1), directory.path];
 }
 
+function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
 function commandLine(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8");
@@ -114,6 +122,28 @@ test(
     );
   },
 );
+
+test("in a batch job the helper that holds the limit leaves no pause behind, also when its own warning ends the job", async () => {
+  const left = async (): Promise<readonly string[]> => {
+    await using directory = await temporaryDirectory();
+    const write = (plan: RecorderPlan): string => shellPlan(plan, { reservedCodes: [] });
+    const form: Form = { form: "batch", argv: ["sh", join(scripts, "recorder.sh")], file: "plan.sh", write };
+    const script = "trap 'exit 0' USR1; mkfifo f; exec 3<>f; read -r _ <&3";
+    const warning = { signal: "SIGUSR1", beforeMs: 119_000, to: "command" } as const;
+    // The cap is looked after between warning and pause.
+    const limits = { limitMs: 120_000, maxOutputBytes: 1_000_000 };
+    const args = await prepare(form, directory, ["sh", "-c", script], { ...limits, warning });
+    const env = { PATH: process.env["PATH"], MARK: directory.path };
+    const recorder = await Program.start("sh", args, { env, input: "" });
+    await recorder.result(30_000);
+    const isOurs = ({ pid }: { readonly pid: number }): boolean => environmentOf(pid).includes(directory.path);
+    return listProcesses()
+      .filter(isOurs)
+      .map(({ command }) => command);
+  };
+  const found = await Promise.all(Array.from({ length: 30 }, left));
+  expect(found.flat()).toEqual([]);
+});
 
 describe.each(forms)("recorder in $form", (form) => {
   const [program = ""] = form.argv;
