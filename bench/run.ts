@@ -5,26 +5,26 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
 import { table } from "../scripts/lib/markdown.ts";
+import { readOptions } from "../scripts/lib/options.ts";
 import { captureStep, repository, tool } from "../scripts/lib/run.ts";
 import { type Bench, type Figure, median, quantile } from "./lib/bench.ts";
 import { machine } from "./lib/machine.ts";
 import { withSection } from "./lib/results.ts";
 
 const directory = join(repository, "bench");
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { quick: { type: "boolean", default: false }, save: { type: "boolean", default: false } },
-});
-
 const all = (await readdir(directory))
   .filter((name) => name.endsWith(".ts") && name !== "run.ts")
   .map((name) => name.replace(/\.ts$/, ""))
   .toSorted();
+const usage = `usage: npm run bench -- [NAME…] [--quick] [--save]; there are ${all.join(", ")}`;
+const { values: flags, positionals } = readOptions(usage, {
+  allowPositionals: true,
+  options: { quick: { type: "boolean", default: false }, save: { type: "boolean", default: false } },
+});
 const unknown = positionals.filter((name) => !all.includes(name));
 if (unknown.length > 0) {
-  process.stderr.write(`npm run bench: no benchmark '${unknown.join("', '")}'; there are ${all.join(", ")}\n`);
+  process.stderr.write(`no benchmark '${unknown.join("', '")}'\n${usage}\n`);
   process.exit(64);
 }
 

@@ -1,10 +1,10 @@
 /**
  * `npm run prove`: the promises under fire. `matrix` kills agent, runner, hub and all three at every failpoint; `random` kills them at
  * random moments while jobs of many shapes run; `slurm` does so with 0.3 of the jobs on a real Slurm, where there is one, until
- * a fifth of the kills have hit the agent (the hub's come on top); `simulation` plays histories of faults without processes. All three by default,
+ * a fifth of the kills have hit the agent (the hub's come on top); `simulation` plays histories of faults without processes. All four by default,
  * those that are named otherwise. Exits 0 only if all books balance.
  */
-import { parseArgs } from "node:util";
+import { readOptions } from "../lib/options.ts";
 import { matrix } from "./matrix.ts";
 import type { Phase, PhaseOptions } from "./phases.ts";
 import { random } from "./random.ts";
@@ -14,7 +14,7 @@ import { slurm } from "./slurm.ts";
 const phases: readonly Phase[] = [matrix, random, slurm, simulation];
 const usage = `usage: npm run prove -- [${phases.map((phase) => phase.name).join("] [")}] [--jobs N] [--kills N] [--seed N] [--histories N] [--only TEXT]`;
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readOptions(usage, {
   allowPositionals: true,
   options: {
     jobs: { type: "string", default: "1000" },
