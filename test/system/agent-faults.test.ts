@@ -118,11 +118,11 @@ describe("orders", () => {
     await phaseIs(site, id, "staging");
     await site.killAgent();
     await site.client.pause(id, "later");
-    const there = raw(200, "text/plain", "text", { "content-length": "4" });
-    server.on("HEAD /a.txt", there).on("GET /a.txt", there);
     await site.startAgent();
     await site.waitFor(id, (job) => job.status === "PAUSED", "PAUSED");
     await new Control(site).untilJob("paused here", id, (job) => job.hold?.kind === "paused");
+    const there = raw(200, "text/plain", "text", { "content-length": "4" });
+    server.on("HEAD /a.txt", there).on("GET /a.txt", there);
     await site.client.resume(id, "now");
     expect(await site.ended(id)).toMatchObject({ status: "FINISHED", attempt: 1 });
     expect(await site.imbalances([id])).toEqual([]);

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Fault } from "../../../src/common/fault.ts";
+import { errnoOf, Fault } from "../../../src/common/fault.ts";
 import type { Host, HostFiles } from "../../../src/hosts/types.ts";
 import type { AttemptPlan, AttemptRef, Launcher } from "../../../src/launchers/types.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
@@ -22,8 +22,15 @@ function processes({ root }: PilotHarness, word: string): readonly ProcessEntry[
   return listProcesses().filter(({ command }) => command.includes(root) && command.includes(word));
 }
 
+/** All of them; the end of one may have brought that of the next. */
 function kill(found: readonly ProcessEntry[], signal: NodeJS.Signals = "SIGKILL"): void {
-  for (const { pid } of found) process.kill(pid, signal);
+  for (const { pid } of found) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if (errnoOf(error) !== "ESRCH") throw error;
+    }
+  }
 }
 
 async function running(harness: PilotHarness, script: string, extra?: Partial<AttemptPlan>): Promise<AttemptRef> {

@@ -5,6 +5,7 @@ import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { describeTransfer } from "../../conformance/transfer.ts";
+import { describeWithEngine } from "../../helpers/engines/index.ts";
 import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { store } from "./servers.ts";
@@ -29,9 +30,10 @@ describeTransfer("local", async () => {
   };
 });
 
-describeTransfer("sftp", () => far({}));
-
-describeTransfer("sftp, no commands", () => far({ directives: ["ForceCommand internal-sftp"] }));
+describeWithEngine("sshd", "over SSH", () => {
+  describeTransfer("sftp", () => far({}));
+  describeTransfer("sftp, no commands", () => far({ directives: ["ForceCommand internal-sftp"] }));
+});
 
 describeTransfer("http", async () => {
   const server = await store();
