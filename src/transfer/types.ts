@@ -102,6 +102,64 @@ export interface FileContent {
   readonly sha256: string;
 }
 
+/** A file of this machine on its way to `path` below a URL. */
+export interface BulkOutput extends FileContent {
+  /** Relative to the URL with `/`; empty for the URL itself. */
+  readonly path: string;
+  /** The open file (`/proc/…/fd/…`) or, where `namedFiles` is set, its real path; to be read only. */
+  readonly localPath: string;
+  /** Whole milliseconds since 1970. */
+  readonly mtimeMs: number;
+}
+
+/**
+ * Many files in one go, for adapters that do this better than file by file (an archive over one connection, rsync), or that
+ * know nothing else (a service that copies between two endpoints). The engine cuts lists to these limits, verifies what
+ * arrived and names it; a call that fails is repeated with the files that are still missing.
+ */
+export interface BulkTransfer {
+  /** Lists shorter than this go file by file; 1: everything goes this way, and `read` and `write` are never called. */
+  readonly leastFiles: number;
+  /** Larger files go by themselves; Infinity: none does. */
+  readonly mostFileBytes: number;
+  /** Of one call; more files or bytes become several calls. */
+  readonly mostFiles: number;
+  readonly mostBytes: number;
+  /** `send` needs names that another process can open, not descriptors of this one. */
+  readonly namedFiles: boolean;
+  /**
+   * Brings `files`, as listed at `url`, to `directory` (absolute, on this machine, the job's alone; what an earlier try left in
+   * it may lie there still) as regular files named by their `path`. `arrived` is called, and awaited, for each file that is
+   * complete. A file that changed since it was listed is left out or fails with `details.source_changed`.
+   * @throws Fault UNSUPPORTED: this remote cannot; the engine goes file by file.
+   */
+  fetch(
+    url: string,
+    files: readonly RemoteFile[],
+    directory: string,
+    arrived: (file: RemoteFile) => Promise<void>,
+    context: CallContext,
+  ): Promise<void>;
+  /**
+   * Brings `files` to below `url`, each complete before it has its final name where the protocol can. `arrived` is called, and
+   * awaited, for each file that lies there, with what was found there after it was written, as `verify` would say it.
+   * @throws Fault UNSUPPORTED: this remote cannot; the engine goes file by file.
+   */
+  send(
+    url: string,
+    files: readonly BulkOutput[],
+    info: { readonly token: Token },
+    arrived: (file: BulkOutput, found: FoundFile) => Promise<void>,
+    context: CallContext,
+  ): Promise<void>;
+}
+
+/** Size and, where it can be had, digest (lower-case hexadecimal SHA-256) of what lies at a URL. */
+export interface FoundFile {
+  readonly bytes: number | undefined;
+  readonly sha256: string | undefined;
+}
+
 /** One way to reach files; the engine does everything else (order, parallelism, retries, verification, names). */
 export interface TransferAdapter extends Adapter {
   /** Without colon: `file`, `http`, `https`, `sftp`. */
@@ -133,8 +191,7 @@ export interface TransferAdapter extends Adapter {
     context: CallContext,
   ): Promise<void>;
   /** Size and, where it can be had, digest of what now lies at `url`; undefined = nothing there. */
-  verify(
-    url: string,
-    context: CallContext,
-  ): Promise<{ readonly bytes: number | undefined; readonly sha256: string | undefined } | undefined>;
+  verify(url: string, context: CallContext): Promise<FoundFile | undefined>;
+  /** Many files in one go, where the adapter can. */
+  readonly bulk?: BulkTransfer;
 }

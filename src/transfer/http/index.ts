@@ -6,7 +6,7 @@ import { Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
 import { sourceChanged, throwIfStopped } from "../errors.ts";
 import { readPieces } from "../landing.ts";
-import type { FileContent, RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
 import { shownUrl } from "../urls.ts";
 import {
   drop,
@@ -92,10 +92,7 @@ class HttpTransfer implements TransferAdapter {
     await failpoint("transfer.after-write");
   }
 
-  async verify(
-    url: string,
-    context: CallContext,
-  ): Promise<{ readonly bytes: number | undefined; readonly sha256: string | undefined } | undefined> {
+  async verify(url: string, context: CallContext): Promise<FoundFile | undefined> {
     const answer = await this.#client.call(url, "destinations", { method: "HEAD" }, context);
     await drop(answer.body);
     if (answer.status === 404 || answer.status === 410) return undefined;

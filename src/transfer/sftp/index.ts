@@ -6,7 +6,7 @@ import { missingSource, sourceChanged } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { selection, splitPattern } from "../tree.ts";
-import type { FileContent, RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
 import { digestBack, readBackBytes, RemoteDigests } from "./digests.ts";
 import { sftpFault } from "./faults.ts";
 import { readThrough } from "./flow.ts";
@@ -75,10 +75,7 @@ class SftpTransfer implements TransferAdapter {
     if (this.#written.size < mostRemembered) this.#written.set(url, written);
   }
 
-  async verify(
-    url: string,
-    context: CallContext,
-  ): Promise<{ readonly bytes: number | undefined; readonly sha256: string | undefined } | undefined> {
+  async verify(url: string, context: CallContext): Promise<FoundFile | undefined> {
     const place = placeOf(url, "destinations", this.#policy, this.#find);
     const written = this.#written.get(url);
     this.#written.delete(url);
