@@ -1,3 +1,4 @@
+import type { FileHandle } from "node:fs/promises";
 import type { Adapter } from "../common/adapter.ts";
 import type { CallContext } from "../common/context.ts";
 import type { Token } from "../common/token.ts";
@@ -106,10 +107,12 @@ export interface FileContent {
 export interface BulkOutput extends FileContent {
   /** Relative to the URL with `/`; empty for the URL itself. */
   readonly path: string;
-  /** The open file (`/proc/…/fd/…`) or, where `namedFiles` is set, its real path; to be read only. */
+  /** Its real path, for programs that open files by name; to be read only. */
   readonly localPath: string;
   /** Whole milliseconds since 1970. */
   readonly mtimeMs: number;
+  /** Opens the file for reading, following no link. @throws Fault TRANSFER (`details.source_changed`) if it is another by now. */
+  open(): Promise<FileHandle>;
 }
 
 /**
@@ -125,12 +128,11 @@ export interface BulkTransfer {
   /** Of one call; more files or bytes become several calls. */
   readonly mostFiles: number;
   readonly mostBytes: number;
-  /** `send` needs names that another process can open, not descriptors of this one. */
-  readonly namedFiles: boolean;
   /**
-   * Brings `files`, as listed at `url`, to `directory` (absolute, on this machine, the job's alone; what an earlier try left in
-   * it may lie there still) as regular files named by their `path`. `arrived` is called, and awaited, for each file that is
-   * complete. A file that changed since it was listed is left out or fails with `details.source_changed`.
+   * Brings `files`, as listed at `url`, to `directory` (absolute, on this machine, this source's alone; what an earlier try left
+   * in it may lie there still, and another call may bring other files of the source there at the same time) as regular files
+   * named by their `path`. `arrived` is called for each file that is complete: the engine takes it away, and resolves when the
+   * next may come. A file that changed since it was listed is left out or fails with `details.source_changed`.
    * @throws Fault UNSUPPORTED: this remote cannot; the engine goes file by file.
    */
   fetch(
@@ -142,7 +144,8 @@ export interface BulkTransfer {
   ): Promise<void>;
   /**
    * Brings `files` to below `url`, each complete before it has its final name where the protocol can. `arrived` is called, and
-   * awaited, for each file that lies there, with what was found there after it was written, as `verify` would say it.
+   * awaited, for each file that lies there, with what was found there after it was written, as `verify` would say it. One that
+   * lay there with this very content need not be sent again.
    * @throws Fault UNSUPPORTED: this remote cannot; the engine goes file by file.
    */
   send(
