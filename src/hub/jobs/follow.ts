@@ -65,24 +65,28 @@ interface Seen {
   readonly result?: JsonObject;
 }
 
+const unclaimed: Seen = { state: "READY", phase: "none", siteId: null, opId: null };
+
 async function seenState(db: Queries, document: JobDocument): Promise<Seen> {
-  const live = (document.claims ?? []).filter((claim) => claim.cancelled !== true);
-  if (live.length === 0) return { state: "READY", phase: "none", siteId: null, opId: null };
+  const standing = (document.claims ?? []).filter((claim) => claim.cancelled !== true);
+  if (standing.length === 0) return unclaimed;
   const rows = await db
     .selectFrom("operations")
     .select(["id", "doc"])
     .where(
       "id",
       "in",
-      live.map((claim) => claim.op_id),
+      standing.map((claim) => claim.op_id),
     )
     .where("job_id", "=", document.id)
     .execute();
   const operations = new Map(rows.map((row) => [row.id, parseOperation(row)]));
+  // A site that claimed twice takes one back by closing its operation; the job's claims do not tell (§3.3 of the contract).
+  const live = standing.filter(({ op_id: id }) => operations.get(id)?.metadata["cancelled"] !== true);
   // A finished claim says more than an open one; of several the last.
   const done = live.findLast((claim) => operations.get(claim.op_id)?.done);
   const claim = done ?? live.find((one) => operations.has(one.op_id)) ?? live[0];
-  if (!claim) return { state: "READY", phase: "none", siteId: null, opId: null };
+  if (!claim) return unclaimed;
   const holder = { siteId: claim.site_id, opId: claim.op_id };
   const operation = operations.get(claim.op_id);
   if (!operation) return { state: "READY", phase: "claimed", ...holder };

@@ -55,7 +55,8 @@ it.each([
     expect(rig.launcher.attempts.size).toBe(count);
     expect(rig.launcher.running).toEqual([]);
     const { jobs } = await view();
-    expect(new Set(jobs.map(({ status, attempt }) => `${status} ${attempt}`))).toEqual(new Set(["FINISHED 1"]));
+    const ends = jobs.map(({ status, attempt, failure }) => `${status} ${attempt} ${failure?.message ?? ""}`.trim());
+    expect(new Set(ends)).toEqual(new Set(["FINISHED 1"]));
     const here = await rig.status();
     expect(new Set(here.jobs.map(({ id, state }) => `${id} ${state}`))).toEqual(
       new Set(jobs.map(({ id }) => `${id} JOB_FINISHED`)),

@@ -219,6 +219,18 @@ function claims(kind: "sqlite" | "postgres"): void {
     ]);
   });
 
+  test("a claim that its site took back by closing the operation says nothing about the job", async () => {
+    const job = await newJob(hub, a);
+    const kept = await claim(a, job);
+    const doubled = await claim(a, job);
+    const patch = (op: string, json: object) => ask(hub, "PATCH", `/operations/${op}`, { token: a.token, json });
+    const duplicate = { code: "DUPLICATE_CLAIM", message: `superseded by '${kept}'` };
+    await patch(doubled, { done: true, result: duplicate, metadata: { cancelled: true, done: true } });
+    expect(await rowOf(job)).toMatchObject({ state: "READY", phase: "claimed", op_id: kept, failure: null });
+    await patch(kept, { done: true, result: { outputs: [] } });
+    expect(await rowOf(job)).toMatchObject({ state: "JOB_FINISHED", status: "FINISHED", op_id: kept, failure: null });
+  });
+
   test("a job that ended without a claim is not brought back by a release", async () => {
     const job = await newJob(hub, a);
     await hub.ctx.store.transaction(async (tx) => {
