@@ -9,7 +9,7 @@ import type { Failure } from "../jobs/states.ts";
 import type { AgentCore } from "./core.ts";
 import { fence } from "./fence.ts";
 import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
-import { followFenced, handBack } from "./steps/leave.ts";
+import { abandonTransfers, followFenced, handBack } from "./steps/leave.ts";
 import { steps } from "./steps/table.ts";
 import { enterStep } from "./quarantine.ts";
 import { dropSecrets } from "./secrets.ts";
@@ -120,6 +120,7 @@ export class JobDriver {
     const step = nextStep(job);
     if (step === "none") {
       await dropSecrets(job);
+      await abandonTransfers(work);
       return false;
     }
     const held = job.hold?.kind === "paused" || (job.quarantined !== undefined && step !== "archive");

@@ -86,6 +86,10 @@ class Engine implements TransferEngine {
     await failpoint("transfer.after-clean");
   }
 
+  async abandon(token: Token, context: CallContext): Promise<void> {
+    for (const adapter of this.#registry.adapters) await adapter.abandon?.(token, context);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#queues.values()].map((queue) => queue.onIdle()));
     await this.#registry[Symbol.asyncDispose]();

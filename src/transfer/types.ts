@@ -83,6 +83,8 @@ export interface TransferEngine extends AsyncDisposable {
   run(request: TransferRequest, context: CallContext): Promise<TransferOutcome>;
   /** Removes partial files of a job below `root`. */
   clean(token: Token, root: string, context: CallContext): Promise<void>;
+  /** Ends what services still do for a job that needs it no more. Repeatable. */
+  abandon(token: Token, context: CallContext): Promise<void>;
 }
 
 export interface RemoteFile {
@@ -141,6 +143,7 @@ export interface BulkTransfer {
     directory: string,
     arrived: (file: RemoteFile) => Promise<void>,
     context: CallContext,
+    info: { readonly token: Token },
   ): Promise<void>;
   /**
    * Brings `files` to below `url`, each complete before it has its final name where the protocol can. `arrived` is called, and
@@ -197,4 +200,9 @@ export interface TransferAdapter extends Adapter {
   verify(url: string, context: CallContext): Promise<FoundFile | undefined>;
   /** Many files in one go, where the adapter can. */
   readonly bulk?: BulkTransfer;
+  /**
+   * Ends whatever goes on elsewhere for a job that needs it no more. An aborted signal ends the waiting alone: what a service was
+   * told to do goes on and is found again by the next call, also of another process.
+   */
+  abandon?(token: Token, context: CallContext): Promise<void>;
 }

@@ -168,6 +168,7 @@ function transfersOf(process: SimulatedProcess): TransferEngine {
       return { manifest, missing: [], movedBytes: manifest.length };
     },
     async clean() {},
+    async abandon() {},
     async [Symbol.asyncDispose]() {},
   };
 }

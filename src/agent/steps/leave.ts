@@ -68,6 +68,7 @@ export async function handBack(work: JobWork, reason: string): Promise<boolean> 
       await failpoint("release.before-send");
       await core.central.release({ job: id, opId: job.op_id, epoch: job.epoch, reason }, work.context);
       await failpoint("release.after-send");
+      await abandonTransfers(work);
       await discard(work, job.directory);
       await failpoint("release.after-remove");
       await core.ledger.commit([record("job.forgotten", { reason: `handed back: ${reason}` }, id)], "report");
@@ -95,5 +96,14 @@ async function discard(work: JobWork, directory: string): Promise<void> {
       `'${directory}' cannot be removed: ${fault.message}`,
       "remove it by hand",
     );
+  }
+}
+
+/** What services still copy for a job that is over, or another's, is ended; where that fails the adapter tries again by itself. */
+export async function abandonTransfers(work: JobWork): Promise<void> {
+  try {
+    await work.core.parts.transfers.abandon(work.job().token, work.context);
+  } catch (error) {
+    work.context.log.warn({ err: asFault(error) }, "a transfer of a job that is over could not be ended");
   }
 }
