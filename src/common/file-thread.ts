@@ -146,15 +146,16 @@ export const fileThread = new FileThread();
 
 /**
  * A function that runs there: `inFileThread<typeof import("./trees.ts").remove>(import.meta.url, "./trees", "remove")`. The path is that of
- * the module without its extension, which is another one in a release.
+ * the module without its extension, which is another one in a release. Work of many seconds goes to a `thread` of its own.
  */
 export function inFileThread<Func extends (...args: never[]) => unknown>(
   base: string,
   path: string,
   name: string,
+  thread = fileThread,
 ): (...args: Parameters<Func>) => Promise<Awaited<ReturnType<Func>>> {
   const module = new URL(path + extension(base), base).href;
-  return (...args) => fileThread.call(module, name, args) as Promise<Awaited<ReturnType<Func>>>;
+  return (...args) => thread.call(module, name, args) as Promise<Awaited<ReturnType<Func>>>;
 }
 
 function extension(url: string): ".ts" | ".js" {

@@ -4,9 +4,10 @@ import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { Fault, errnoOf, isFault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
+import { BulkOffers, singleMove } from "./bulk.ts";
 import { throwIfStopped, transferFault } from "./errors.ts";
 import { isPartialName, openDirectoryBelow } from "./paths.ts";
-import { byPath, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
+import { byPath, type Move, type MovedFile, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
 import type { TransferPolicy } from "./policy.ts";
 import { ProgressMeter } from "./progress.ts";
 import type { TransferRegistry } from "./registry.ts";
@@ -40,6 +41,7 @@ class Engine implements TransferEngine {
   readonly #registry: TransferRegistry;
   readonly #filesPerHost: (host: string) => number;
   readonly #retry: RetryOptions;
+  readonly #bulk = new BulkOffers();
   /** One per remote host while something moves there. Never p-queue's `timeout` or `signal`: they free the slot while the task runs. */
   readonly #queues = new Map<string, PQueue>();
 
@@ -58,7 +60,7 @@ class Engine implements TransferEngine {
       const input: PlanInput = {
         request,
         context,
-        deps: { policy: this.#policy, registry: this.#registry, retry: this.#retry },
+        deps: { policy: this.#policy, registry: this.#registry, retry: this.#retry, bulk: this.#bulk },
         within: (host, call) => this.#queue(host).add(call),
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
@@ -101,20 +103,25 @@ class Engine implements TransferEngine {
     const moving = new Set<Promise<void>>();
     let waiting = 0;
     let room = Promise.withResolvers<void>();
-    for (const file of plan.files) {
-      if (run.stopped) break;
+    const moves = [...plan.moves];
+    for (let at = 0; at < moves.length && !run.stopped; at++) {
+      const move = moves[at];
+      if (!move) break;
       const task = async (): Promise<void> => {
         if (--waiting <= mostWaiting / 2) room.resolve();
-        await run.move(file);
+        for (const file of await run.move(move)) moves.push(singleMove(file));
       };
       // The more of this run wait already, the later its next one: a small job is not kept behind all of a large one.
-      const moved = this.#queue(file.host)
+      const moved = this.#queue(move.host)
         .add(task, { priority: -waiting })
         .finally(() => moving.delete(moved));
       moving.add(moved);
-      if (++waiting < mostWaiting) continue;
-      room = Promise.withResolvers<void>();
-      await room.promise;
+      if (++waiting >= mostWaiting) {
+        room = Promise.withResolvers<void>();
+        await room.promise;
+      }
+      // Those that are under way may leave more to be done.
+      while (at + 1 === moves.length && moving.size > 0) await Promise.race(moving);
     }
     await Promise.all(moving);
     return run.outcome(plan.missing);
@@ -158,11 +165,22 @@ class Run {
     return this.#context.signal.aborted;
   }
 
-  /** Never rejects: the first fault is kept and stops the rest. */
-  async move(file: PlannedFile): Promise<void> {
-    if (this.stopped) return;
+  /** Never rejects: the first fault is kept and stops the rest. Returns the files that are still to be moved, one by one. */
+  async move(move: Move): Promise<readonly PlannedFile[]> {
+    if (this.stopped) return [];
     try {
-      const { entry, movedBytes } = await file.move(this.#context, (bytes) => this.#meter.moved(file, bytes));
+      return await move.run(this.#context, {
+        moved: (file, bytes) => this.#meter.moved(file, bytes),
+        done: (file, moved) => this.#done(file, moved),
+      });
+    } catch (error) {
+      this.#stop(error);
+      return [];
+    }
+  }
+
+  async #done(file: PlannedFile, { entry, movedBytes }: MovedFile): Promise<void> {
+    try {
       await failpoint("transfer.before-record");
       await this.#request.onFile(entry);
       await failpoint("transfer.after-record");
@@ -171,9 +189,13 @@ class Run {
       this.#meter.finished(file);
       this.#context.log.debug({ item: entry.item, path: entry.path, bytes: entry.bytes }, "file moved and verified");
     } catch (error) {
-      if (this.#fault === undefined) this.#fault = error;
-      this.#failed.abort(new Fault("CANCELLED", "another file of the same transfer failed"));
+      this.#stop(error);
     }
+  }
+
+  #stop(error: unknown): void {
+    if (this.#fault === undefined) this.#fault = error;
+    this.#failed.abort(new Fault("CANCELLED", "another file of the same transfer failed"));
   }
 
   outcome(missing: readonly string[]): TransferOutcome {

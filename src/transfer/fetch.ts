@@ -24,7 +24,7 @@ import {
 import { type ByteReport, checkSize, type MovedFile, type PlanInput, type PlannedFile, tooLarge } from "./plan.ts";
 import { withRetries } from "./retry.ts";
 import { splitPattern } from "./tree.ts";
-import type { ManifestEntry, RemoteFile, TransferAdapter, TransferItem } from "./types.ts";
+import type { FileContent, ManifestEntry, RemoteFile, TransferAdapter, TransferItem } from "./types.ts";
 import { readUrl, shownUrl, urlBelow } from "./urls.ts";
 
 /** One input with its verdicts taken. */
@@ -78,6 +78,11 @@ export class FetchedFile implements PlannedFile {
     return this.#remote.bytes;
   }
 
+  /** As the source lists it, with what the job promises. */
+  get remote(): RemoteFile {
+    return this.#remote;
+  }
+
   async move(context: CallContext, report: ByteReport): Promise<MovedFile> {
     try {
       return await withRetries(`${this.#source.what} (${this.path})`, context, this.#input.deps.retry, async (last) => {
@@ -94,7 +99,11 @@ export class FetchedFile implements PlannedFile {
     const { adapter, url, item } = this.#source;
     const files = await adapter.list(url, item.kind, context);
     const same = files.find((file) => file.path === this.#remote.path);
-    if (same) this.#remote = promisedBy(item, same);
+    if (same) this.relisted(same);
+  }
+
+  relisted(remote: RemoteFile): void {
+    this.#remote = promisedBy(this.item, remote);
   }
 
   async #attempt(context: CallContext, report: ByteReport): Promise<MovedFile> {
@@ -122,7 +131,7 @@ export class FetchedFile implements PlannedFile {
       if (this.bytes !== undefined && size !== this.bytes) return undefined;
       const { bytes, sha256 } = await digestOf(handle, context.signal);
       if (sha256 !== promised) return undefined;
-      return { entry: this.#entry(bytes, sha256, mtimeMs), movedBytes: 0 };
+      return { entry: this.entry(bytes, sha256, mtimeMs), movedBytes: 0 };
     } catch (error) {
       if (errnoOf(error) === "ENOENT" || isFault(error, "UNSAFE_PATH")) return undefined;
       throw error;
@@ -149,7 +158,7 @@ export class FetchedFile implements PlannedFile {
       }
       this.#checkWhole(landing.bytes, landing.digest());
       const mtimeMs = await landing.commit(name);
-      return { entry: this.#entry(landing.bytes, landing.digest(), mtimeMs), movedBytes: landing.bytes - start };
+      return { entry: this.entry(landing.bytes, landing.digest(), mtimeMs), movedBytes: landing.bytes - start };
     } catch (error) {
       report(-landing.bytes);
       const fault = transferFault(error, this.path);
@@ -157,6 +166,12 @@ export class FetchedFile implements PlannedFile {
       if (!context.signal.aborted && (useless || !resumable || isFull(fault))) await landing.discard();
       throw resumable && !useless && landing.bytes - start >= progressBytes ? advanced(fault) : error;
     }
+  }
+
+  /** @throws Fault when what lies here is not what was listed, promised or allowed. */
+  check({ bytes, sha256 }: FileContent): void {
+    this.#checkRoom(bytes);
+    this.#checkWhole(bytes, sha256);
   }
 
   #checkRoom(bytes: number): void {
@@ -188,8 +203,7 @@ export class FetchedFile implements PlannedFile {
     const { bytes, sha256 } = await digestOf(source, context.signal);
     const after = await source.stat();
     if (before.mtimeMs !== after.mtimeMs || bytes !== after.size) throw sourceChanged(what);
-    this.#checkRoom(bytes);
-    this.#checkWhole(bytes, sha256);
+    this.check({ bytes, sha256 });
     const part = directory.at(this.#partName());
     await rm(part, { force: true });
     await linkOrSymlink(real, part);
@@ -200,7 +214,7 @@ export class FetchedFile implements PlannedFile {
     await failpoint("transfer.after-rename");
     await rm(part, { force: true }); // renaming a link onto another link of the same file does nothing
     await directory.sync();
-    return { entry: this.#entry(bytes, sha256, after.mtimeMs), movedBytes: 0 };
+    return { entry: this.entry(bytes, sha256, after.mtimeMs), movedBytes: 0 };
   }
 
   #promised(): string | undefined {
@@ -217,7 +231,7 @@ export class FetchedFile implements PlannedFile {
     );
   }
 
-  #entry(bytes: number, sha256: string, mtimeMs: number): ManifestEntry {
+  entry(bytes: number, sha256: string, mtimeMs: number): ManifestEntry {
     const { item, adapter, url } = this.#source;
     const sized = this.#remote.bytes === undefined ? "accepted" : "size";
     const verified = this.#promised() !== undefined ? "digest" : adapter.localPath ? "local" : sized;

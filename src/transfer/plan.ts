@@ -1,6 +1,7 @@
 import { Fault, isFault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
 import type { CallContext } from "../common/context.ts";
+import type { BulkOffers } from "./bulk.ts";
 import type { TransferPolicy } from "./policy.ts";
 import type { TransferRegistry } from "./registry.ts";
 import type { RetryOptions } from "./retry.ts";
@@ -12,6 +13,7 @@ export interface TransferDeps {
   readonly policy: TransferPolicy;
   readonly registry: TransferRegistry;
   readonly retry: RetryOptions;
+  readonly bulk: BulkOffers;
 }
 
 /** One file that has to be moved. `move` does one whole file with its retries and returns it complete and verified. */
@@ -34,8 +36,27 @@ export interface MovedFile {
   readonly movedBytes: number;
 }
 
+/** What takes one place in the queue of its host: one file, or several that go in one go. */
+export interface Move {
+  readonly host: string;
+  /**
+   * Moves its files with their retries; the engine hears of each as soon as it is complete. Returns those that have to go one by
+   * one after all.
+   */
+  run(context: CallContext, hear: MoveListener): Promise<readonly PlannedFile[]>;
+}
+
+export interface MoveListener {
+  /** Bytes of a file that came on top, as `ByteReport`. */
+  moved(file: PlannedFile, bytes: number): void;
+  /** Resolves when the file is recorded, or cannot be: then the context aborts. */
+  done(file: PlannedFile, moved: MovedFile): Promise<void>;
+}
+
 export interface TransferPlan {
   readonly files: readonly PlannedFile[];
+  /** All of `files`, cut into what is done at a time. */
+  readonly moves: readonly Move[];
   /** Already there and still the same. */
   readonly done: readonly ManifestEntry[];
   readonly missing: readonly string[];

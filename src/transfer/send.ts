@@ -8,7 +8,7 @@ import { digestOf } from "./landing.ts";
 import { openFileBelow } from "./paths.ts";
 import type { ByteReport, MovedFile, PlanInput, PlannedFile } from "./plan.ts";
 import { withRetries } from "./retry.ts";
-import type { ManifestEntry, TransferAdapter, TransferItem } from "./types.ts";
+import type { FileContent, FoundFile, ManifestEntry, TransferAdapter, TransferItem } from "./types.ts";
 
 /** One output with its verdicts taken. */
 export interface Destination {
@@ -21,7 +21,7 @@ export interface Destination {
   readonly host: string;
 }
 
-interface LocalFile {
+export interface LocalFile {
   /** Real path of the job's directory. */
   readonly root: string;
   /** As in the manifest. */
@@ -31,21 +31,23 @@ interface LocalFile {
   readonly bytes: number;
   readonly mtimeMs: number;
   readonly url: string;
+  /** Relative to the destination's URL; empty for the URL itself. */
+  readonly below: string;
 }
 
 /** One file of an output: digested, sent, and compared with what then lies at its destination. */
 export class SentFile implements PlannedFile {
   readonly path: string;
   readonly bytes: number;
+  readonly local: LocalFile;
   readonly #destination: Destination;
-  readonly #file: LocalFile;
   readonly #input: PlanInput;
 
   constructor(destination: Destination, file: LocalFile, input: PlanInput) {
     this.path = file.path;
     this.bytes = file.bytes;
     this.#destination = destination;
-    this.#file = file;
+    this.local = file;
     this.#input = input;
   }
 
@@ -59,9 +61,9 @@ export class SentFile implements PlannedFile {
 
   /** True when `entry` went to the same place and the file here is still what was sent. */
   async isUnchanged(entry: ManifestEntry, context: CallContext): Promise<boolean> {
-    if (entry.url !== withoutQuery(this.#file.url) || entry.bytes !== this.#file.bytes) return false;
-    if (entry.mtimeMs === Math.trunc(this.#file.mtimeMs)) return true;
-    await using handle = await this.#open();
+    if (entry.url !== withoutQuery(this.local.url) || entry.bytes !== this.local.bytes) return false;
+    if (entry.mtimeMs === Math.trunc(this.local.mtimeMs)) return true;
+    await using handle = await this.open();
     return (await digestOf(handle, context.signal)).sha256 === entry.sha256;
   }
 
@@ -74,20 +76,21 @@ export class SentFile implements PlannedFile {
     }
   }
 
-  #open(): Promise<FileHandle> {
-    return openFileBelow(this.#file.root, this.#file.real.split("/"), `${this.#destination.what}: file`);
+  /** Opens it for reading, following no link. */
+  open(): Promise<FileHandle> {
+    return openFileBelow(this.local.root, this.local.real.split("/"), `${this.#destination.what}: file`);
   }
 
   async #attempt(context: CallContext, report: ByteReport): Promise<MovedFile> {
     const { adapter, what } = this.#destination;
-    const { url } = this.#file;
-    await using handle = await this.#open();
+    const { url } = this.local;
+    await using handle = await this.open();
     const before = await handle.stat();
     const { bytes, sha256 } = await digestOf(handle, context.signal);
     const present = adapter.capabilities.digest ? await adapter.verify(url, context) : undefined;
     if (present?.sha256 === sha256 && present.bytes === bytes) {
       report(bytes);
-      return { entry: this.#entry(bytes, sha256, before.mtimeMs, readBack(adapter)), movedBytes: 0 };
+      return { entry: this.entry(bytes, sha256, before.mtimeMs, readBack(adapter)), movedBytes: 0 };
     }
     await failpoint("transfer.before-put");
     // The open file and no other: its name could lead elsewhere by now.
@@ -99,15 +102,21 @@ export class SentFile implements PlannedFile {
     const verified = await this.#compare(bytes, sha256, context);
     await failpoint("transfer.after-verify");
     report(bytes);
-    return { entry: this.#entry(bytes, sha256, before.mtimeMs, verified), movedBytes: bytes };
+    return { entry: this.entry(bytes, sha256, before.mtimeMs, verified), movedBytes: bytes };
   }
 
   /** Looks at what now lies at the destination. */
   async #compare(bytes: number, sha256: string, context: CallContext): Promise<ManifestEntry["verified"]> {
     const { adapter, what } = this.#destination;
-    const there = await adapter.verify(this.#file.url, context);
+    const there = await adapter.verify(this.local.url, context);
+    if (!there) throw new Fault("TRANSFER", `${what} (${this.path}) is not at its destination after it was sent`);
+    return this.compared({ bytes, sha256 }, there);
+  }
+
+  /** How far what lies there is known to be what was sent. @throws Fault when it is not */
+  compared({ bytes, sha256 }: FileContent, there: FoundFile): ManifestEntry["verified"] {
+    const { adapter, what } = this.#destination;
     const name = `${what} (${this.path})`;
-    if (!there) throw new Fault("TRANSFER", `${name} is not at its destination after it was sent`);
     if (there.bytes !== undefined && there.bytes !== bytes) {
       throw new Fault("TRANSFER", `${name} has ${there.bytes} bytes at its destination, ${bytes} were sent`);
     }
@@ -116,11 +125,11 @@ export class SentFile implements PlannedFile {
     return there.bytes === undefined ? "accepted" : "size";
   }
 
-  #entry(bytes: number, sha256: string, mtimeMs: number, verified: ManifestEntry["verified"]): ManifestEntry {
+  entry(bytes: number, sha256: string, mtimeMs: number, verified: ManifestEntry["verified"]): ManifestEntry {
     return {
       item: this.item.name,
       path: this.path,
-      url: withoutQuery(this.#file.url),
+      url: withoutQuery(this.local.url),
       bytes,
       sha256,
       verified,

@@ -26,12 +26,13 @@ export async function checkSpace(root: string, token: string, files: readonly Pl
 }
 
 /** What earlier tries of this job already wrote. */
-async function partialBytes(directory: string, token: string): Promise<number> {
+async function partialBytes(directory: string, token: string, inside = false): Promise<number> {
   let sum = 0;
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     const path = `${directory}/${entry.name}`;
-    if (entry.isDirectory()) sum += await partialBytes(path, token);
-    else if (isPartialName(entry.name, token)) sum += (await lstat(path)).size;
+    const partial = inside || isPartialName(entry.name, token);
+    if (entry.isDirectory()) sum += await partialBytes(path, token, partial);
+    else if (partial) sum += (await lstat(path)).size;
   }
   return sum;
 }

@@ -2,6 +2,8 @@ import { lstat, readlink } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { errnoOf, isFault } from "../common/fault.ts";
 import { isMissing } from "./errors.ts";
+import { cutMoves } from "./bulk.ts";
+import { FetchedGroup } from "./fetch-group.ts";
 import { FetchedFile, fileUrl, named, type Source } from "./fetch.ts";
 import { digestOf } from "./landing.ts";
 import { openDirectoryBelow, openRegular, refuseCollisions, relativeSegments } from "./paths.ts";
@@ -12,6 +14,7 @@ import {
   hostOf,
   indexKnown,
   itemName,
+  type Move,
   type PlanInput,
   tooLarge,
   type TransferPlan,
@@ -33,6 +36,7 @@ export async function planStageIn(input: PlanInput): Promise<TransferPlan> {
   });
   const known = indexKnown(request.known);
   const files: FetchedFile[] = [];
+  const moves: Move[] = [];
   const done: ManifestEntry[] = [];
   const missing: string[] = [];
   for (const source of sources) {
@@ -43,18 +47,28 @@ export async function planStageIn(input: PlanInput): Promise<TransferPlan> {
     }
     const listed = await listSource(source, input);
     if (listed.length === 0) missing.push(source.item.name);
+    const wanted: FetchedFile[] = [];
     for (const remote of listed) {
       const file = new FetchedFile(source, remote, input);
       const entry = source.item.kind === "file" ? undefined : known(source.item.name, file.path);
       if (entry && (await isIntact(entry, source, input))) done.push(entry);
-      else files.push(file);
+      else wanted.push(file);
     }
+    for (const file of wanted) files.push(file);
+    for (const move of movesOf(source, wanted, input)) moves.push(move);
   }
   refuseCollisions(
     [...files, ...done].map((file) => file.path),
     "target",
   );
-  return { files, done, missing };
+  return { files, moves, done, missing };
+}
+
+/** Links are made one by one: nothing is brought for them. */
+function movesOf(source: Source, files: readonly FetchedFile[], input: PlanInput): readonly Move[] {
+  const linked = source.item.mode === "link" && source.adapter.localPath !== undefined;
+  const bulk = linked ? undefined : input.deps.bulk.of(source.adapter, source.host, input.context);
+  return cutMoves(files, bulk, (some, way) => new FetchedGroup(source, some, way, input));
 }
 
 /** The wanted files of a source; empty only for an optional one. */

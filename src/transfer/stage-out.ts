@@ -10,14 +10,16 @@ import {
   hostOf,
   indexKnown,
   itemName,
+  type Move,
   type PlanInput,
-  type PlannedFile,
   tooLarge,
   type TransferPlan,
 } from "./plan.ts";
+import { cutMoves } from "./bulk.ts";
+import { SentGroup } from "./send-group.ts";
 import { type Destination, SentFile } from "./send.ts";
 import { isWithin, selection, splitPattern, walk } from "./tree.ts";
-import type { ManifestEntry } from "./types.ts";
+import type { BulkTransfer, ManifestEntry } from "./types.ts";
 import { urlBelow } from "./urls.ts";
 
 /** A selected file: its name below the root, below the item, and where it really lies. */
@@ -41,24 +43,32 @@ export async function planStageOut(input: PlanInput): Promise<TransferPlan> {
     return { item, what, url: deps.policy.check(item.target, "destinations"), adapter, host: hostOf(item.target) };
   });
   const known = indexKnown(request.known);
-  const files: PlannedFile[] = [];
+  const files: SentFile[] = [];
+  const moves: Move[] = [];
   const done: ManifestEntry[] = [];
   const missing: string[] = [];
   const targets: string[] = [];
   for (const destination of destinations) {
     const selected = await selectFiles(root, destination, input);
     if (selected.length === 0) missing.push(destination.item.name);
+    const wanted: SentFile[] = [];
     for (const found of selected) {
-      const url = deps.policy.check(targetUrl(destination, found.below), "destinations");
+      const below = belowTarget(destination, found);
+      const url = deps.policy.check(urlBelow(destination.url, below), "destinations");
       targets.push(url.slice(url.indexOf(":") + 1).replace(/^\/+/, ""));
-      const file = new SentFile(destination, { ...found, root, url }, input);
+      const file = new SentFile(destination, { ...found, below, root, url }, input);
       const entry = known(destination.item.name, found.path);
       if (entry && (await file.isUnchanged(entry, input.context))) done.push(entry);
-      else files.push(file);
+      else wanted.push(file);
     }
+    for (const file of wanted) files.push(file);
+    const bulk = deps.bulk.of(destination.adapter, destination.host, input.context);
+    const together = (some: readonly SentFile[], way: BulkTransfer): Move =>
+      new SentGroup(destination, some, way, input);
+    for (const move of cutMoves(wanted, bulk, together)) moves.push(move);
   }
   refuseCollisions(targets, "destination");
-  return { files, done, missing };
+  return { files, moves, done, missing };
 }
 
 async function realRoot(root: string): Promise<string> {
@@ -71,11 +81,9 @@ async function realRoot(root: string): Promise<string> {
 }
 
 /** A file goes to the very URL, or into it when it ends with `/`; directories and globs go below it. */
-function targetUrl(destination: Destination, below: string): string {
-  const { item, url } = destination;
-  if (item.kind !== "file") return urlBelow(url, below);
-  const bare = url.replace(/\?.*$/s, "");
-  return bare.endsWith("/") ? urlBelow(url, item.source.split("/").at(-1) ?? "") : url;
+function belowTarget({ item, url }: Destination, found: Selected): string {
+  if (item.kind !== "file") return found.below;
+  return url.replace(/\?.*$/s, "").endsWith("/") ? (item.source.split("/").at(-1) ?? "") : "";
 }
 
 /** The files of an output, sorted; empty only for an optional one. */

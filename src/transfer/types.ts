@@ -111,6 +111,8 @@ export interface BulkOutput extends FileContent {
   readonly path: string;
   /** Its real path, for programs that open files by name; to be read only. */
   readonly localPath: string;
+  /** The directory that it lies below, and that nothing may lead out of. */
+  readonly root: string;
   /** Whole milliseconds since 1970. */
   readonly mtimeMs: number;
   /** Opens the file for reading, following no link. @throws Fault TRANSFER (`details.source_changed`) if it is another by now. */
@@ -133,7 +135,7 @@ export interface BulkTransfer {
   /**
    * Brings `files`, as listed at `url`, to `directory` (absolute, on this machine, this source's alone; what an earlier try left
    * in it may lie there still, and another call may bring other files of the source there at the same time) as regular files
-   * named by their `path`. `arrived` is called for each file that is complete: the engine takes it away, and resolves when the
+   * named by their `path` (`file` where that is empty). `arrived` is called for each file that is complete: the engine takes it away, and resolves when the
    * next may come. A file that changed since it was listed is left out or fails with `details.source_changed`.
    * @throws Fault UNSUPPORTED: this remote cannot; the engine goes file by file.
    */

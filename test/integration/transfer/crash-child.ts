@@ -4,6 +4,8 @@ import { silentLogger } from "../../../src/common/logger.ts";
 import { isToken } from "../../../src/common/token.ts";
 import type { TransferItem } from "../../../src/transfer/types.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
+import { compilePolicy } from "../../../src/transfer/policy.ts";
+import { bulkAdapter } from "./bulk-adapter.ts";
 import { noAccess, startEngine } from "./setup.ts";
 import { accessTo } from "./sftp-harness.ts";
 
@@ -15,14 +17,18 @@ export interface ChildTask {
   readonly items: readonly TransferItem[];
   /** How every host of an `sftp:` URL is reached. */
   readonly ssh?: SshSettings;
+  /** Files are moved many at a time. */
+  readonly bulk?: boolean;
 }
 
 const task = JSON.parse(process.argv[2] ?? "") as ChildTask;
 if (!isToken(task.token)) throw new Error("no token");
 const way = task.ssh && accessTo(task.ssh);
+const policy = { sources: task.rules, destinations: task.rules };
 const engine = startEngine({
+  ...(task.bulk === true && { adapters: [bulkAdapter(compilePolicy(policy))] }),
   access: way ? () => way.access : noAccess,
-  policy: { sources: task.rules, destinations: task.rules },
+  policy,
   retry: { tries: 3, backoff: { baseMs: 1, capMs: 1 } },
 });
 const outcome = await engine.run(
