@@ -21,6 +21,7 @@ import { SshHost } from "./hosts/ssh/index.ts";
 import { SshLink } from "./hosts/ssh/link.ts";
 import { runRemotely } from "./hosts/ssh/run.ts";
 import { SftpSession } from "./hosts/ssh/sftp.ts";
+import { streamRemotely } from "./hosts/ssh/stream.ts";
 import type { Host } from "./hosts/types.ts";
 import type { FindAccess } from "./transfer/sftp/place.ts";
 import { probeSftp } from "./transfer/sftp/probe.ts";
@@ -93,6 +94,8 @@ export class HostPool implements AsyncDisposable {
       settings,
       files,
       run: (command: Parameters<SftpAccess["run"]>[0], context: CallContext) => runRemotely(link, command, context),
+      stream: (command: Parameters<SftpAccess["stream"]>[0], context: CallContext) =>
+        streamRemotely(link, command, context),
       [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
     };
     this.#accesses.set(key, made);

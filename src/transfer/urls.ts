@@ -18,7 +18,7 @@ export type UrlReading =
   | { readonly ok: true; readonly url: PlainUrl }
   | { readonly ok: false; readonly problem: string };
 
-const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, sftp: 22, scp: 22, ftp: 21, rsync: 873 };
+const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, sftp: 22, scp: 22, rsync: 22, ftp: 21 };
 const longestUrl = 8_192;
 
 /**
@@ -33,7 +33,7 @@ export function readUrl(text: string): UrlReading {
   const [, rawScheme = "", authority = "", path = "", query = "", fragment = ""] = match;
   const scheme = rawScheme.toLowerCase();
   if (fragment !== "") return { ok: false, problem: "it has a fragment ('#…')" };
-  if (["file", "sftp", "scp"].includes(scheme) && query !== "")
+  if (["file", "sftp", "scp", "rsync"].includes(scheme) && query !== "")
     return { ok: false, problem: `a URL of scheme '${scheme}' has no query; '?' in a name is '%3F'` };
   const authorityFault = authorityProblem(scheme, authority);
   if (authorityFault !== undefined) return { ok: false, problem: authorityFault };

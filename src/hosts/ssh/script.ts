@@ -42,15 +42,22 @@ export interface RemoteCall {
 
 /** How `request` is said to the other end. `graceMs`: between TERM and KILL. Pure but for the two random keys. */
 export function remoteCall(request: RunRequest, graceMs: number): RemoteCall {
-  const [opener, key] = [newKey(), newKey()];
+  const { command, opener } = shellOpening();
+  const key = newKey();
+  return { command, preamble: `${opener}${scriptOf(request, graceMs, key)}\n`, key };
+}
+
+/** The text of an `exec` request whose shell carries out the first line of its input, if that begins with `opener`. */
+export function shellOpening(): { readonly command: string; readonly opener: string } {
+  const opener = newKey();
   return {
     command: `exec /usr/bin/env -i /bin/sh -c 'IFS= read -r s; case $s in (${opener}*) eval "\${s#${opener}}";; esac'`,
-    preamble: `${opener}${scriptOf(request, graceMs, key)}\n`,
-    key,
+    opener,
   };
 }
 
-function newKey(): string {
+/** A word that nobody else can say. */
+export function newKey(): string {
   return `k${randomBytes(16).toString("hex")}`;
 }
 

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { SFTPWrapper } from "ssh2";
 import type { CallContext } from "../../common/context.ts";
 
@@ -36,6 +37,23 @@ export interface RemoteAnswer {
   readonly truncated: boolean;
 }
 
+/** A command at the remote whose input and output flow. */
+export interface StreamedCommand {
+  readonly argv: readonly [string, ...string[]];
+  /** Absolute, links resolved. */
+  readonly cwd: string;
+  /** The whole environment. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Ending it ends input and output of the command. */
+export interface RunningCommand extends AsyncDisposable {
+  /** Written: standard input. Read: standard output. */
+  readonly pipe: Duplex;
+  /** Settles when it is over; an exit code when the server tells one. @throws Fault UNREACHABLE, CANCELLED. */
+  readonly ended: Promise<{ readonly exitCode: number | undefined; readonly stderr: string }>;
+}
+
 /** What the site file says of a remote. */
 export interface SftpSettings {
   /** `digest`: by `sha256sum` there, or by reading back where no command runs; `size`: sizes alone. */
@@ -56,4 +74,6 @@ export interface SftpAccess {
   readonly files: SftpCalls;
   /** @throws Fault UNREACHABLE (`details.why` "session": no commands there), LAUNCH, CANCELLED. */
   run(command: RemoteCommand, context: CallContext): Promise<RemoteAnswer>;
+  /** Resolves when it runs. @throws Fault as `run`. */
+  stream(command: StreamedCommand, context: CallContext): Promise<RunningCommand>;
 }

@@ -5,14 +5,13 @@ import type { Stats } from "ssh2";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault, isFault } from "../../common/fault.ts";
-import { shellQuoted } from "../../common/shell.ts";
 import type { Token } from "../../common/token.ts";
 import { advanced, digestMismatch } from "../errors.ts";
 import { readPieces } from "../landing.ts";
 import { progressBytes } from "../fetch.ts";
-import { partialName, partSuffix, unsafe } from "../paths.ts";
-import { isWithin } from "../tree.ts";
+import { partialName, partSuffix } from "../paths.ts";
 import type { FileContent } from "../types.ts";
+import { destinationDirectory, refuseExisting, renameOver } from "./destination.ts";
 import { digestBack, readBackBytes, type RemoteDigests } from "./digests.ts";
 import { fullFault, sftpFault, status, statusOf } from "./faults.ts";
 import { writeThrough } from "./flow.ts";
@@ -73,8 +72,8 @@ class Writing {
   async run(localPath: string): Promise<Written> {
     const { files, settings } = this.#place.access;
     await failpoint("transfer.before-write");
-    const directory = await this.#directory();
-    await this.#refuseExisting();
+    const directory = await destinationDirectory(this.#place, this.#context);
+    await refuseExisting(this.#place, this.#context);
     const suffix = partSuffix(this.#place.path, this.#info.sha256, String(this.#info.bytes));
     const partial = `${directory === "/" ? "" : directory}/${partialName(this.#info.token, suffix)}`;
     this.#partial = partial;
@@ -97,7 +96,7 @@ class Writing {
       await this.#close(handle);
     }
     await failpoint("transfer.before-rename");
-    await this.#rename(partial, this.#place.path);
+    await renameOver(files, partial, this.#place.path, this.#context);
     this.#memory.began.delete(partial);
     await failpoint("transfer.after-rename");
     await failpoint("transfer.after-write");
@@ -121,72 +120,6 @@ class Writing {
     const further = Math.max(this.#written, this.#offset - (began.get(this.#partial) ?? this.#offset));
     began.set(this.#partial, Math.max(this.#offset, began.get(this.#partial) ?? 0));
     return further >= progressBytes ? advanced(fault) : fault;
-  }
-
-  /** Real path of the directory that the file goes to; made below the rule's directory if it is not there. */
-  async #directory(): Promise<string> {
-    const { files } = this.#place.access;
-    const { root, below } = destinationOf(this.#place);
-    const [realRoot, stats] = await Promise.all([
-      files.maybe<string>(this.#context, (sftp, done) => sftp.realpath(root, done)),
-      files.maybe<Stats>(this.#context, (sftp, done) => sftp.stat(root, done)),
-    ]);
-    if (realRoot === undefined || !stats?.isDirectory()) {
-      throw new Fault("TRANSFER_REFUSED", `directory '${root}' of policy.destinations is not there on the remote`, {
-        hint: `there, as the remote's account: mkdir -p ${shellQuoted(root)}`,
-      });
-    }
-    const wanted = [root === "/" ? "" : root, ...below].join("/") || "/";
-    const there = await this.#realDirectory(wanted, realRoot);
-    if (there !== undefined) return there;
-    // Step by step: a link on the way must not have a directory made behind it.
-    let real = realRoot;
-    let path = root === "/" ? "" : root;
-    for (const name of below) {
-      path = `${path}/${name}`;
-      const next = (await this.#realDirectory(path, realRoot)) ?? (await this.#makeDirectory(path, realRoot));
-      if (next === undefined) throw new Fault("TRANSFER", `${this.#place.what}: directory '${path}' could not be made`);
-      real = next;
-    }
-    return real;
-  }
-
-  /** Where a directory really is; undefined: not there. @throws Fault UNSAFE_PATH when links lead it out of the root. */
-  async #realDirectory(path: string, root: string): Promise<string | undefined> {
-    const { files } = this.#place.access;
-    const [stats, real] = await Promise.all([
-      files.maybe<Stats>(this.#context, (sftp, done) => sftp.stat(path, done)),
-      files.maybe<string>(this.#context, (sftp, done) => sftp.realpath(path, done)),
-    ]);
-    if (!stats || real === undefined) return undefined;
-    if (!isWithin(real, root))
-      throw unsafe("destination", this.#place.what.slice(1, -1), "links on its way leave the rule's directory");
-    if (!stats.isDirectory()) throw unsafe("destination", this.#place.what.slice(1, -1), `'${path}' is no directory`);
-    return real;
-  }
-
-  /** Of several files that need it at the same time one makes it. */
-  async #makeDirectory(path: string, root: string): Promise<string | undefined> {
-    const { files } = this.#place.access;
-    try {
-      await files.call(this.#context, (sftp, done) => sftp.mkdir(path, done));
-    } catch (error) {
-      const there = await this.#realDirectory(path, root);
-      if (there === undefined) throw error;
-      return there;
-    }
-    return this.#realDirectory(path, root);
-  }
-
-  async #refuseExisting(): Promise<void> {
-    const { access, path, what } = this.#place;
-    const there = await access.files.maybe<Stats>(this.#context, (sftp, done) => sftp.lstat(path, done));
-    if (!there) return;
-    if (there.isDirectory()) throw unsafe("destination", what.slice(1, -1), "a directory has that name");
-    if (access.settings.existing === "replace") return;
-    throw new Fault("TRANSFER_REFUSED", `${what} is there with another content`, {
-      hint: "give outputs names of their own, or set 'existing: replace' on the remote",
-    });
   }
 
   /** Opens the partial file; what an earlier try left of the same content counts, after its digest was compared. */
@@ -250,15 +183,6 @@ class Writing {
     const { mode, atimeMs, mtimeMs } = await source.stat();
     const attributes = { mode: mode & 0o777, atime: Math.trunc(atimeMs / 1000), mtime: Math.trunc(mtimeMs / 1000) };
     await this.#place.access.files.call(this.#context, (sftp, done) => sftp.fsetstat(handle, attributes, done));
-  }
-
-  /** Over what is there; in one step where the server can. */
-  async #rename(from: string, to: string): Promise<void> {
-    const { files } = this.#place.access;
-    const atOnce = await files.extension(this.#context, (sftp, done) => sftp.ext_openssh_rename(from, to, done));
-    if (atOnce) return;
-    await files.maybe(this.#context, (sftp, done) => sftp.unlink(to, done));
-    await files.call(this.#context, (sftp, done) => sftp.rename(from, to, done));
   }
 
   async #close(handle: Buffer): Promise<void> {

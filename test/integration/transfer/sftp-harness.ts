@@ -2,6 +2,7 @@ import { mkdir, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { runRemotely } from "../../../src/hosts/ssh/run.ts";
 import { SftpSession } from "../../../src/hosts/ssh/sftp.ts";
+import { streamRemotely } from "../../../src/hosts/ssh/stream.ts";
 import { SshLink } from "../../../src/hosts/ssh/link.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { createSftpTransfer } from "../../../src/transfer/sftp/index.ts";
@@ -49,6 +50,7 @@ export function accessTo(
       settings: { ...usualSettings, ...change },
       files,
       run: (command, context) => runRemotely(link, command, context),
+      stream: (command, context) => streamRemotely(link, command, context),
     },
     async [Symbol.asyncDispose]() {
       await files[Symbol.asyncDispose]();
