@@ -117,7 +117,7 @@ function ours(far: SftpHarness, kind: "file" | "directory"): Mover {
       await using engine = createTransferEngine({
         policy,
         registry: new TransferRegistry([far.adapter]),
-        filesPerHost: filesAtOnce,
+        limits: () => ({ files: filesAtOnce }),
       });
       const [local, remote] = direction === "up" ? [from, to] : [to, from];
       const split = local.lastIndexOf("/");

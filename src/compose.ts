@@ -30,7 +30,9 @@ import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
 import { createSftpTransfer } from "./transfer/sftp/index.ts";
 import { compilePolicy } from "./transfer/policy.ts";
+import { hostOf } from "./transfer/plan.ts";
 import { TransferRegistry } from "./transfer/registry.ts";
+import type { RemoteLimits } from "./transfer/types.ts";
 import { packageVersion } from "./common/version.ts";
 
 export { planJob } from "./plan-job.ts";
@@ -136,9 +138,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   );
   const sftp = createSftpTransfer({ policy, access: shared.hosts.accessOf(site) });
   const registry = new TransferRegistry([createLocalTransfer({ policy }), http, sftp, shared.hubOutputs, ...own]);
-  const filesPerHost = (host: string): number | undefined =>
-    Object.hasOwn(site.remotes, host) ? site.remotes[host]?.files : undefined;
-  const transfers = createTransferEngine({ policy, registry, filesPerHost });
+  const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host) });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(
     Object.values(site.targets).map((target) => [target.name, shared.launchers.launcherOf(site, target, hosts)]),
@@ -154,6 +154,19 @@ function siteParts(site: Site, shared: Shared): SiteParts {
       await shared.launchers[Symbol.asyncDispose]();
       await shared.hosts[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** Of the remotes by URL that share a host the narrowest limit counts. */
+function limitsOf(site: Site, host: string): RemoteLimits {
+  const here = Object.values(site.remotes).filter(({ url }) => hostOf(url) === host);
+  const least = (values: readonly (number | undefined)[]): number | undefined => {
+    const given = values.filter((value) => value !== undefined);
+    return given.length === 0 ? undefined : Math.min(...given);
+  };
+  return {
+    files: least(here.map(({ files }) => files)),
+    bytesPerSecond: least(here.map(({ bytesPerSecond }) => bytesPerSecond)),
   };
 }
 

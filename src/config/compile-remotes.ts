@@ -48,7 +48,7 @@ function compileUrl(compiling: Compiling, name: string, url: string, remote: Rem
     const message = `'${key}' has no meaning for a remote by url`;
     loaded.report.add({ path: ["remotes", name, key], atKey: true, message, allowed: "beside ssh or host" });
   }
-  return { url, files: remote.files, sftp: undefined };
+  return { url, files: remote.files, bytesPerSecond: remote.bandwidth, sftp: undefined };
 }
 
 async function compileSftp(
@@ -63,7 +63,7 @@ async function compileSftp(
       : await compileSsh(compiling, ["remotes", name, "ssh"], remote.ssh);
   const { verify = "digest", existing = "replace", shell = true, preserve = false, files = usualFiles } = remote;
   const url = `sftp://${name}${directoryOf(compiling, name, remote.path)}`;
-  return { url, files, sftp: ssh && { ssh, verify, existing, shell, preserve } };
+  return { url, files, bytesPerSecond: remote.bandwidth, sftp: ssh && { ssh, verify, existing, shell, preserve } };
 }
 
 function sshOfHost(

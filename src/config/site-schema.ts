@@ -154,6 +154,12 @@ const remoteSchema = z
       .max(64)
       .optional()
       .meta({ description: "files moved at the same time, over all jobs; default: 4, of ssh and host 16" }),
+    bandwidth: size()
+      .refine((bytes) => bytes >= 1_024, "at least 1KiB")
+      .optional()
+      .meta({
+        description: "bytes per second, both directions together, shared fairly by all jobs; default: no limit",
+      }),
   })
   .meta({ description: "one of url, ssh and host" });
 

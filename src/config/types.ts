@@ -114,6 +114,8 @@ export interface SiteRemote {
   readonly url: string;
   /** Files moved at the same time; undefined: as many as usual. */
   readonly files: number | undefined;
+  /** Over all jobs, both directions together; undefined: no limit. */
+  readonly bytesPerSecond: number | undefined;
   readonly sftp: SiteSftp | undefined;
 }
 

@@ -1,5 +1,4 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
-import PQueue from "p-queue";
 import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { Fault, errnoOf, isFault } from "../common/fault.ts";
@@ -12,69 +11,70 @@ import type { TransferPolicy } from "./policy.ts";
 import { ProgressMeter } from "./progress.ts";
 import type { TransferRegistry } from "./registry.ts";
 import { defaultRetry, type RetryOptions } from "./retry.ts";
+import { RemoteRun, Remotes } from "./remotes.ts";
 import { checkSpace } from "./space.ts";
 import { planStageIn } from "./stage-in.ts";
 import { planStageOut } from "./stage-out.ts";
-import type { ManifestEntry, TransferEngine, TransferOutcome, TransferRequest } from "./types.ts";
+import type {
+  ManifestEntry,
+  RemoteLimits,
+  TransferContext,
+  TransferEngine,
+  TransferOutcome,
+  TransferRequest,
+} from "./types.ts";
 
 export interface TransferEngineOptions {
   readonly policy: TransferPolicy;
   /** Disposed of with the engine. */
   readonly registry: TransferRegistry;
-  /** Files moved at the same time per remote host (as URLs have it), over all jobs; 1 … 64, default 4. */
-  readonly filesPerHost?: number | ((host: string) => number | undefined);
+  /** By the host of a remote, as URLs have it. */
+  readonly limits?: (host: string) => RemoteLimits | undefined;
   readonly retry?: Partial<RetryOptions>;
 }
 
-/** The engine that all adapters share. One per agent: the limit per host holds over all its jobs. */
+/** The engine that all adapters share. One per agent: the limits per host hold over all its jobs. */
 export function createTransferEngine(options: TransferEngineOptions): TransferEngine {
   return new Engine(options);
 }
 
-/** Files at the same time per host where nothing says otherwise. */
-const usualFiles = 4;
 /** Files of one run waiting in a queue; keeps a million small files from becoming a million promises. */
 const mostWaiting = 64;
 
 class Engine implements TransferEngine {
   readonly #policy: TransferPolicy;
   readonly #registry: TransferRegistry;
-  readonly #filesPerHost: (host: string) => number;
   readonly #retry: RetryOptions;
   readonly #bulk = new BulkOffers();
-  /** One per remote host while something moves there. Never p-queue's `timeout` or `signal`: they free the slot while the task runs. */
-  readonly #queues = new Map<string, PQueue>();
+  readonly #remotes: Remotes;
 
   constructor(options: TransferEngineOptions) {
     this.#policy = options.policy;
     this.#registry = options.registry;
-    const { filesPerHost = usualFiles } = options;
-    this.#filesPerHost = (host) =>
-      typeof filesPerHost === "number" ? filesPerHost : (filesPerHost(host) ?? usualFiles);
+    this.#remotes = new Remotes(options.limits ?? (() => undefined));
     this.#retry = { ...defaultRetry, ...options.retry };
   }
 
   async run(request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
     throwIfStopped(context.signal);
+    const turns = new RemoteRun(request.token, request.onWait);
     try {
       const input: PlanInput = {
         request,
         context,
         deps: { policy: this.#policy, registry: this.#registry, retry: this.#retry, bulk: this.#bulk },
-        within: (host, call) => this.#queue(host).add(call),
+        within: (host, call) => this.#remotes.within(host, turns, context, call),
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
       const plan = request.direction === "in" ? await planStageIn(input) : await planStageOut(input);
       if (request.direction === "in") await checkSpace(request.root, request.token, plan.files);
-      const outcome = await this.#moveAll(plan, request, context);
+      const outcome = await this.#moveAll(plan, request, turns, context);
       // Parts of a source's earlier version are of no use any more.
       if (request.direction === "in" && plan.files.length > 0) await this.clean(request.token, request.root, context);
       return outcome;
     } catch (error) {
       throwIfStopped(context.signal);
       throw transferFault(error, `${request.direction === "in" ? "stage-in" : "stage-out"} of '${request.token}'`);
-    } finally {
-      this.#dropIdleQueues();
     }
   }
 
@@ -93,12 +93,17 @@ class Engine implements TransferEngine {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#queues.values()].map((queue) => queue.onIdle()));
+    await this.#remotes.idle();
     await this.#registry[Symbol.asyncDispose]();
   }
 
   /** Moves all planned files; the first fault stops the others, and all have ended when this returns or throws. */
-  async #moveAll(plan: TransferPlan, request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
+  async #moveAll(
+    plan: TransferPlan,
+    request: TransferRequest,
+    turns: RemoteRun,
+    context: CallContext,
+  ): Promise<TransferOutcome> {
     const run = new Run(plan, request, context);
     const moving = new Set<Promise<void>>();
     let waiting = 0;
@@ -107,13 +112,16 @@ class Engine implements TransferEngine {
     for (let at = 0; at < moves.length && !run.stopped; at++) {
       const move = moves[at];
       if (!move) break;
-      const task = async (): Promise<void> => {
+      const task = async (turn: TransferContext): Promise<void> => {
         if (--waiting <= mostWaiting / 2) room.resolve();
-        for (const file of await run.move(move)) moves.push(singleMove(file));
+        for (const file of await run.move(move, turn)) moves.push(singleMove(file));
       };
-      // The more of this run wait already, the later its next one: a small job is not kept behind all of a large one.
-      const moved = this.#queue(move.host)
-        .add(task, { priority: -waiting })
+      const moved = this.#remotes
+        .within(move.host, turns, run.context, task)
+        .catch((error: unknown) => {
+          run.stop(error); // before its turn: the whole run is over
+          room.resolve();
+        })
         .finally(() => moving.delete(moved));
       moving.add(moved);
       if (++waiting >= mostWaiting) {
@@ -126,20 +134,6 @@ class Engine implements TransferEngine {
     await Promise.all(moving);
     return run.outcome(plan.missing);
   }
-
-  #queue(host: string): PQueue {
-    const present = this.#queues.get(host);
-    if (present) return present;
-    const queue = new PQueue({ concurrency: this.#filesPerHost(host) });
-    this.#queues.set(host, queue);
-    return queue;
-  }
-
-  #dropIdleQueues(): void {
-    for (const [host, queue] of this.#queues) {
-      if (queue.size === 0 && queue.pending === 0) this.#queues.delete(host);
-    }
-  }
 }
 
 /** What one call of `run` has done so far. */
@@ -147,7 +141,7 @@ class Run {
   readonly #request: TransferRequest;
   readonly #outer: AbortSignal;
   readonly #failed = new AbortController();
-  readonly #context: CallContext;
+  readonly context: CallContext;
   readonly #meter: ProgressMeter;
   readonly #manifest: ManifestEntry[];
   #movedBytes = 0;
@@ -156,25 +150,25 @@ class Run {
   constructor(plan: TransferPlan, request: TransferRequest, context: CallContext) {
     this.#request = request;
     this.#outer = context.signal;
-    this.#context = { ...context, signal: AbortSignal.any([context.signal, this.#failed.signal]) };
+    this.context = { ...context, signal: AbortSignal.any([context.signal, this.#failed.signal]) };
     this.#meter = new ProgressMeter(request.onProgress, context.clock, plan.files);
     this.#manifest = [...plan.done];
   }
 
   get stopped(): boolean {
-    return this.#context.signal.aborted;
+    return this.context.signal.aborted;
   }
 
   /** Never rejects: the first fault is kept and stops the rest. Returns the files that are still to be moved, one by one. */
-  async move(move: Move): Promise<readonly PlannedFile[]> {
+  async move(move: Move, turn: TransferContext): Promise<readonly PlannedFile[]> {
     if (this.stopped) return [];
     try {
-      return await move.run(this.#context, {
+      return await move.run(turn, {
         moved: (file, bytes) => this.#meter.moved(file, bytes),
         done: (file, moved) => this.#done(file, moved),
       });
     } catch (error) {
-      this.#stop(error);
+      this.stop(error);
       return [];
     }
   }
@@ -187,13 +181,13 @@ class Run {
       this.#manifest.push(entry);
       this.#movedBytes += movedBytes;
       this.#meter.finished(file);
-      this.#context.log.debug({ item: entry.item, path: entry.path, bytes: entry.bytes }, "file moved and verified");
+      this.context.log.debug({ item: entry.item, path: entry.path, bytes: entry.bytes }, "file moved and verified");
     } catch (error) {
-      this.#stop(error);
+      this.stop(error);
     }
   }
 
-  #stop(error: unknown): void {
+  stop(error: unknown): void {
     if (this.#fault === undefined) this.#fault = error;
     this.#failed.abort(new Fault("CANCELLED", "another file of the same transfer failed"));
   }

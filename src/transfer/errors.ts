@@ -72,6 +72,31 @@ export function needsPerson(error: unknown): boolean {
   return typeof why === "string" && ["host-key", "login", "stopped", "configuration"].includes(why);
 }
 
+const unansweredErrnos = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ECONNABORTED",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "EHOSTDOWN",
+  "ENETUNREACH",
+  "ENETDOWN",
+  "EAI_AGAIN",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "UND_ERR_HEADERS_TIMEOUT",
+  "UND_ERR_BODY_TIMEOUT",
+  "UND_ERR_SOCKET",
+]);
+
+/** True for a remote that could not be reached, broke off or said nothing in time; an unknown name is a mistake and waits for nobody. */
+export function isUnanswered(error: unknown): boolean {
+  if (!isFault(error) || needsPerson(error)) return false;
+  const errno = error.details?.["errno"];
+  if (typeof errno === "string" && unansweredErrnos.has(errno)) return true;
+  return error.code === "UNREACHABLE" || error.code === "TIMEOUT";
+}
+
 /** True when a try that failed brought so much further that the next one goes on from there. */
 export function hasAdvanced(error: unknown): boolean {
   return isFault(error) && error.details?.["advanced"] === true;

@@ -1,4 +1,3 @@
-import type { CallContext } from "../common/context.ts";
 import { isFault } from "../common/fault.ts";
 import { Arrivals, leftOut } from "./arrivals.ts";
 import { advanced, isSourceChanged, missingSource, throwIfStopped, transferFault } from "./errors.ts";
@@ -6,7 +5,7 @@ import { type FetchedFile, named, type Source } from "./fetch.ts";
 import { openDirectoryBelow, partialName, partSuffix, relativeSegments } from "./paths.ts";
 import type { Move, MoveListener, PlanInput, PlannedFile } from "./plan.ts";
 import { withRetries } from "./retry.ts";
-import type { BulkTransfer } from "./types.ts";
+import type { BulkTransfer, RemoteFile, TransferContext } from "./types.ts";
 import { shownUrl } from "./urls.ts";
 
 /** Files of an input that come in one go. */
@@ -27,7 +26,7 @@ export class FetchedGroup implements Move {
     return this.#source.host;
   }
 
-  async run(context: CallContext, hear: MoveListener): Promise<readonly PlannedFile[]> {
+  async run(context: TransferContext, hear: MoveListener): Promise<readonly PlannedFile[]> {
     const { what, adapter, host } = this.#source;
     const { retry, bulk } = this.#input.deps;
     const left = new Map(this.#files.map((file) => [file.remote.path, file]));
@@ -45,7 +44,7 @@ export class FetchedGroup implements Move {
   }
 
   /** @throws Fault that says whether it has brought further */
-  async #attempt(left: Map<string, FetchedFile>, context: CallContext, hear: MoveListener): Promise<void> {
+  async #attempt(left: Map<string, FetchedFile>, context: TransferContext, hear: MoveListener): Promise<void> {
     const { what } = this.#source;
     const { root } = this.#input.request;
     const before = left.size;
@@ -62,15 +61,19 @@ export class FetchedGroup implements Move {
     }
   }
 
-  async #fetch(left: ReadonlyMap<string, FetchedFile>, arrivals: Arrivals, context: CallContext): Promise<void> {
+  async #fetch(left: ReadonlyMap<string, FetchedFile>, arrivals: Arrivals, context: TransferContext): Promise<void> {
     const { what, url } = this.#source;
     const { root, token } = this.#input.request;
     const files = [...left.values()].map(({ remote }) => remote);
     const directory = await openDirectoryBelow(root, [this.#part()], { create: true, field: `${what}: target` });
     await directory[Symbol.asyncDispose]();
     let failed: { readonly error: unknown } | undefined;
+    const arrived = async (file: RemoteFile): Promise<void> => {
+      await context.remote?.flow(0);
+      await arrivals.add(file);
+    };
     try {
-      await this.#bulk.fetch(url, files, `${root}/${this.#part()}`, (file) => arrivals.add(file), context, { token });
+      await this.#bulk.fetch(url, files, `${root}/${this.#part()}`, arrived, context, { token });
     } catch (error) {
       failed = { error };
     }
@@ -80,7 +83,7 @@ export class FetchedGroup implements Move {
   }
 
   /** The source is another one now: sizes and versions must be asked for again. */
-  async #relist(left: ReadonlyMap<string, FetchedFile>, context: CallContext): Promise<void> {
+  async #relist(left: ReadonlyMap<string, FetchedFile>, context: TransferContext): Promise<void> {
     const { adapter, url, item, what } = this.#source;
     const listed = new Map((await adapter.list(url, item.kind, context)).map((file) => [file.path, file]));
     for (const [path, file] of left) {

@@ -24,7 +24,14 @@ import {
 import { type ByteReport, checkSize, type MovedFile, type PlanInput, type PlannedFile, tooLarge } from "./plan.ts";
 import { withRetries } from "./retry.ts";
 import { splitPattern } from "./tree.ts";
-import type { FileContent, ManifestEntry, RemoteFile, TransferAdapter, TransferItem } from "./types.ts";
+import type {
+  FileContent,
+  ManifestEntry,
+  RemoteFile,
+  TransferAdapter,
+  TransferContext,
+  TransferItem,
+} from "./types.ts";
 import { readUrl, shownUrl, urlBelow } from "./urls.ts";
 
 /** One input with its verdicts taken. */
@@ -83,7 +90,7 @@ export class FetchedFile implements PlannedFile {
     return this.#remote;
   }
 
-  async move(context: CallContext, report: ByteReport): Promise<MovedFile> {
+  async move(context: TransferContext, report: ByteReport): Promise<MovedFile> {
     try {
       return await withRetries(`${this.#source.what} (${this.path})`, context, this.#input.deps.retry, async (last) => {
         if (isSourceChanged(last)) await this.#relist(context);
@@ -95,7 +102,7 @@ export class FetchedFile implements PlannedFile {
   }
 
   /** The source is another one now: its size and version must be asked for again. */
-  async #relist(context: CallContext): Promise<void> {
+  async #relist(context: TransferContext): Promise<void> {
     const { adapter, url, item } = this.#source;
     const files = await adapter.list(url, item.kind, context);
     const same = files.find((file) => file.path === this.#remote.path);
@@ -106,7 +113,7 @@ export class FetchedFile implements PlannedFile {
     this.#remote = promisedBy(this.item, remote);
   }
 
-  async #attempt(context: CallContext, report: ByteReport): Promise<MovedFile> {
+  async #attempt(context: TransferContext, report: ByteReport): Promise<MovedFile> {
     const segments = relativeSegments(this.path, `${this.#source.what}: target`);
     const field = `${this.#source.what}: target`;
     await using directory = await openDirectoryBelow(this.#input.request.root, segments.slice(0, -1), {
@@ -138,7 +145,12 @@ export class FetchedFile implements PlannedFile {
     }
   }
 
-  async #copy(directory: OpenDirectory, name: string, context: CallContext, report: ByteReport): Promise<MovedFile> {
+  async #copy(
+    directory: OpenDirectory,
+    name: string,
+    context: TransferContext,
+    report: ByteReport,
+  ): Promise<MovedFile> {
     const { adapter, url } = this.#source;
     const remote = this.#remote;
     const resumable = adapter.capabilities.resume && (remote.version ?? this.#promised()) !== undefined;
@@ -154,6 +166,7 @@ export class FetchedFile implements PlannedFile {
         throwIfStopped(context.signal);
         this.#checkRoom(landing.bytes + chunk.byteLength);
         await landing.append(chunk);
+        await context.remote?.flow(chunk.byteLength);
         report(chunk.byteLength);
       }
       this.#checkWhole(landing.bytes, landing.digest());
@@ -195,7 +208,7 @@ export class FetchedFile implements PlannedFile {
    * A hard link; across file systems a symbolic link to the real path. Content and size are verified as for a copy. A job can
    * alter a linked source, therefore `link` is a choice of the app.
    */
-  async #link(directory: OpenDirectory, name: string, context: CallContext): Promise<MovedFile> {
+  async #link(directory: OpenDirectory, name: string, context: TransferContext): Promise<MovedFile> {
     const { adapter, url, what } = this.#source;
     const real = (await adapter.localPath?.(url, this.#remote, context)) ?? "";
     await using source = await openRegular(real, shownUrl(url), what);

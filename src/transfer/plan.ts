@@ -5,7 +5,7 @@ import type { BulkOffers } from "./bulk.ts";
 import type { TransferPolicy } from "./policy.ts";
 import type { TransferRegistry } from "./registry.ts";
 import type { RetryOptions } from "./retry.ts";
-import type { ManifestEntry, TransferItem, TransferRequest } from "./types.ts";
+import type { ManifestEntry, TransferContext, TransferItem, TransferRequest } from "./types.ts";
 import { readUrl } from "./urls.ts";
 
 /** What both directions work with. */
@@ -24,7 +24,7 @@ export interface PlannedFile {
   /** The far side's host; files of one host share a limit. */
   readonly host: string;
   readonly bytes: number | undefined;
-  move(context: CallContext, report: ByteReport): Promise<MovedFile>;
+  move(context: TransferContext, report: ByteReport): Promise<MovedFile>;
 }
 
 /** Called with the bytes that came on top; negative when a try starts over. */
@@ -43,7 +43,7 @@ export interface Move {
    * Moves its files with their retries; the engine hears of each as soon as it is complete. Returns those that have to go one by
    * one after all.
    */
-  run(context: CallContext, hear: MoveListener): Promise<readonly PlannedFile[]>;
+  run(context: TransferContext, hear: MoveListener): Promise<readonly PlannedFile[]>;
 }
 
 export interface MoveListener {
@@ -67,8 +67,8 @@ export interface PlanInput {
   readonly request: TransferRequest;
   readonly deps: TransferDeps;
   readonly context: CallContext;
-  /** Runs a call to the far side within the limit of its host. */
-  readonly within: <Value>(host: string, call: () => Promise<Value>) => Promise<Value>;
+  /** Runs a call to the far side within the limits of its host. */
+  readonly within: <Value>(host: string, call: (context: TransferContext) => Promise<Value>) => Promise<Value>;
 }
 
 /** `input 'reads'` or `output 'report'`. */

@@ -1,7 +1,7 @@
-import type { CallContext } from "../common/context.ts";
 import { Fault } from "../common/fault.ts";
 import { type Backoff, backoffMs, transferBackoff } from "../common/retry.ts";
 import { formatDuration } from "../common/units.ts";
+import type { TransferContext } from "./types.ts";
 import { hasAdvanced, isFull, needsPerson, throwIfStopped, transferFault } from "./errors.ts";
 
 export interface RetryOptions {
@@ -24,11 +24,12 @@ export const defaultRetry: RetryOptions = {
 /**
  * Runs `attempt` until it succeeds. Faults that the table calls "soon" are tried again with backoff, a wrong digest once only, a
  * full disk never, a host that waits for a person neither; a try that brought further begins the count anew. Then the last fault is
- * thrown, as TRANSFER when it may pass later. `what` names the file.
+ * thrown, as TRANSFER when it may pass later. Tries that only found that a remote does not answer, as all know by now, do not count:
+ * the next one waits until it does. `what` names the file.
  */
 export async function withRetries<Value>(
   what: string,
-  context: CallContext,
+  context: TransferContext,
   options: RetryOptions,
   attempt: (last: Fault | undefined) => Promise<Value>,
 ): Promise<Value> {
@@ -37,10 +38,17 @@ export async function withRetries<Value>(
   for (let tries = 1; ; tries++) {
     throwIfStopped(context.signal);
     try {
-      return await attempt(last);
+      await context.remote?.begin();
+      const value = await attempt(last);
+      context.remote?.done();
+      return value;
     } catch (error) {
       throwIfStopped(context.signal);
       last = transferFault(error, what);
+    }
+    if (context.remote?.failed(last) === true) {
+      tries--;
+      continue;
     }
     if (last.code === "DIGEST_MISMATCH" && ++mismatches > 1) throw last;
     if (last.row.retry !== "soon" || isFull(last)) throw last;

@@ -1,4 +1,3 @@
-import type { CallContext } from "../common/context.ts";
 import { Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { Batches } from "./batches.ts";
@@ -10,7 +9,7 @@ import type { Move, MoveListener, PlanInput, PlannedFile } from "./plan.ts";
 import { withRetries } from "./retry.ts";
 import type { Destination, SentFile } from "./send.ts";
 import { examine, measure } from "./thread.ts";
-import type { BulkOutput, BulkTransfer, FoundFile } from "./types.ts";
+import type { BulkOutput, BulkTransfer, FoundFile, TransferContext } from "./types.ts";
 
 /** Files that are looked at, or recorded, in one go. */
 const atOnce = 256;
@@ -40,7 +39,7 @@ export class SentGroup implements Move {
     return this.#destination.host;
   }
 
-  async run(context: CallContext, hear: MoveListener): Promise<readonly PlannedFile[]> {
+  async run(context: TransferContext, hear: MoveListener): Promise<readonly PlannedFile[]> {
     const { what, adapter, host } = this.#destination;
     const { retry, bulk } = this.#input.deps;
     const left = new Map(this.#files.map((file) => [file.local.below, file]));
@@ -55,7 +54,7 @@ export class SentGroup implements Move {
   }
 
   /** @throws Fault that says whether it has brought further */
-  async #attempt(left: Map<string, SentFile>, context: CallContext, hear: MoveListener): Promise<void> {
+  async #attempt(left: Map<string, SentFile>, context: TransferContext, hear: MoveListener): Promise<void> {
     const { what } = this.#destination;
     const before = left.size;
     try {
@@ -69,7 +68,7 @@ export class SentGroup implements Move {
     }
   }
 
-  async #send(left: Map<string, SentFile>, context: CallContext, hear: MoveListener): Promise<void> {
+  async #send(left: Map<string, SentFile>, context: TransferContext, hear: MoveListener): Promise<void> {
     const outputs = await this.#outputs([...left.values()], context);
     let refused: Fault | undefined;
     const deal = async (items: readonly Arrived[]): Promise<void> => {
@@ -78,6 +77,7 @@ export class SentGroup implements Move {
     };
     const arrivals = new Batches<Arrived>({ most: atOnce, longestMs }, context.clock, deal);
     const arrived = async (output: BulkOutput, found: FoundFile): Promise<void> => {
+      await context.remote?.flow(0);
       const file = left.get(output.path);
       if (file) await arrivals.add({ file, output, found });
     };
@@ -97,7 +97,7 @@ export class SentGroup implements Move {
   }
 
   /** With the digests of now. */
-  async #outputs(files: readonly SentFile[], context: CallContext): Promise<readonly BulkOutput[]> {
+  async #outputs(files: readonly SentFile[], context: TransferContext): Promise<readonly BulkOutput[]> {
     const { what } = this.#destination;
     const outputs: BulkOutput[] = [];
     for (let at = 0; at < files.length; at += atOnce) {

@@ -8,7 +8,7 @@ import { digestOf } from "./landing.ts";
 import { openFileBelow } from "./paths.ts";
 import type { ByteReport, MovedFile, PlanInput, PlannedFile } from "./plan.ts";
 import { withRetries } from "./retry.ts";
-import type { FileContent, FoundFile, ManifestEntry, TransferAdapter, TransferItem } from "./types.ts";
+import type { FileContent, FoundFile, ManifestEntry, TransferAdapter, TransferContext, TransferItem } from "./types.ts";
 
 /** One output with its verdicts taken. */
 export interface Destination {
@@ -67,7 +67,7 @@ export class SentFile implements PlannedFile {
     return (await digestOf(handle, context.signal)).sha256 === entry.sha256;
   }
 
-  async move(context: CallContext, report: ByteReport): Promise<MovedFile> {
+  async move(context: TransferContext, report: ByteReport): Promise<MovedFile> {
     const what = `${this.#destination.what} (${this.path})`;
     try {
       return await withRetries(what, context, this.#input.deps.retry, () => this.#attempt(context, report));
@@ -81,7 +81,7 @@ export class SentFile implements PlannedFile {
     return openFileBelow(this.local.root, this.local.real.split("/"), `${this.#destination.what}: file`);
   }
 
-  async #attempt(context: CallContext, report: ByteReport): Promise<MovedFile> {
+  async #attempt(context: TransferContext, report: ByteReport): Promise<MovedFile> {
     const { adapter, what } = this.#destination;
     const { url } = this.local;
     await using handle = await this.open();
@@ -106,7 +106,7 @@ export class SentFile implements PlannedFile {
   }
 
   /** Looks at what now lies at the destination. */
-  async #compare(bytes: number, sha256: string, context: CallContext): Promise<ManifestEntry["verified"]> {
+  async #compare(bytes: number, sha256: string, context: TransferContext): Promise<ManifestEntry["verified"]> {
     const { adapter, what } = this.#destination;
     const there = await adapter.verify(this.local.url, context);
     if (!there) throw new Fault("TRANSFER", `${what} (${this.path}) is not at its destination after it was sent`);

@@ -76,9 +76,9 @@ async function listSource(source: Source, input: PlanInput): Promise<readonly Re
   const { item, what, adapter } = source;
   let listed: readonly RemoteFile[] = [];
   try {
-    listed = await input.within(source.host, () =>
-      withRetries(`${what} (${shownUrl(source.url)})`, input.context, input.deps.retry, () =>
-        adapter.list(source.url, item.kind, input.context),
+    listed = await input.within(source.host, (context) =>
+      withRetries(`${what} (${shownUrl(source.url)})`, context, input.deps.retry, () =>
+        adapter.list(source.url, item.kind, context),
       ),
     );
   } catch (error) {

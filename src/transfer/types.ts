@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Adapter } from "../common/adapter.ts";
 import type { CallContext } from "../common/context.ts";
+import type { Fault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
 
 export type Direction = "in" | "out";
@@ -64,6 +65,47 @@ export interface TransferRequest {
   /** Called, and awaited, for each file that is done: the caller journals it. */
   readonly onFile: (entry: ManifestEntry) => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
+  /**
+   * Called when all that the run has under way waits for a remote that does not answer, and with undefined when it goes on. Where it
+   * is given the run waits as long as that takes, at the cost of no try; else it fails when its tries are used up.
+   */
+  readonly onWait?: (wait: RemoteWait | undefined) => void;
+}
+
+/** A remote that does not answer, and what it does instead. */
+export interface RemoteWait {
+  /** As URLs have it. */
+  readonly host: string;
+  readonly reason: string;
+}
+
+/** What one remote may be burdened with, over all jobs. */
+export interface RemoteLimits {
+  /** Files at the same time, at least 1; default 4. */
+  readonly files?: number | undefined;
+  /** Both directions together; default: no limit. */
+  readonly bytesPerSecond?: number | undefined;
+}
+
+/** A job's turn at a remote. */
+export interface RemoteUse {
+  /** Awaited before each try: waits while the remote does not answer. @throws Fault CANCELLED */
+  begin(): Promise<void>;
+  /**
+   * Awaited by adapters before they send so many bytes (in pieces of at most 1 MiB), and after they received them where the engine does
+   * not read itself: keeps to the remote's bandwidth, and lets other jobs have their turn. 0 says that the remote answers.
+   * @throws Fault CANCELLED
+   */
+  flow(bytes: number): Promise<void>;
+  /** The try succeeded. */
+  done(): void;
+  /** The try failed; true: for want of an answer, and the next one waits with all others. */
+  failed(fault: Fault): boolean;
+}
+
+/** The context of what an engine does at a remote. */
+export interface TransferContext extends CallContext {
+  readonly remote?: RemoteUse;
 }
 
 export interface TransferOutcome {
@@ -144,7 +186,7 @@ export interface BulkTransfer {
     files: readonly RemoteFile[],
     directory: string,
     arrived: (file: RemoteFile) => Promise<void>,
-    context: CallContext,
+    context: TransferContext,
     info: { readonly token: Token },
   ): Promise<void>;
   /**
@@ -158,7 +200,7 @@ export interface BulkTransfer {
     files: readonly BulkOutput[],
     info: { readonly token: Token },
     arrived: (file: BulkOutput, found: FoundFile) => Promise<void>,
-    context: CallContext,
+    context: TransferContext,
   ): Promise<void>;
 }
 
@@ -179,32 +221,32 @@ export interface TransferAdapter extends Adapter {
     readonly digest: boolean;
   };
   /** The files that `url` stands for. Throws TRANSFER_REFUSED with `details.missing` = true when there is nothing. */
-  list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]>;
+  list(url: string, kind: "file" | "directory" | "glob", context: TransferContext): Promise<readonly RemoteFile[]>;
   /**
    * Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER with `details.source_changed` = true;
    * noticed at the opening or, where it changes meanwhile, by the end of the iteration. A chunk is valid until the next one is
    * asked for.
    */
-  read(url: string, file: RemoteFile, offset: number, context: CallContext): Promise<AsyncIterable<Uint8Array>>;
+  read(url: string, file: RemoteFile, offset: number, context: TransferContext): Promise<AsyncIterable<Uint8Array>>;
   /**
    * The absolute path of a source that lies on this machine, checked against the policy with its symbolic links resolved;
    * lets the engine link instead of copy.
    */
-  localPath?(url: string, file: RemoteFile, context: CallContext): Promise<string>;
+  localPath?(url: string, file: RemoteFile, context: TransferContext): Promise<string>;
   /** Writes a whole file under a partial name and renames it where the protocol can; returns when it is complete there. */
   write(
     url: string,
     localPath: string,
     info: FileContent & { readonly token: Token },
-    context: CallContext,
+    context: TransferContext,
   ): Promise<void>;
   /** Size and, where it can be had, digest of what now lies at `url`; undefined = nothing there. */
-  verify(url: string, context: CallContext): Promise<FoundFile | undefined>;
+  verify(url: string, context: TransferContext): Promise<FoundFile | undefined>;
   /** Many files in one go, where the adapter can. */
   readonly bulk?: BulkTransfer;
   /**
    * Ends whatever goes on elsewhere for a job that needs it no more. An aborted signal ends the waiting alone: what a service was
    * told to do goes on and is found again by the next call, also of another process.
    */
-  abandon?(token: Token, context: CallContext): Promise<void>;
+  abandon?(token: Token, context: TransferContext): Promise<void>;
 }

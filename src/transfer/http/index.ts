@@ -6,7 +6,7 @@ import { Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
 import { sourceChanged, throwIfStopped } from "../errors.ts";
 import { readPieces } from "../landing.ts";
-import type { FileContent, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { shownUrl } from "../urls.ts";
 import {
   drop,
@@ -70,7 +70,7 @@ class HttpTransfer implements TransferAdapter {
     return this.#pieces(url, file, offset, context);
   }
 
-  async write(url: string, localPath: string, info: FileContent, context: CallContext): Promise<void> {
+  async write(url: string, localPath: string, info: FileContent, context: TransferContext): Promise<void> {
     await using source = await open(localPath, "r");
     await failpoint("transfer.before-write");
     const answer = await this.#client.call(
@@ -83,7 +83,7 @@ class HttpTransfer implements TransferAdapter {
           "content-type": "application/octet-stream",
           "repr-digest": reprDigest(info.sha256),
         },
-        body: () => copies(readPieces(source, 0, context.signal)),
+        body: () => copies(readPieces(source, 0, context.signal), context),
       },
       context,
     );
@@ -184,8 +184,11 @@ class HttpTransfer implements TransferAdapter {
 }
 
 /** The request reads ahead and keeps what it read. */
-async function* copies(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const piece of pieces) yield Buffer.from(piece);
+async function* copies(pieces: AsyncIterable<Uint8Array>, context: TransferContext): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    await context.remote?.flow(piece.byteLength);
+    yield Buffer.from(piece);
+  }
 }
 
 const noRange = { first: undefined, total: undefined };

@@ -11,7 +11,7 @@ import { digestOf, Landing, readPieces } from "../landing.ts";
 import { openDirectoryBelow, partialName, partSuffix, unsafe } from "../paths.ts";
 import type { RuleSet, TransferPolicy } from "../policy.ts";
 import { isWithin, selection, splitPattern, walk } from "../tree.ts";
-import type { FileContent, RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { readUrl, shownUrl } from "../urls.ts";
 
 export interface LocalTransferOptions {
@@ -91,7 +91,7 @@ class LocalTransfer implements TransferAdapter {
     url: string,
     localPath: string,
     info: FileContent & { readonly token: string },
-    context: CallContext,
+    context: TransferContext,
   ): Promise<void> {
     const what = quoted(shownUrl(url), 300);
     const { root, segments, name } = await this.#destination(url);
@@ -105,7 +105,10 @@ class LocalTransfer implements TransferAdapter {
       });
       try {
         await using source = await open(localPath, "r");
-        for await (const piece of readPieces(source, 0, context.signal)) await landing.append(piece);
+        for await (const piece of readPieces(source, 0, context.signal)) {
+          await context.remote?.flow(piece.byteLength);
+          await landing.append(piece);
+        }
         if (landing.digest() !== info.sha256) throw digestMismatch(what, info.sha256, landing.digest());
         await landing.commit(name);
       } catch (error) {

@@ -3,6 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { SFTPWrapper } from "ssh2";
 import type { CallContext } from "../../common/context.ts";
 import { throwIfStopped } from "../errors.ts";
+import type { TransferContext } from "../types.ts";
 import type { SftpCalls } from "./types.ts";
 
 /** Every server takes requests of this length (draft-ietf-secsh-filexfer-02, section 3). */
@@ -99,7 +100,7 @@ export async function writeThrough(
   handle: Buffer,
   source: FileHandle,
   range: { readonly offset: number; readonly size: number; readonly onWritten: (bytes: number) => void },
-  context: CallContext,
+  context: TransferContext,
 ): Promise<void> {
   const { offset, size, onWritten } = range;
   const length = Math.max(1, Math.min(await lengthOf(calls, "write", context), size - offset));
@@ -122,6 +123,7 @@ export async function writeThrough(
     const buffer = free.pop() ?? Buffer.allocUnsafeSlow(length);
     const count = await readWhole(source, buffer, at, Math.min(length, size - at));
     if (count === 0) break; // cut meanwhile: the length there tells
+    await context.remote?.flow(count);
     const sent = send(buffer, at, count).finally(() => underWay.delete(sent));
     underWay.add(sent);
     at += count;

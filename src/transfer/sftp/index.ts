@@ -6,7 +6,7 @@ import { missingSource, sourceChanged } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { selection, splitPattern } from "../tree.ts";
-import type { FileContent, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { digestBack, readBackBytes, RemoteDigests } from "./digests.ts";
 import { sftpFault } from "./faults.ts";
 import { readThrough } from "./flow.ts";
@@ -68,7 +68,7 @@ class SftpTransfer implements TransferAdapter {
     return this.#pieces(fileOf(placeOf(url, "sources", this.#policy, this.#find), file), file, offset, context);
   }
 
-  async write(url: string, localPath: string, info: WriteInfo, context: CallContext): Promise<void> {
+  async write(url: string, localPath: string, info: WriteInfo, context: TransferContext): Promise<void> {
     const place = placeOf(url, "destinations", this.#policy, this.#find);
     this.#written.delete(url);
     const written = await writeRemote(place, localPath, info, { digests: this.#digests, began: this.#began }, context);

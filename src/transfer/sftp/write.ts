@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import type { Stats } from "ssh2";
-import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault, isFault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
@@ -10,7 +9,7 @@ import { advanced, digestMismatch } from "../errors.ts";
 import { readPieces } from "../landing.ts";
 import { progressBytes } from "../fetch.ts";
 import { partialName, partSuffix } from "../paths.ts";
-import type { FileContent } from "../types.ts";
+import type { FileContent, TransferContext } from "../types.ts";
 import { destinationDirectory, refuseExisting, renameOver } from "./destination.ts";
 import { digestBack, readBackBytes, type RemoteDigests } from "./digests.ts";
 import { fullFault, sftpFault, status, statusOf } from "./faults.ts";
@@ -42,7 +41,7 @@ export async function writeRemote(
   localPath: string,
   info: WriteInfo,
   memory: WriteMemory,
-  context: CallContext,
+  context: TransferContext,
 ): Promise<Written> {
   const writing = new Writing(place, info, memory, context);
   try {
@@ -56,13 +55,13 @@ class Writing {
   readonly #place: Place;
   readonly #info: WriteInfo;
   readonly #memory: WriteMemory;
-  readonly #context: CallContext;
+  readonly #context: TransferContext;
   #partial: string | undefined;
   #offset = 0;
   /** Bytes that the server has acknowledged in this try. */
   #written = 0;
 
-  constructor(place: Place, info: WriteInfo, memory: WriteMemory, context: CallContext) {
+  constructor(place: Place, info: WriteInfo, memory: WriteMemory, context: TransferContext) {
     this.#place = place;
     this.#info = info;
     this.#memory = memory;

@@ -61,7 +61,7 @@ export function startEngine(setup: EngineSetup): TransferEngine {
     policy,
     registry: new TransferRegistry(adapters),
     ...(setup.retry === undefined ? {} : { retry: setup.retry }),
-    ...(setup.filesPerHost === undefined ? {} : { filesPerHost: setup.filesPerHost }),
+    limits: () => ({ files: setup.filesPerHost }),
   });
 }
 
