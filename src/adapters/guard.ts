@@ -6,7 +6,14 @@ import { z } from "zod";
 import { asFault, Fault } from "../common/fault.ts";
 import type { Host, HostFiles } from "../hosts/types.ts";
 import type { AttemptStatus, Launcher, LaunchResult, StopResult } from "../launchers/types.ts";
-import type { FindResult, OrderResult, ScheduledStatus, Scheduler, SubmitResult } from "../schedulers/types.ts";
+import {
+  type FindResult,
+  type OrderResult,
+  type ScheduledStatus,
+  type Scheduler,
+  type SubmitResult,
+  verdictKinds,
+} from "../schedulers/types.ts";
 import type { Current } from "./current.ts";
 
 const text = z.string();
@@ -15,17 +22,6 @@ const state = <State extends string, Shape extends z.ZodRawShape>(name: State, s
 const oneOf = (...options: readonly z.ZodType[]): z.ZodType => z.union(options);
 
 const job = z.looseObject({ id: text, token: text, submittedAt: z.iso.datetime({ offset: true }) });
-const verdictKinds = [
-  "completed",
-  "failed",
-  "cancelled",
-  "timeout",
-  "oom",
-  "node",
-  "preempted",
-  "launch",
-  "limit",
-] as const;
 const verdict = z.looseObject({
   kind: z.enum(verdictKinds),
   exitCode: z.int().optional(),

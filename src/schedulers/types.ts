@@ -73,21 +73,25 @@ export type FindResult =
   | { readonly state: "absent" }
   | { readonly state: "unknown"; readonly why: string };
 
+/**
+ * How a scheduler says that a job ended. `node`: a node failed or could not be booted; `launch`: it could not be started (prolog,
+ * directory, output file, shell); `limit`: another limit or deadline of the site.
+ */
+export const verdictKinds = [
+  "completed",
+  "failed",
+  "cancelled",
+  "timeout",
+  "oom",
+  "node",
+  "preempted",
+  "launch",
+  "limit",
+] as const;
+
 /** How the scheduler says a job ended. Beside the exit record, never instead of it: success needs both (rule 0.10 of the design). */
 export interface Verdict {
-  readonly kind:
-    | "completed"
-    | "failed"
-    | "cancelled"
-    | "timeout"
-    | "oom"
-    /** A node failed or could not be booted. */
-    | "node"
-    | "preempted"
-    /** It could not be started: prolog, directory, output file, shell. */
-    | "launch"
-    /** Another limit or deadline of the site. */
-    | "limit";
+  readonly kind: (typeof verdictKinds)[number];
   readonly exitCode?: number | undefined;
   /** Name (`SIGKILL`). */
   readonly signal?: string | undefined;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Facts, judge, type Patience } from "../../../src/launchers/batch/judge.ts";
 import type { Evidence, ExitRecord } from "../../../src/runner/evidence.ts";
-import type { ScheduledStatus, Verdict } from "../../../src/schedulers/types.ts";
+import { type ScheduledStatus, verdictKinds } from "../../../src/schedulers/types.ts";
 
 const patience: Patience = { recordMs: 60_000, verdictMs: 120_000, lostMs: 1_800_000 };
 
@@ -40,20 +40,8 @@ const empty: Evidence = {
   cgroup: undefined,
 };
 
-const kinds: readonly Verdict["kind"][] = [
-  "completed",
-  "failed",
-  "cancelled",
-  "timeout",
-  "oom",
-  "node",
-  "preempted",
-  "launch",
-  "limit",
-];
-
 const anyVerdict = fc.record({
-  kind: fc.constantFrom(...kinds),
+  kind: fc.constantFrom(...verdictKinds),
   exitCode: fc.option(fc.nat(255), { nil: undefined }),
   raw: fc.constant("STATE"),
   source: fc.constantFrom("queue" as const, "accounting" as const),
