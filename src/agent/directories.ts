@@ -4,6 +4,7 @@ import { Fault } from "../common/fault.ts";
 import { inFileThread } from "../common/file-thread.ts";
 import { removeTree } from "../common/files.ts";
 import { isToken, type Token } from "../common/token.ts";
+import { arraysIn, parseNote } from "../launchers/batch/arrays.ts";
 import { directoriesOf, type JobDirectories } from "../launchers/command.ts";
 import type { HeldJob } from "./held-job.ts";
 import type * as trees from "./trees.ts";
@@ -69,10 +70,13 @@ export async function readTraces(directory: string): Promise<Traces> {
   const numbers = await readdir(join(directory, "attempts")).catch((): string[] => []);
   const attempts: { token: Token; directory: string }[] = [];
   let whole = true;
+  let known: Promise<ReadonlyMap<string, Token>> | undefined;
+  const tasks = (): Promise<ReadonlyMap<string, Token>> => (known ??= tasksIn(dirname(directory)));
   for (const number of numbers) {
     const attempt = join(directory, "attempts", number);
     const names = await readdir(attempt).catch((): string[] => []);
-    const token = await tokenIn(attempt, names);
+    // Tasks of an array that have not begun have nothing there.
+    const token = (await tokenIn(attempt, names)) ?? (await tasks()).get(attempt);
     if (token !== undefined) attempts.push({ token, directory: attempt });
     else if (names.length > 0) whole = false;
   }
@@ -85,6 +89,17 @@ async function tokenIn(attempt: string, names: readonly string[]): Promise<Token
   const text = name === undefined ? "" : await readFile(join(attempt, name), "latin1").catch(() => "");
   const token = /SITEAGENT_ATTEMPT_TOKEN=([a-z][a-z0-9]{14})/.exec(text)?.[1];
   return token !== undefined && isToken(token) ? token : undefined;
+}
+
+/** Directories of attempts that were submitted as tasks of arrays, and their tokens. */
+async function tasksIn(workdir: string): Promise<ReadonlyMap<string, Token>> {
+  const found = new Map<string, Token>();
+  const directory = arraysIn(workdir);
+  for (const name of await readdir(directory).catch((): string[] => [])) {
+    const note = parseNote(await readFile(join(directory, name), "utf8").catch(() => ""));
+    for (const task of note?.tasks ?? []) found.set(task.directory, task.token);
+  }
+  return found;
 }
 
 async function markedJob(directory: string): Promise<string | undefined> {

@@ -15,8 +15,9 @@ interface Followed {
 }
 
 /**
- * One query per launcher for all attempts that somebody follows, whatever their number (invariant 9). Hints of the launcher's
- * watch make it look at once; otherwise it looks every 0.25 s … 10 s, the longer the calmer. When nothing is followed nothing runs.
+ * One query per launcher for all attempts that somebody follows, whatever their number (invariant 9). At those that the launcher's watch
+ * hints at, and at new ones, it looks at once and at them alone; at all every 0.25 s … 10 s, the longer the calmer. When nothing is followed
+ * nothing runs.
  */
 export class Follower {
   readonly #launcher: Launcher;
@@ -25,15 +26,16 @@ export class Follower {
   readonly #watch: Disposable;
   readonly #done: Promise<void>;
   readonly #onAnswer: (trouble: string | undefined) => void;
-  #hinted = true;
+  #hinted = new Set<Token>();
   #first = true;
 
   /** `onAnswer`: after each look, why what stands behind the launcher could not be asked; undefined = it could. */
   constructor(launcher: Launcher, context: CallContext, onAnswer: (trouble: string | undefined) => void = () => {}) {
     this.#launcher = launcher;
     this.#onAnswer = onAnswer;
-    this.#watch = launcher.watch(() => {
-      this.#hinted = true;
+    this.#watch = launcher.watch((token) => {
+      if (!this.#followed.has(token)) return;
+      this.#hinted.add(token);
       this.#wake.notify();
     });
     this.#done = this.#run(context);
@@ -48,7 +50,7 @@ export class Follower {
     const followed: Followed = this.#followed.get(ref.token) ?? { ref, status: undefined, news: new Notifier() };
     if (!this.#followed.has(ref.token)) {
       this.#followed.set(ref.token, followed);
-      this.#hinted = true;
+      this.#hinted.add(ref.token);
       this.#wake.notify();
     }
     try {
@@ -72,6 +74,7 @@ export class Follower {
 
   async #run(context: CallContext): Promise<void> {
     let pauseMs = shortestMs;
+    let allAt = context.clock.monotonic();
     while (!context.signal.aborted) {
       if (this.#followed.size === 0) {
         await this.#wake.next(context.signal);
@@ -79,16 +82,21 @@ export class Follower {
       }
       using woken = this.#wake.listen();
       const hinted = this.#hinted;
-      this.#hinted = false;
-      const changed = await this.#look(context);
-      pauseMs = hinted || changed ? shortestMs : Math.min(pauseMs * 2, longestMs);
-      if (this.#hinted) continue;
-      await sleepUnless(context.clock, pauseMs, woken.heard, context.signal);
+      this.#hinted = new Set();
+      const isForAll = context.clock.monotonic() >= allAt;
+      const changed = await this.#look(isForAll ? this.#followed.keys() : hinted, context);
+      const now = context.clock.monotonic();
+      if (hinted.size > 0 || changed) pauseMs = shortestMs;
+      else if (isForAll) pauseMs = Math.min(pauseMs * 2, longestMs);
+      allAt = isForAll ? now + pauseMs : Math.min(allAt, now + pauseMs);
+      if (this.#hinted.size > 0) continue;
+      await sleepUnless(context.clock, allAt - now, woken.heard, context.signal);
     }
   }
 
-  async #look(context: CallContext): Promise<boolean> {
-    const asked = [...this.#followed.values()];
+  async #look(tokens: Iterable<Token>, context: CallContext): Promise<boolean> {
+    const asked = [...tokens].flatMap((token) => this.#followed.get(token) ?? []);
+    if (asked.length === 0) return false;
     try {
       const statuses = await this.#launcher.statuses(
         asked.map((followed) => followed.ref),
@@ -108,7 +116,7 @@ export class Follower {
       }
       this.#onAnswer(this.#launcher.trouble);
       // At the first look: what earlier processes started and this one goes on with.
-      if (this.#first && asked.length > 0) {
+      if (this.#first) {
         this.#first = false;
         context.log.info({ followed: asked.length, running }, "attempts are followed");
       }

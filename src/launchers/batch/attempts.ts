@@ -9,7 +9,7 @@ import { recordOf } from "../judging.ts";
 import type { AttemptRef, AttemptStatus } from "../types.ts";
 import { hasBegun, judge, type Judgement, type Patience } from "./judge.ts";
 import { evidenceOn, logTail, takeGuard } from "./places.ts";
-import type { SchedulerQueue } from "./queue.ts";
+import { keyOf, type SchedulerQueue } from "./queue.ts";
 
 interface Known {
   readonly ref: AttemptRef;
@@ -42,10 +42,17 @@ export class Attempts implements Disposable {
   readonly #options: AttemptsOptions;
   readonly #onChange: (token: Token) => void;
   readonly #known = new Map<Token, Known>();
+  /** Those of jobs that are followed. */
+  readonly #tokens = new Map<string, Token>();
+  readonly #news: Disposable;
 
   constructor(options: AttemptsOptions, onChange: (token: Token) => void) {
     this.#options = options;
     this.#onChange = onChange;
+    this.#news = options.queue.watch((job) => {
+      const token = this.#tokens.get(keyOf(job));
+      if (token !== undefined) onChange(token);
+    });
   }
 
   knows(token: Token): boolean {
@@ -59,6 +66,7 @@ export class Attempts implements Disposable {
   take(ref: AttemptRef, job: ScheduledJob | undefined): void {
     const [oldest] = this.#known.keys();
     if (this.#known.size >= mostKnown && oldest !== undefined) this.#forget(oldest);
+    if (job) this.#tokens.set(keyOf(job), ref.token);
     this.#known.set(ref.token, {
       ref,
       job,
@@ -103,6 +111,7 @@ export class Attempts implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#news[Symbol.dispose]();
     for (const known of this.#known.values()) known.watch?.[Symbol.dispose]();
     this.#known.clear();
   }
@@ -202,13 +211,18 @@ export class Attempts implements Disposable {
     known.final = status;
     known.watch?.[Symbol.dispose]();
     known.watch = undefined;
-    if (known.job) this.#options.queue.forget(known.job);
+    if (known.job) {
+      this.#options.queue.forget(known.job);
+      this.#tokens.delete(keyOf(known.job));
+    }
     this.#onChange(known.ref.token);
     return status;
   }
 
   #forget(token: Token): void {
-    this.#known.get(token)?.watch?.[Symbol.dispose]();
+    const known = this.#known.get(token);
+    known?.watch?.[Symbol.dispose]();
+    if (known?.job) this.#tokens.delete(keyOf(known.job));
     this.#known.delete(token);
   }
 }

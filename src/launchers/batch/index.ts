@@ -1,17 +1,11 @@
-import { join } from "node:path";
-import PQueue from "p-queue";
 import { z } from "zod";
 import type { Handle, Probe } from "../../common/adapter.ts";
-import { isoTime } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
-import { asFault, Fault } from "../../common/fault.ts";
-import { newToken, type Token } from "../../common/token.ts";
-import type { Host } from "../../hosts/types.ts";
+import { Fault } from "../../common/fault.ts";
+import type { Token } from "../../common/token.ts";
 import type { AttemptLimits } from "../../jobs/resources.ts";
-import { shellPlan } from "../../runner/plan-files.ts";
-import { inChunks } from "../../common/chunks.ts";
-import type { ScheduledJob, SubmitResult } from "../../schedulers/types.ts";
+import type { ScheduledJob } from "../../schedulers/types.ts";
 import { stopEach } from "../answers.ts";
 import { Listeners } from "../listeners.ts";
 import { limitProblems, planProblems, refuse } from "../refusal.ts";
@@ -24,64 +18,48 @@ import type {
   LaunchResult,
   StopResult,
 } from "../types.ts";
+import { Arrays } from "./arrays.ts";
 import { Attempts } from "./attempts.ts";
 import { scheduledJobSchema } from "./job-schema.ts";
 import type { Patience } from "./judge.ts";
-import { markStopped, placeProgram, readSubmission, takeGuard, writeSubmission } from "./places.ts";
-import type { SchedulerQueue } from "./queue.ts";
-import { askedWalltimeS, requestOf, type RequestOptions } from "./request.ts";
+import { markStopped, readSubmission, type Submission, submissionFile, takeGuard } from "./places.ts";
 import { apartMs, Submissions } from "./submissions.ts";
+import { makeHandle, Submitter, type SubmitterOptions } from "./submitter.ts";
 
-export interface BatchLauncherOptions extends RequestOptions {
-  /** Where the scheduler's commands run and, on a file system that its nodes share, the work directories lie. */
-  readonly host: Host;
-  /** Shared by all launchers of the same scheduler on the same host. */
-  readonly queue: SchedulerQueue;
+export interface BatchLauncherOptions extends SubmitterOptions {
   /** What one attempt can have: more is refused before anything is submitted. */
   readonly limits: AttemptLimits;
-  /** Alike attempts that are ready together go as one array. */
-  readonly arrays: boolean;
   readonly patience: Patience;
   /** How long after an unclear submission the scheduler's silence proves that nothing was accepted; milliseconds. */
   readonly settleMs: number;
   /** How often an attempt's directory is looked at where no watch tells of changes, milliseconds. */
   readonly lookMs: number;
-  /** Exit codes in which this scheduler reads a meaning of its own. */
-  readonly reservedCodes: readonly number[];
 }
 
 const handleSchema = z.object({ job: scheduledJobSchema });
 
-/** Scripts of arrays name all their directories: this many keep them well below what schedulers take (Slurm: 4 MiB). */
-const mostTasks = 1_000;
-
-/** Submissions that go to the scheduler together. */
-const mostTogether = 16;
 /** Timers may be early by a millisecond. */
 const timerSlackMs = 10;
-
-/** So many times that are prepared or under way. */
-const mostAhead = 2;
 
 /** Starts each attempt as a job of a batch scheduler, and follows it by its own evidence and the scheduler's word. */
 export function createBatchLauncher(options: BatchLauncherOptions): Launcher {
   return new BatchLauncher(options);
 }
 
-/** What goes as one scheduler job. */
-type Group = readonly [AttemptPlan, ...AttemptPlan[]];
-
 class BatchLauncher implements Launcher {
   readonly kind = "batch";
   readonly capabilities: LauncherCapabilities = { runtimes: ["plain"], tier: "scheduler", attach: false };
   readonly #options: BatchLauncherOptions;
   readonly #attempts: Attempts;
+  readonly #arrays: Arrays;
+  readonly #submitter: Submitter;
   readonly #submissions: Submissions;
   readonly #listeners = new Listeners();
-  #recorder: Promise<string> | undefined;
 
   constructor(options: BatchLauncherOptions) {
     this.#options = options;
+    this.#arrays = new Arrays(options.host);
+    this.#submitter = new Submitter(options, this.#arrays);
     this.#submissions = new Submissions(options.queue, options.settleMs);
     this.#attempts = new Attempts(options, (token) => this.#listeners.tell(token));
   }
@@ -105,13 +83,10 @@ class BatchLauncher implements Launcher {
       }),
     );
     const fresh = plans.filter((plan) => !results.has(plan));
-    // Notes are written while other submissions are under way, but not far ahead: after a crash each without a job costs a search.
-    const ahead = new PQueue({ concurrency: mostAhead });
-    await ahead.addAll(
-      inChunks(this.#groups(fresh), mostTogether).map((groups) => async () => {
-        for (const [plan, result] of await this.#trySubmit(groups, context)) results.set(plan, result);
-      }),
-    );
+    for (const [plan, result] of await this.#submitter.submit(fresh, context)) {
+      if (result.state === "accepted") this.#take({ ...plan, handle: result.handle });
+      results.set(plan, result);
+    }
     await failpoint("batch.after-launch");
     return plans.map((plan) => results.get(plan) ?? { state: "unknown", why: "no answer" });
   }
@@ -120,7 +95,7 @@ class BatchLauncher implements Launcher {
     return Promise.all(
       refs.map(async (ref) => {
         if (jobOf(ref)) return ref.handle;
-        const submission = await readSubmission(this.#options.host, ref.directory, context);
+        const submission = await this.#submissionOf(ref, context);
         if (!submission) return undefined;
         let found = await this.#submissions.find(submission, context);
         // After a restart the second look is all that is missing: nobody need come again for it, each time later than before.
@@ -166,9 +141,10 @@ class BatchLauncher implements Launcher {
     if (plan.runtime === "pty") problems.push("runtime 'pty' cannot run as a batch job");
     if (problems.length > 0) return refuse("launch", problems.join("; "));
     const { host } = this.#options;
-    if ((await host.files.stat(join(plan.directory, "stop"), context)) !== undefined)
-      return refuse("infrastructure", "it was stopped before anything ran");
-    const submission = await readSubmission(host, plan.directory, context);
+    const names = (await host.files.list(plan.directory, context)) ?? [];
+    if (names.includes("stop")) return refuse("infrastructure", "it was stopped before anything ran");
+    const own = names.includes(submissionFile) ? await readSubmission(host, plan.directory, context) : undefined;
+    const submission = later(own, await this.#arrays.of(plan.token, context));
     if (!submission) return undefined;
     const found = await this.#submissions.find(submission, context);
     switch (found.state) {
@@ -177,115 +153,30 @@ class BatchLauncher implements Launcher {
       case "unknown":
         return { state: "unknown", why: found.why };
       case "absent":
-        this.#submissions.forget(submission.token);
+        // Others may have been tasks of the same array.
+        if (submission.token === plan.token) this.#submissions.forget(submission.token);
         return undefined;
     }
-  }
-
-  /** Alike plans together where arrays are wanted and there are; else each by itself. */
-  #groups(plans: readonly AttemptPlan[]): readonly Group[] {
-    const { arrays, queue } = this.#options;
-    const { capabilities } = queue.scheduler;
-    const most = arrays && capabilities.arrays ? Math.min(mostTasks, capabilities.mostTasks) : 1;
-    const open = new Map<string, [AttemptPlan, ...AttemptPlan[]]>();
-    const groups: [AttemptPlan, ...AttemptPlan[]][] = [];
-    for (const plan of plans) {
-      const key = JSON.stringify([
-        plan.resources,
-        askedWalltimeS(plan, this.#options.walltimeMarginMs),
-        plan.environment["PATH"],
-      ]);
-      const group = open.get(key);
-      if (group && group.length < most) {
-        group.push(plan);
-        continue;
-      }
-      const begun: [AttemptPlan, ...AttemptPlan[]] = [plan];
-      open.set(key, begun);
-      groups.push(begun);
-    }
-    return groups;
-  }
-
-  /** Groups that could not be asked for cost the others nothing. */
-  async #trySubmit(
-    groups: readonly Group[],
-    context: CallContext,
-  ): Promise<readonly (readonly [AttemptPlan, LaunchResult])[]> {
-    try {
-      return await this.#submit(groups, context);
-    } catch (error) {
-      const why = asFault(error).message;
-      return groups.flat().map((plan) => [plan, { state: "unknown", why }] as const);
-    }
-  }
-
-  async #submit(
-    groups: readonly Group[],
-    context: CallContext,
-  ): Promise<readonly (readonly [AttemptPlan, LaunchResult])[]> {
-    const { host, queue } = this.#options;
-    const at = isoTime(context.clock.now());
-    const recorder = await this.#placedRecorder(context);
-    const asked = groups.map((plans) => {
-      const token = plans.length === 1 ? plans[0].token : newToken();
-      const tasks = plans.map((plan, index) => ({ plan, place: plans.length === 1 ? {} : { task: index } }));
-      return { tasks, token, request: requestOf(plans, token, recorder, this.#options) };
-    });
-    await Promise.all(groups.flat().map((plan) => this.#writePlan(plan, context)));
-    await failpoint("batch.before-intent");
-    await Promise.all(
-      asked.flatMap(({ tasks, token }) =>
-        tasks.map(({ plan, place }) => writeSubmission(host, plan.directory, { token, at, ...place }, context)),
-      ),
-    );
-    await failpoint("batch.after-intent");
-    const results = await queue.submit(
-      asked.map(({ request }) => request),
-      context,
-    );
-    await failpoint("batch.after-submit");
-    const answers = asked.map(async ({ tasks }, index) => {
-      const result = results[index];
-      // Certain that nothing was accepted: the next launch need not look for it.
-      if (result?.state === "limited" || result?.state === "rejected")
-        await Promise.all(tasks.map(({ plan }) => host.files.remove(join(plan.directory, "submission"), context)));
-      return tasks.map(({ plan, place }) => {
-        const answer = launched(result, { ...place, submittedAt: at });
-        if (answer.state === "accepted") this.#take({ ...plan, handle: answer.handle });
-        return [plan, answer] as const;
-      });
-    });
-    return (await Promise.all(answers)).flat();
-  }
-
-  async #placedRecorder(context: CallContext): Promise<string> {
-    this.#recorder ??= placeProgram(this.#options.host, "recorder.sh", context);
-    try {
-      return await this.#recorder;
-    } catch (error) {
-      this.#recorder = undefined;
-      throw error;
-    }
-  }
-
-  async #writePlan(plan: AttemptPlan, context: CallContext): Promise<void> {
-    const text = shellPlan(
-      { ...plan, cgroup: undefined, openFiles: undefined },
-      { reservedCodes: this.#options.reservedCodes },
-    );
-    await this.#options.host.files.write(join(plan.directory, "plan.sh"), text, { mode: 0o600 }, context);
   }
 
   /** Whom to ask the scheduler for: from the handle, else by what was written before the submission. */
   async #learnJob(ref: AttemptRef, context: CallContext): Promise<void> {
     if (this.#attempts.knows(ref.token)) return;
     if (jobOf(ref)) return this.#take(ref);
-    const submission = await readSubmission(this.#options.host, ref.directory, context);
+    const submission = await this.#submissionOf(ref, context);
     if (!submission) return this.#attempts.take(ref, undefined);
     const found = await this.#submissions.find(submission, context);
     if (found.state === "found") this.#attempts.take(ref, found.job);
     else if (found.state === "absent") this.#attempts.take(ref, undefined);
+  }
+
+  /** What was written before its last submission, also by an earlier agent. */
+  async #submissionOf(ref: AttemptRef, context: CallContext): Promise<Submission | undefined> {
+    const [own, array] = await Promise.all([
+      readSubmission(this.#options.host, ref.directory, context),
+      this.#arrays.certainly(ref.token, context),
+    ]);
+    return later(own, array);
   }
 
   #take({ token, directory, handle }: AttemptRef): void {
@@ -312,27 +203,9 @@ class BatchLauncher implements Launcher {
   }
 }
 
-function launched(
-  result: SubmitResult | undefined,
-  place: { readonly task?: number; readonly submittedAt: string },
-): LaunchResult {
-  switch (result?.state) {
-    case "submitted":
-      return { state: "accepted", handle: makeHandle({ ...result.job, ...place }) };
-    case "rejected":
-      return refuse("launch", `the scheduler refused it: ${result.reason}`);
-    case "limited":
-      return { state: "busy", reason: result.reason };
-    case "unclear":
-      return { state: "unknown", why: result.why };
-    case undefined:
-      return { state: "unknown", why: "no answer" };
-  }
-}
-
-function makeHandle(job: ScheduledJob): Handle {
-  // The round trip drops what is undefined: a handle is plain JSON.
-  return { adapter: "batch", version: 1, data: JSON.parse(JSON.stringify({ job })) };
+function later(one: Submission | undefined, other: Submission | undefined): Submission | undefined {
+  if (!one || !other) return one ?? other;
+  return one.at > other.at ? one : other;
 }
 
 /** A handle that this version cannot read costs a search: the directory says what was submitted. */

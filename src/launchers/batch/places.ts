@@ -45,7 +45,7 @@ const submissionSchema = z.object({
 /** Written before the submission: that there may be a scheduler job, and under which token it is found. */
 export type Submission = z.output<typeof submissionSchema>;
 
-const submissionFile = "submission";
+export const submissionFile = "submission";
 
 export async function writeSubmission(
   host: Host,

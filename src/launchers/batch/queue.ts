@@ -46,6 +46,7 @@ export class SchedulerQueue implements AsyncDisposable {
   readonly #pollMs: number;
   readonly #confirmations: number;
   readonly #tracked = new Map<string, Tracked>();
+  readonly #watching = new Set<(job: ScheduledJob) => void>();
   readonly #commands = new PQueue({ concurrency: mostCommands });
   #query: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
@@ -107,6 +108,12 @@ export class SchedulerQueue implements AsyncDisposable {
     return tracked.map((one) => one.status);
   }
 
+  /** Calls back with a job when a query brought another state of it than was known. */
+  watch(onNews: (job: ScheduledJob) => void): Disposable {
+    this.#watching.add(onNews);
+    return { [Symbol.dispose]: () => void this.#watching.delete(onNews) };
+  }
+
   /** An exit record waits for the scheduler's word: the next query comes sooner, as far as such queries are left. */
   hurry(context: CallContext): void {
     this.#urgentSince ??= context.clock.monotonic();
@@ -157,6 +164,7 @@ export class SchedulerQueue implements AsyncDisposable {
     for (const [key, one] of this.#tracked) if (now - one.wantedAt > forgottenMs) this.#tracked.delete(key);
     const asked = [...this.#tracked.values()];
     let changed = false;
+    const told: ScheduledJob[] = [];
     try {
       await failpoint("batch.before-statuses");
       const answers = await this.#commands.add(() =>
@@ -168,7 +176,10 @@ export class SchedulerQueue implements AsyncDisposable {
       await failpoint("batch.after-statuses");
       for (const [index, one] of asked.entries()) {
         const status = answers[index] ?? { state: "unknown", why: "the scheduler's adapter gave no answer" };
-        changed ||= status.state !== one.status?.state;
+        const before = one.status?.state;
+        changed ||= status.state !== before;
+        // Who asks for a job without an answer waits for it.
+        if (before !== undefined && status.state !== before) told.push(one.job);
         one.status = status;
       }
       this.#trouble = troubleOf(answers);
@@ -177,6 +188,7 @@ export class SchedulerQueue implements AsyncDisposable {
       this.#trouble = why;
       for (const one of asked) one.status = { state: "unknown", why };
     }
+    for (const onNews of this.#watching) for (const job of told) onNews(job);
     const news = changed && this.#trouble === undefined;
     if (news) this.#inVain = 0;
     this.#pauseMs = news || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
@@ -189,6 +201,7 @@ function troubleOf(answers: readonly ScheduledStatus[]): string | undefined {
   return first?.state === "unknown" && answers.every(({ state }) => state === "unknown") ? first.why : undefined;
 }
 
-function keyOf(job: ScheduledJob): string {
+/** The same for jobs that are the same at the scheduler. */
+export function keyOf(job: ScheduledJob): string {
   return `${job.cluster ?? ""}/${job.id}/${job.task ?? ""}/${job.token}`;
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Token } from "../../common/token.ts";
 import type { Placement, SubmitRequest } from "../../schedulers/types.ts";
 import type { AttemptPlan } from "../types.ts";
+import { arrayLog, arraysIn, tasksFile } from "./arrays.ts";
 import { logFile } from "./places.ts";
 import { batchBody } from "./script.ts";
 
@@ -17,29 +18,33 @@ export interface RequestOptions {
 /** Of the plan's environment: what the site's lines may need before the command has it (module systems look below HOME). */
 const given = ["PATH", "HOME", "USER", "LOGNAME"];
 
-/** One job for one attempt, an array for several alike ones. `recorder`: its absolute path on the host. */
+/** One job for one attempt, an array for several alike ones. `recorder`: its absolute path on the host, `workdir`: the host's. */
 export function requestOf(
   plans: readonly [AttemptPlan, ...AttemptPlan[]],
   token: Token,
   recorder: string,
+  workdir: string,
   options: RequestOptions,
 ): SubmitRequest {
-  const [first, ...others] = plans;
+  const [first] = plans;
+  const tasks = plans.length;
   const found = given.flatMap((name) => {
     const value = first.environment[name];
     return value === undefined ? [] : [[name, value] as const];
   });
   const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(found) };
-  const directories = [first.directory, ...others.map((plan) => plan.directory)] as const;
+  const isArray = tasks > 1;
+  const attempt = isArray ? { file: tasksFile(workdir, token), tasks } : { directory: first.directory };
   return {
     token,
-    tasks: plans.length,
+    tasks,
     resources: first.resources,
     walltimeS: askedWalltimeS(first, options.walltimeMarginMs),
     placement: options.placement,
-    directory: first.directory,
-    log: join(first.directory, logFile),
-    body: batchBody({ environment, preamble: options.preamble, recorder, directories: [...directories] }),
+    // Not that of one task: it may be gone before others begin.
+    directory: isArray ? arraysIn(workdir) : first.directory,
+    log: isArray ? arrayLog(workdir, token) : join(first.directory, logFile),
+    body: batchBody({ environment, preamble: options.preamble, recorder, attempt }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Faults between us and a scheduler, by a scheduler in this process that shows them; what real ones show is in test/integration/schedulers. */
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { AttemptPlan, AttemptRef, AttemptStatus } from "../../../src/launchers/types.ts";
 import type { ScheduledJob } from "../../../src/schedulers/types.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
@@ -381,6 +381,105 @@ describe("arrays", () => {
     expect(handle).toEqual(third.handle);
     await stopped(restarted, { ...third, handle });
     expect((await statusNow(restarted, { ...third, handle })) as object).toMatchObject({ end: { cause: "cancelled" } });
+  });
+});
+
+describe("an array", () => {
+  const notes = async (root: string): Promise<readonly string[]> => {
+    const names = await readdir(join(root, ".siteagent", "arrays"));
+    return names.filter((name) => !name.endsWith(".log")).map((name) => join(root, ".siteagent", "arrays", name));
+  };
+
+  const accepted = async (at: BatchHarness, plans: readonly AttemptPlan[]): Promise<readonly AttemptRef[]> => {
+    const results = await at.launcher.launch(plans, context);
+    expect(at.scheduler.requests.map(({ tasks }) => tasks)).toEqual([plans.length]);
+    return plans.map((it, index) => {
+      const result = results[index];
+      if (result?.state !== "accepted") throw new Error(`not accepted: ${JSON.stringify(result)}`);
+      return { token: it.token, directory: it.directory, handle: result.handle };
+    });
+  };
+
+  test("E23: is written down in one file, and each task gets its own plan whole, whatever stands in it", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const words = ["plain", "ä\n#end\n'\"$(false)\\", "0000000001 0000000009 x /tmp\n", ""];
+    const plans = await Promise.all(
+      words.map((word) => makePlan(arrays.root, "", { argv: ["/usr/bin/printf", "%s|", word] })),
+    );
+    const refs = await accepted(arrays, plans);
+    expect(await notes(arrays.root)).toHaveLength(1);
+    for (const [index, ref] of refs.entries()) {
+      expect((await untilState(arrays.launcher, ref, "ended")).end).toMatchObject({ exit_code: 0 });
+      expect(await readOut(plans[index] ?? ref)).toBe(`${words[index]}|`);
+    }
+  });
+
+  test("begins tasks although the directory of the first is gone", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const plans = await Promise.all(["exit 0", "exit 4"].map((script) => makePlan(arrays.root, script)));
+    arrays.scheduler.faults.full = true;
+    const [first, second] = await accepted(arrays, plans);
+    if (!first || !second) throw new Error("no attempts");
+    await rm(first.directory, { recursive: true });
+    arrays.scheduler.open();
+    expect((await untilState(arrays.launcher, second, "ended")).end).toMatchObject({ exit_code: 4 });
+  });
+
+  test("E16: of which nothing was accepted leaves no note behind", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const plans = await Promise.all(["exit 0", "exit 0"].map((script) => makePlan(arrays.root, script)));
+    arrays.scheduler.faults.submit = [{ limited: "too many jobs" }];
+    expect(await arrays.launcher.launch(plans, context)).toMatchObject([{ state: "busy" }, { state: "busy" }]);
+    expect(await notes(arrays.root)).toEqual([]);
+    expect(await arrays.reopen().find(plans, context)).toEqual([undefined, undefined]);
+  });
+
+  test("E1: without a clear answer is looked for once for all of its tasks, by this agent and by the next", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const plans = await Promise.all(Array.from({ length: 20 }, () => makePlan(arrays.root, counting)));
+    arrays.scheduler.faults.submit = ["unseen"];
+    expect(await arrays.launcher.launch(plans, context)).toMatchObject(plans.map(() => ({ state: "unknown" })));
+    const finds = vi.spyOn(arrays.scheduler, "find");
+    const handles = await arrays.reopen().find(plans, context);
+    expect(finds).toHaveBeenCalledTimes(1);
+    expect(handles.map((handle) => handle?.data["job"])).toMatchObject(plans.map((_, task) => ({ task })));
+    expect(await arrays.launcher.launch(plans, context)).toMatchObject(plans.map(() => ({ state: "accepted" })));
+    for (const [index, it] of plans.entries()) {
+      await untilState(arrays.launcher, { ...it, handle: handles[index] }, "ended");
+      expect(await count(it)).toBe(1);
+    }
+    expect(arrays.scheduler.requests).toHaveLength(1);
+  });
+
+  test("E1: that was lost is submitted again by what its note says, and the note of the last submission counts", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const plans = await Promise.all([counting, counting].map((script) => makePlan(arrays.root, script)));
+    arrays.scheduler.faults.submit = ["lost", "unseen"];
+    await arrays.launcher.launch(plans, context);
+    const restarted = arrays.reopen();
+    expect(await restarted.find(plans, context)).toEqual([undefined, undefined]);
+    expect(await restarted.launch(plans, context)).toMatchObject([{ state: "unknown" }, { state: "unknown" }]);
+    expect(arrays.scheduler.requests).toHaveLength(2);
+    const again = arrays.reopen();
+    const handles = await again.find(plans, context);
+    for (const [index, it] of plans.entries()) {
+      await untilState(again, { ...it, handle: handles[index] }, "ended");
+      expect(await count(it)).toBe(1);
+    }
+  });
+
+  test("with a damaged note is no answer; one whose jobs are all gone is forgotten", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const plans = await Promise.all(["exit 0", "exit 0"].map((script) => makePlan(arrays.root, script)));
+    for (const ref of await accepted(arrays, plans)) await untilState(arrays.launcher, ref, "ended");
+    const [path = ""] = await notes(arrays.root);
+    const note = await readFile(path, "utf8");
+    await writeFile(path, note.slice(0, 60));
+    await expect(arrays.reopen().find(plans, context)).rejects.toMatchObject({ code: "RUNNER" });
+    await writeFile(path, note);
+    for (const it of plans) await rm(dirname(it.directory), { recursive: true });
+    expect(await arrays.reopen().find(plans, context)).toEqual([undefined, undefined]);
+    expect(await readdir(dirname(path))).toEqual([]);
   });
 });
 
