@@ -2,7 +2,7 @@ import type { JsonObject } from "../common/json.ts";
 import type { Order, Report } from "../wire/agent-api.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import type { ManifestEntry } from "../transfer/types.ts";
-import type { HeldJob } from "./held-job.ts";
+import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
 import type { AgentRecord, ModeChange, RecordKinds } from "./records.ts";
 
 export interface OutboxEntry {
@@ -46,6 +46,8 @@ export class Book {
   sessionEpoch: number | undefined;
   /** The last process said goodbye. */
   #stoppedInOrder = false;
+  /** Those of `open` with an attempt that is not proven dead, by target. */
+  readonly #live = new Map<string, Map<string, HeldJob>>();
   /** By digest. */
   readonly #apps = new Map<string, HeldJob["app"]>();
   /** Where each file lies in the manifest that has it: a job may have 100,000 files. */
@@ -83,6 +85,7 @@ export class Book {
         this.#addFile(id, entry.data);
         return;
       case "job.forgotten":
+        this.#live.get(this.jobs.get(id)?.target ?? "")?.delete(id);
         this.jobs.delete(id);
         this.open.delete(id);
         this.outbox.delete(id);
@@ -105,6 +108,11 @@ export class Book {
         this.#closeOrder(entry.data.id);
         return;
     }
+  }
+
+  /** Open jobs of a target that have an attempt which is not proven dead. */
+  liveOn(target: string): ReadonlyMap<string, HeldJob> {
+    return this.#liveOn(target);
   }
 
   /** For compaction: everything, as the JSON of one object. */
@@ -163,7 +171,20 @@ export class Book {
     return { ...job, app };
   }
 
+  #liveOn(target: string): Map<string, HeldJob> {
+    const known = this.#live.get(target);
+    if (known) return known;
+    const made = new Map<string, HeldJob>();
+    this.#live.set(target, made);
+    return made;
+  }
+
   #put(job: HeldJob): void {
+    const before = this.jobs.get(job.id);
+    if (before && before.target !== job.target) this.#live.get(before.target)?.delete(job.id);
+    const isLive = job.ended_at === undefined && hasLiveAttempt(job);
+    if (isLive) this.#liveOn(job.target).set(job.id, job);
+    else this.#live.get(job.target)?.delete(job.id);
     this.jobs.set(job.id, job);
     if (job.ended_at === undefined) this.open.set(job.id, job);
     else this.open.delete(job.id);

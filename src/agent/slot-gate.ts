@@ -1,9 +1,9 @@
-import { addShares, totalShareOf } from "../jobs/resources.ts";
+import { addShares, nothing, totalShareOf } from "../jobs/resources.ts";
 import type { GpuShare } from "../jobs/gpus.ts";
 import type { SiteTarget } from "../config/types.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldJob } from "./held-job.ts";
-import { chooseGpus, fitsNow, gpusInUse, usageOf } from "./slots.ts";
+import { chooseGpus, fitsNow, gpusInUse } from "./slots.ts";
 
 /** A place on a target. */
 export interface Place {
@@ -53,22 +53,30 @@ export class SlotGate {
     const target = this.#core.parts.site.targets[job.target];
     if (!target) return `target '${job.target}' is not in the site file any more`;
     if (this.#room(target, job)) return undefined;
-    const used = usageOf(this.#core.open, job.target);
-    return `all of target '${job.target}' is in use (${used.running} of ${target.slots} slots)`;
+    const { size: running } = this.#core.ledger.book.liveOn(job.target);
+    return `all of target '${job.target}' is in use (${running} of ${target.slots} slots)`;
   }
 
   /** The GPUs that the job would get if it started now; undefined when there is no room for it. */
   #room(target: SiteTarget, job: HeldJob): readonly string[] | undefined {
-    const { targets } = this.#core.parts.site;
-    let used = usageOf(this.#core.open, job.target);
-    const inUse = new Set(gpusInUse(this.#core.open, targets, target.host));
-    for (const other of this.#reserved.values()) {
-      if (other.job.id === job.id) continue;
-      if ((targets[other.job.target]?.host ?? target.host) === target.host) for (const id of other.gpus) inUse.add(id);
-      if (other.job.target !== job.target) continue;
-      used = { running: used.running + 1, share: addShares(used.share, totalShareOf(other.job.app.resources)) };
-    }
+    const live = this.#core.ledger.book.liveOn(job.target);
+    const others = [...this.#reserved.values()].filter((other) => other.job.id !== job.id);
+    const there = others.filter((other) => other.job.target === job.target);
+    const running = live.size + there.length;
     const share = totalShareOf(job.app.resources);
-    return fitsNow(target, used, share) ? chooseGpus(target, share.gpus, inUse) : undefined;
+    // Each of thousands that start together asks: where only slots count they are not gone through.
+    if (target.cores === undefined && target.memoryBytes === undefined && target.gpus === undefined)
+      return fitsNow(target, { running, share: nothing }, share) ? [] : undefined;
+    const shares = [...live.values(), ...there.map((other) => other.job)].map(({ app }) => totalShareOf(app.resources));
+    if (!fitsNow(target, { running, share: shares.reduce(addShares, nothing) }, share)) return undefined;
+    return chooseGpus(target, share.gpus, this.#gpusInUse(target, others));
+  }
+
+  /** On the target's host. */
+  #gpusInUse(target: SiteTarget, others: readonly Reserved[]): ReadonlySet<string> {
+    const { targets } = this.#core.parts.site;
+    const isHere = ({ job }: Reserved): boolean => (targets[job.target]?.host ?? target.host) === target.host;
+    const reserved = others.filter(isHere).flatMap(({ gpus }) => gpus);
+    return new Set([...gpusInUse(this.#core.open, targets, target.host), ...reserved]);
   }
 }

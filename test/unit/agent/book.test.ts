@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Book } from "../../../src/agent/book.ts";
+import { hasLiveAttempt } from "../../../src/agent/held-job.ts";
 import { type AgentRecord, record, toJournal } from "../../../src/agent/records.ts";
 import type { JsonObject } from "../../../src/common/json.ts";
 import type { ManifestEntry } from "../../../src/transfer/types.ts";
-import { at, heldJobOf, reportOf } from "./builders.ts";
+import { at, heldJobOf, liveAttempt, reportOf } from "./builders.ts";
 
 const ids = fc.constantFrom("a", "b", "c");
 const small = fc.integer({ min: 1, max: 4 });
@@ -81,6 +82,22 @@ describe("the book", () => {
         const book = fold(new Book(), records);
         const expected = [...book.jobs.values()].filter((job) => job.ended_at === undefined);
         expect(new Map(book.open)).toEqual(new Map(expected.map((job) => [job.id, job])));
+      }),
+    );
+  });
+
+  it("knows by target which open jobs have an attempt that is not proven dead", () => {
+    const attempt = fc.tuple(ids, fc.constantFrom("cpu", "gpu"), fc.boolean()).map(([id, target, hasEnded]) => {
+      const end = hasEnded ? { end: { cause: "exit", exit_code: 0, evidence: "rc", ended_at: at } } : {};
+      return record("job.change", { patch: { target, attempt: 1, attempts: [{ ...liveAttempt(), ...end }] } }, id);
+    });
+    fc.assert(
+      fc.property(fc.array(fc.oneof(attempt, anyRecord), { maxLength: 60 }), (records) => {
+        const book = fold(new Book(), records);
+        for (const target of ["local", "cpu", "gpu"]) {
+          const expected = [...book.open.values()].filter((job) => job.target === target && hasLiveAttempt(job));
+          expect(new Map(book.liveOn(target))).toEqual(new Map(expected.map((job) => [job.id, job])));
+        }
       }),
     );
   });
