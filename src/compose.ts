@@ -22,6 +22,7 @@ import { keepLastGood, readLastGood } from "./config/last-good.ts";
 import { builtInRegistries } from "./config/registries.ts";
 import { readSecret } from "./config/secrets.ts";
 import type { Site } from "./config/types.ts";
+import { CurrentCache } from "./compose-cache.ts";
 import { HostPool } from "./compose-hosts.ts";
 import { LauncherPool } from "./compose-launchers.ts";
 import { LocalHost } from "./hosts/local/index.ts";
@@ -82,7 +83,8 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
   let central: Central | undefined;
   const launchers = new LauncherPool();
   const hosts = new HostPool();
-  const shared: Shared = { hubOutputs, launchers, hosts, central: () => central, log: recent };
+  const caches = new CurrentCache();
+  const shared: Shared = { hubOutputs, launchers, hosts, caches, central: () => central, log: recent };
   return {
     clock: systemClock,
     log: recent,
@@ -122,6 +124,7 @@ interface Shared {
   readonly hubOutputs: HubOutputs;
   readonly launchers: LauncherPool;
   readonly hosts: HostPool;
+  readonly caches: CurrentCache;
   readonly central: () => Central | undefined;
   readonly log: Logger;
 }
@@ -138,7 +141,8 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   );
   const sftp = createSftpTransfer({ policy, access: shared.hosts.accessOf(site) });
   const registry = new TransferRegistry([createLocalTransfer({ policy }), http, sftp, shared.hubOutputs, ...own]);
-  const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host) });
+  const cache = shared.caches.of(site);
+  const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host), cache });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(
     Object.values(site.targets).map((target) => [target.name, shared.launchers.launcherOf(site, target, hosts)]),
@@ -149,6 +153,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     here: new LocalHost({ name: "here", workdir: site.agent.stateDir }),
     launchers,
     transfers,
+    cache,
     async [Symbol.asyncDispose]() {
       await transfers[Symbol.asyncDispose]();
       await shared.launchers[Symbol.asyncDispose]();

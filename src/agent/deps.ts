@@ -6,7 +6,7 @@ import type { Host } from "../hosts/types.ts";
 import type { Launcher } from "../launchers/types.ts";
 import type { HubOutputs } from "./hub-outputs.ts";
 import type { Machine } from "./machine.ts";
-import type { TransferEngine } from "../transfer/types.ts";
+import type { InputCacheControl, TransferEngine } from "../transfer/types.ts";
 
 /** What the daemon is built from; src/compose.ts makes it for one site configuration. */
 export interface SiteParts extends AsyncDisposable {
@@ -17,6 +17,8 @@ export interface SiteParts extends AsyncDisposable {
   /** By target name. */
   readonly launchers: ReadonlyMap<string, Launcher>;
   readonly transfers: TransferEngine;
+  /** Undefined: the site has none. */
+  readonly cache?: InputCacheControl | undefined;
 }
 
 export interface AgentDeps {

@@ -50,7 +50,8 @@ export class Room {
   }
 
   #lookAtSpace(core: AgentCore): Promise<void> {
-    this.#looking = shortage(core)
+    this.#looking = lookAtCache(core)
+      .then(() => shortage(core))
       .then(
         (problem) => this.#tell(core, problem),
         (error: unknown) => this.#tell(core, `the free space cannot be found out: ${asFault(error).message}`),
@@ -72,6 +73,15 @@ function lookAtJournal(core: AgentCore): void {
   const problem = journalProblems[core.ledger.journal.health];
   if (problem === undefined) core.problems.clear("journal");
   else core.problems.set("journal", ...problem);
+}
+
+/** Before anything is held back for want of space, inputs that are kept for later jobs give way. */
+async function lookAtCache(core: AgentCore): Promise<void> {
+  const { cache } = core.parts;
+  await cache?.makeRoom(core.context());
+  const problem = cache?.view().problem;
+  if (problem === undefined) core.problems.clear("cache");
+  else core.problems.set("cache", problem, "jobs go on without it; siteagent doctor tells more");
 }
 
 async function shortage(core: AgentCore): Promise<string | undefined> {

@@ -73,8 +73,25 @@ export function statusView(sources: StatusSources): StatusView {
       records: core.ledger.journal.size.records,
       last_sync_ms: core.ledger.journal.syncMs.last,
     },
+    cache: cacheView(core),
     config: { file: site.file, digest: site.digest, loaded_at: reloader.loadedAt, problem: reloader.problem ?? null },
     next: nextActions(core, mode.current, contact.nextSyncAt),
     log: [...log],
+  };
+}
+
+function cacheView({ parts }: AgentCore): StatusView["cache"] {
+  const view = parts.cache?.view();
+  if (!view) return null;
+  return {
+    directory: view.directory,
+    bytes: view.bytes ?? null,
+    files: view.files ?? null,
+    max_bytes: view.maxBytes,
+    hits: view.hits,
+    misses: view.misses,
+    saved_bytes: view.savedBytes,
+    evicted: view.evicted,
+    spoilt: view.spoilt,
   };
 }

@@ -215,9 +215,24 @@ export const pilotFailpoints = {
   "pilot.after-submit": ["src/launchers/pilot/allocations.ts"],
 } as const satisfies Table;
 
+/** Passed by the agent's process where the site has a cache of inputs. */
+export const cacheFailpoints = {
+  "cache.before-name": ["src/transfer/cache/objects.ts"],
+  "cache.after-name": ["src/transfer/cache/objects.ts"],
+  "cache.before-evict": ["src/transfer/cache/evictions.ts"],
+  "cache.after-evict": ["src/transfer/cache/evictions.ts"],
+} as const satisfies Table;
+
 export type AgentFailpoint = keyof typeof agentFailpoints;
 export type RunnerFailpoint = keyof typeof runnerFailpoints;
 export type HubFailpoint = keyof typeof hubFailpoints;
 export type BatchFailpoint = keyof typeof batchFailpoints;
 export type PilotFailpoint = keyof typeof pilotFailpoints;
-export type FailpointName = AgentFailpoint | RunnerFailpoint | HubFailpoint | BatchFailpoint | PilotFailpoint;
+export type CacheFailpoint = keyof typeof cacheFailpoints;
+export type FailpointName =
+  | AgentFailpoint
+  | RunnerFailpoint
+  | HubFailpoint
+  | BatchFailpoint
+  | PilotFailpoint
+  | CacheFailpoint;

@@ -5,6 +5,7 @@ import type { JsonObject } from "../common/json.ts";
 import { locate } from "../common/locations.ts";
 import { isNeverInherited } from "../jobs/environment.ts";
 import { compileAdapters } from "./compile-adapters.ts";
+import { compileCache } from "./compile-cache.ts";
 import { compileApps } from "./compile-apps.ts";
 import { checkImageRules } from "./compile-container.ts";
 import { checkSearchPath, compileHosts } from "./compile-hosts.ts";
@@ -85,6 +86,7 @@ export async function compileSite(
   const targets = compileTargets(compiling, hosts);
   const remotes = await compileRemotes(compiling, hosts);
   const policy = compilePolicyRules(compiling, remotes);
+  const cache = compileCache(compiling, agent, hosts);
   checkImageRules(compiling);
   const apps = await compileApps(compiling, { targets, hosts, remotes });
   report.finish();
@@ -97,6 +99,7 @@ export async function compileSite(
     targets,
     remotes,
     policy,
+    cache,
     maxOutputBytes: settings.max_output,
     hooks: { maxTimeoutMs: settings.hooks.max_timeout, maxOutputBytes: settings.hooks.max_output },
     apps,

@@ -163,6 +163,25 @@ const remoteSchema = z
   })
   .meta({ description: "one of url, ssh and host" });
 
+const cacheSchema = z
+  .strictObject({
+    directory: pathText(
+      "used by this agent alone; default: input-cache in the work directory of the first host on this machine",
+    ).optional(),
+    max_size: size().prefault("100GiB").meta({ description: "what was used least lately goes when there is more" }),
+    place: z.enum(["copy", "link"]).default("copy").meta({
+      description:
+        "copy: each job gets a file of its own, which shares its blocks where the file system can; link: jobs share one file, which none may alter",
+    }),
+    trust: z.enum(["version", "digest"]).default("version").meta({
+      description:
+        "what tells that a file is the one in the cache; version: also the ETag, or size and time, that its source had then; digest: a SHA-256 alone, promised by the job or told by the source",
+    }),
+  })
+  .meta({
+    description: "inputs that jobs fetched are kept for later ones, by their SHA-256; without this key none is",
+  });
+
 const policySchema = z
   .strictObject({
     sources: z.array(urlPrefix).max(1000).default([]).meta({
@@ -215,6 +234,7 @@ export const siteSchema = z
       .prefault({})
       .meta({ description: "places that files come from and go to, as archive:/path in from, to and policy" }),
     policy: policySchema.prefault({}),
+    cache: cacheSchema.optional(),
     max_output: size()
       .prefault("1GiB")
       .meta({ description: "ceiling of each of stdout and stderr as stored, for all apps" }),

@@ -160,6 +160,17 @@ export interface SitePolicy {
   readonly images: readonly string[];
 }
 
+/** Where inputs are kept for later jobs, as src/transfer/cache/index.ts explains. */
+export interface SiteCache {
+  /** Absolute. */
+  readonly directory: string;
+  readonly maxBytes: number;
+  readonly placing: "copy" | "link";
+  readonly trust: "version" | "digest";
+  /** `agent.min_free_space` */
+  readonly minFreeBytes: number;
+}
+
 /** A site file after parsing, defaults and all checks. Immutable; a job keeps the digest it started with. */
 export interface Site {
   /** Absolute path of the file. */
@@ -177,6 +188,8 @@ export interface Site {
   /** Apps and policy are compiled with the URL in the place of the name. */
   readonly remotes: Readonly<Record<string, SiteRemote>>;
   readonly policy: SitePolicy;
+  /** Undefined: none. */
+  readonly cache: SiteCache | undefined;
   /** Ceiling of each of stdout and stderr as stored; an app's own cap cannot be higher. */
   readonly maxOutputBytes: number;
   readonly hooks: {

@@ -4,7 +4,9 @@ import { failpoint } from "../common/failpoint.ts";
 import { Fault, errnoOf, isFault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
 import { BulkOffers, singleMove } from "./bulk.ts";
-import { throwIfStopped, transferFault } from "./errors.ts";
+import { SharedInputs, type SharingRun } from "./cache/shared.ts";
+import type { InputCache } from "./cache/index.ts";
+import { isFull, throwIfStopped, transferFault } from "./errors.ts";
 import { isPartialName, openDirectoryBelow } from "./paths.ts";
 import { byPath, type Move, type MovedFile, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
 import type { TransferPolicy } from "./policy.ts";
@@ -31,6 +33,8 @@ export interface TransferEngineOptions {
   /** By the host of a remote, as URLs have it. */
   readonly limits?: (host: string) => RemoteLimits | undefined;
   readonly retry?: Partial<RetryOptions>;
+  /** Inputs that earlier jobs fetched; outlives the engine. */
+  readonly cache?: InputCache | undefined;
 }
 
 /** The engine that all adapters share. One per agent: the limits per host hold over all its jobs. */
@@ -46,6 +50,7 @@ class Engine implements TransferEngine {
   readonly #registry: TransferRegistry;
   readonly #retry: RetryOptions;
   readonly #bulk = new BulkOffers();
+  readonly #cache: InputCache | undefined;
   readonly #remotes: Remotes;
 
   constructor(options: TransferEngineOptions) {
@@ -53,6 +58,7 @@ class Engine implements TransferEngine {
     this.#registry = options.registry;
     this.#remotes = new Remotes(options.limits ?? (() => undefined));
     this.#retry = { ...defaultRetry, ...options.retry };
+    this.#cache = options.cache;
   }
 
   async run(request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
@@ -62,12 +68,18 @@ class Engine implements TransferEngine {
       const input: PlanInput = {
         request,
         context,
-        deps: { policy: this.#policy, registry: this.#registry, retry: this.#retry, bulk: this.#bulk },
+        deps: {
+          policy: this.#policy,
+          registry: this.#registry,
+          retry: this.#retry,
+          bulk: this.#bulk,
+          cache: this.#cache,
+        },
         within: (host, call) => this.#remotes.within(host, turns, context, call),
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
       const plan = request.direction === "in" ? await planStageIn(input) : await planStageOut(input);
-      if (request.direction === "in") await checkSpace(request.root, request.token, plan.files);
+      if (request.direction === "in") await this.#checkSpace(plan, request, context);
       const outcome = await this.#moveAll(plan, request, turns, context);
       // Parts of a source's earlier version are of no use any more.
       if (request.direction === "in" && plan.files.length > 0) await this.clean(request.token, request.root, context);
@@ -97,6 +109,18 @@ class Engine implements TransferEngine {
     await this.#registry[Symbol.asyncDispose]();
   }
 
+  /** The cache gives way to what jobs need. */
+  async #checkSpace({ files }: TransferPlan, { root, token }: TransferRequest, context: CallContext): Promise<void> {
+    try {
+      await checkSpace(root, token, files);
+    } catch (error) {
+      const needed = isFault(error) ? error.details?.["needed"] : undefined;
+      if (!this.#cache || !isFull(error) || typeof needed !== "number") throw error;
+      await this.#cache.makeRoom(context, needed, root);
+      await checkSpace(root, token, files);
+    }
+  }
+
   /** Moves all planned files; the first fault stops the others, and all have ended when this returns or throws. */
   async #moveAll(
     plan: TransferPlan,
@@ -105,16 +129,31 @@ class Engine implements TransferEngine {
     context: CallContext,
   ): Promise<TransferOutcome> {
     const run = new Run(plan, request, context);
+    await using shared = new SharedInputs(this.#cache, run);
+    try {
+      const { taken, follow } = await shared.sort(plan.files);
+      const fetchOne = (file: PlannedFile): Promise<void> => this.#moveEach([singleMove(file)], run, shared, turns);
+      const following = shared.followAll(follow, fetchOne);
+      await Promise.all([following, this.#moveEach(plan.moves(new Set([...taken, ...follow])), run, shared, turns)]);
+      await shared.settled();
+    } catch (error) {
+      run.stop(error);
+    }
+    return run.outcome(plan.missing);
+  }
+
+  /** Never rejects. */
+  async #moveEach(planned: readonly Move[], run: Run, shared: SharedInputs, turns: RemoteRun): Promise<void> {
     const moving = new Set<Promise<void>>();
     let waiting = 0;
     let room = Promise.withResolvers<void>();
-    const moves = [...plan.moves];
+    const moves = [...planned];
     for (let at = 0; at < moves.length && !run.stopped; at++) {
       const move = moves[at];
       if (!move) break;
       const task = async (turn: TransferContext): Promise<void> => {
         if (--waiting <= mostWaiting / 2) room.resolve();
-        for (const file of await run.move(move, turn)) moves.push(singleMove(file));
+        for (const file of await run.move(move, turn, shared)) moves.push(singleMove(file));
       };
       const moved = this.#remotes
         .within(move.host, turns, run.context, task)
@@ -132,15 +171,15 @@ class Engine implements TransferEngine {
       while (at + 1 === moves.length && moving.size > 0) await Promise.race(moving);
     }
     await Promise.all(moving);
-    return run.outcome(plan.missing);
   }
 }
 
 /** What one call of `run` has done so far. */
-class Run {
+class Run implements SharingRun {
   readonly #request: TransferRequest;
   readonly #outer: AbortSignal;
   readonly #failed = new AbortController();
+  /** Ends also when one of its files fails. */
   readonly context: CallContext;
   readonly #meter: ProgressMeter;
   readonly #manifest: ManifestEntry[];
@@ -155,22 +194,36 @@ class Run {
     this.#manifest = [...plan.done];
   }
 
+  /** Whether its end is that of its job, and says nothing of its files. */
+  get cancelled(): boolean {
+    return this.#outer.aborted;
+  }
+
   get stopped(): boolean {
     return this.context.signal.aborted;
   }
 
   /** Never rejects: the first fault is kept and stops the rest. Returns the files that are still to be moved, one by one. */
-  async move(move: Move, turn: TransferContext): Promise<readonly PlannedFile[]> {
+  async move(move: Move, turn: TransferContext, shared: SharedInputs): Promise<readonly PlannedFile[]> {
     if (this.stopped) return [];
     try {
       return await move.run(turn, {
         moved: (file, bytes) => this.#meter.moved(file, bytes),
-        done: (file, moved) => this.#done(file, moved),
+        done: async (file, moved) => {
+          await this.#done(file, moved);
+          await shared.moved(file, moved);
+        },
       });
     } catch (error) {
       this.stop(error);
       return [];
     }
+  }
+
+  /** A file that was had without moving it. Never rejects. */
+  async taken(file: PlannedFile, moved: MovedFile): Promise<void> {
+    this.#meter.moved(file, moved.entry.bytes);
+    await this.#done(file, moved);
   }
 
   async #done(file: PlannedFile, { entry, movedBytes }: MovedFile): Promise<void> {

@@ -21,7 +21,16 @@ import {
   relativeSegments,
   unsafe,
 } from "./paths.ts";
-import { type ByteReport, checkSize, type MovedFile, type PlanInput, type PlannedFile, tooLarge } from "./plan.ts";
+import {
+  type ByteReport,
+  checkSize,
+  type MovedFile,
+  type PlanInput,
+  type PlannedFile,
+  type SharedFile,
+  tooLarge,
+} from "./plan.ts";
+import { SharedInput } from "./cache/shared-input.ts";
 import { withRetries } from "./retry.ts";
 import { splitPattern } from "./tree.ts";
 import type {
@@ -90,6 +99,14 @@ export class FetchedFile implements PlannedFile {
     return this.#remote;
   }
 
+  /** A source on this machine is as near as a cache would be. */
+  get shared(): SharedFile | undefined {
+    const { deps, request } = this.#input;
+    const { adapter, what, url } = this.#source;
+    if (!deps.cache || this.item.mode === "link" || adapter.localPath) return undefined;
+    return new SharedInput(deps.cache, this, { what, url, root: request.root, part: this.#partName() });
+  }
+
   async move(context: TransferContext, report: ByteReport): Promise<MovedFile> {
     try {
       return await withRetries(`${this.#source.what} (${this.path})`, context, this.#input.deps.retry, async (last) => {
@@ -114,14 +131,8 @@ export class FetchedFile implements PlannedFile {
   }
 
   async #attempt(context: TransferContext, report: ByteReport): Promise<MovedFile> {
-    const segments = relativeSegments(this.path, `${this.#source.what}: target`);
-    const field = `${this.#source.what}: target`;
-    await using directory = await openDirectoryBelow(this.#input.request.root, segments.slice(0, -1), {
-      create: true,
-      field,
-    });
-    const name = segments.at(-1) ?? "";
-    await refuseDirectory(directory, name, this.path, field);
+    await using place = await openPlace(this.#input.request.root, this.path, this.#source.what);
+    const { directory, name } = place;
     const present = await this.#alreadyThere(directory, name, context);
     if (present) return present;
     if (this.item.mode === "link" && this.#source.adapter.localPath) return await this.#link(directory, name, context);
@@ -273,6 +284,28 @@ export function fileUrl(url: string, item: TransferItem, path: string): string {
   if (!reading.ok) return bare;
   const { base } = splitPattern(reading.url.segments);
   return urlBelow(bare.slice(0, bare.indexOf("/", reading.url.scheme.length + 3) + 1), [...base, path].join("/"));
+}
+
+/** The directory of a target's name, made if need be; the name is that of no directory. */
+export async function openPlace(
+  root: string,
+  path: string,
+  what: string,
+): Promise<{ readonly directory: OpenDirectory; readonly name: string } & AsyncDisposable> {
+  const field = `${what}: target`;
+  const segments = relativeSegments(path, field);
+  const directory = await openDirectoryBelow(root, segments.slice(0, -1), { create: true, field });
+  const name = segments.at(-1) ?? "";
+  const close = async (): Promise<void> => {
+    await directory[Symbol.asyncDispose]();
+  };
+  try {
+    await refuseDirectory(directory, name, path, field);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { directory, name, [Symbol.asyncDispose]: close };
 }
 
 async function refuseDirectory(directory: OpenDirectory, name: string, shown: string, field: string): Promise<void> {

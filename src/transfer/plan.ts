@@ -2,6 +2,7 @@ import { Fault, isFault } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
 import type { CallContext } from "../common/context.ts";
 import type { BulkOffers } from "./bulk.ts";
+import type { InputCache, WantedFile } from "./cache/index.ts";
 import type { TransferPolicy } from "./policy.ts";
 import type { TransferRegistry } from "./registry.ts";
 import type { RetryOptions } from "./retry.ts";
@@ -14,6 +15,7 @@ export interface TransferDeps {
   readonly registry: TransferRegistry;
   readonly retry: RetryOptions;
   readonly bulk: BulkOffers;
+  readonly cache: InputCache | undefined;
 }
 
 /** One file that has to be moved. `move` does one whole file with its retries and returns it complete and verified. */
@@ -25,6 +27,18 @@ export interface PlannedFile {
   readonly host: string;
   readonly bytes: number | undefined;
   move(context: TransferContext, report: ByteReport): Promise<MovedFile>;
+  /** Of an input that the cache may hold. */
+  readonly shared?: SharedFile | undefined;
+}
+
+/** One file and the cache of inputs. */
+export interface SharedFile {
+  /** Undefined: nothing to find it by. */
+  wanted(): WantedFile | undefined;
+  /** Gives it its final name from the cache, complete and verified; undefined when it is not there. */
+  take(context: CallContext): Promise<MovedFile | undefined>;
+  /** Hands a file that was moved to the cache; false when it did not take it. */
+  keep(entry: ManifestEntry, context: CallContext): Promise<boolean>;
 }
 
 /** Called with the bytes that came on top; negative when a try starts over. */
@@ -55,8 +69,8 @@ export interface MoveListener {
 
 export interface TransferPlan {
   readonly files: readonly PlannedFile[];
-  /** All of `files`, cut into what is done at a time. */
-  readonly moves: readonly Move[];
+  /** All of `files` but these, cut into what is done at a time. */
+  moves(but: ReadonlySet<PlannedFile>): readonly Move[];
   /** Already there and still the same. */
   readonly done: readonly ManifestEntry[];
   readonly missing: readonly string[];

@@ -16,6 +16,7 @@ import {
   itemName,
   type Move,
   type PlanInput,
+  type PlannedFile,
   tooLarge,
   type TransferPlan,
 } from "./plan.ts";
@@ -36,7 +37,7 @@ export async function planStageIn(input: PlanInput): Promise<TransferPlan> {
   });
   const known = indexKnown(request.known);
   const files: FetchedFile[] = [];
-  const moves: Move[] = [];
+  const bySource = new Map<Source, readonly FetchedFile[]>();
   const done: ManifestEntry[] = [];
   const missing: string[] = [];
   for (const source of sources) {
@@ -55,12 +56,17 @@ export async function planStageIn(input: PlanInput): Promise<TransferPlan> {
       else wanted.push(file);
     }
     for (const file of wanted) files.push(file);
-    for (const move of movesOf(source, wanted, input)) moves.push(move);
+    bySource.set(source, wanted);
   }
   refuseCollisions(
     [...files, ...done].map((file) => file.path),
     "target",
   );
+  const moves = (but: ReadonlySet<PlannedFile>): readonly Move[] =>
+    [...bySource].flatMap(([source, wanted]) => {
+      const some = but.size === 0 ? wanted : wanted.filter((file) => !but.has(file));
+      return movesOf(source, some, input);
+    });
   return { files, moves, done, missing };
 }
 

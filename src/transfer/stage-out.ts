@@ -68,7 +68,7 @@ export async function planStageOut(input: PlanInput): Promise<TransferPlan> {
     for (const move of cutMoves(wanted, bulk, together)) moves.push(move);
   }
   refuseCollisions(targets, "destination");
-  return { files, moves, done, missing };
+  return { files, moves: () => moves, done, missing };
 }
 
 async function realRoot(root: string): Promise<string> {

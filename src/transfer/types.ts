@@ -250,3 +250,31 @@ export interface TransferAdapter extends Adapter {
    */
   abandon?(token: Token, context: TransferContext): Promise<void>;
 }
+
+/** What the agent asks of a cache of inputs; the engine uses it by itself. */
+export interface InputCacheControl {
+  view(): InputCacheView;
+  /** Gives up what was used least lately until so much is free on its file system as the site wants, as far as it can. */
+  makeRoom(context: CallContext): Promise<void>;
+}
+
+/** What a cache of inputs did since the agent began, and how much lies in it. */
+export interface InputCacheView {
+  /** Absolute. */
+  readonly directory: string;
+  /** Undefined until it is first used. */
+  readonly bytes: number | undefined;
+  readonly files: number | undefined;
+  readonly maxBytes: number;
+  /** Files that were taken from it, and that were looked for in vain. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Bytes that were not fetched because they were here. */
+  readonly savedBytes: number;
+  /** Files that made room for others. */
+  readonly evicted: number;
+  /** Files that were not what their names say. */
+  readonly spoilt: number;
+  /** Why it is not used at the moment. */
+  readonly problem: string | undefined;
+}

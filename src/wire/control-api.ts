@@ -104,6 +104,21 @@ export const statusViewSchema = z.object({
   apps: z.array(z.object({ name: z.string(), workflow: z.string(), target: z.string(), running: z.int() })),
   outbox: z.object({ unsent: z.int(), oldest_at: timeSchema.nullable(), parked: z.int() }),
   journal: z.object({ health: z.string(), bytes: z.int(), records: z.int(), last_sync_ms: z.number() }),
+  /** The cache of inputs since the agent began; null: the site has none. `bytes` and `files` are null until it was looked at. */
+  cache: z
+    .object({
+      directory: z.string(),
+      bytes: z.int().nullable(),
+      files: z.int().nullable(),
+      max_bytes: z.int(),
+      hits: z.int(),
+      misses: z.int(),
+      saved_bytes: z.int(),
+      evicted: z.int(),
+      spoilt: z.int(),
+    })
+    .nullable()
+    .default(null),
   config: z.object({ file: z.string(), digest: z.string(), loaded_at: timeSchema, problem: z.string().nullable() }),
   /** What happens next, in words. */
   next: z.array(z.string()),

@@ -58,6 +58,7 @@ const site: Site = {
     caFile: undefined,
   },
   adapters: {},
+  cache: undefined,
   agent: {
     stateDir: "/state",
     runtimeDir: "/run",

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { errnoOf, isFault } from "../../common/fault.ts";
 import { formatSize } from "../../common/units.ts";
 import { ControlClient } from "../control-client.ts";
+import { directoryProblem } from "../../transfer/cache/directory.ts";
 import { shellQuoted } from "../../common/shell.ts";
 import { type Check, type DoctorFacts, failing, type Finding, ok, skipped, warning } from "./types.ts";
 
@@ -32,6 +33,7 @@ export const placeChecks: readonly Check[] = [
   { id: "state-fs", title: "File system of the state directory", area: "places", run: stateFileSystem },
   { id: "fsync", title: "Speed of durable writes", area: "places", run: syncSpeed },
   { id: "space", title: "Free space and inodes", area: "places", run: freeSpace },
+  { id: "input-cache", title: "Cache of inputs", area: "places", run: inputCache },
   { id: "socket", title: "Length of the socket path", area: "places", run: socketLength },
   { id: "instance", title: "Agents on this state directory", area: "places", run: instances },
 ];
@@ -67,7 +69,7 @@ function nearestExisting(directory: string): string {
   return at;
 }
 
-function workdirs({ site }: DoctorFacts): readonly string[] {
+function workdirs({ site }: Pick<DoctorFacts, "site">): readonly string[] {
   return site ? Object.values(site.hosts).flatMap(({ kind, workdir }) => (kind === "local" ? [workdir] : [])) : [];
 }
 
@@ -202,6 +204,31 @@ async function freeSpace(facts: DoctorFacts): Promise<Finding> {
     found.push(text);
   }
   return ok(found.join(", "));
+}
+
+async function inputCache({ site }: DoctorFacts): Promise<Finding> {
+  if (!site?.cache) return skipped(site ? "the site file has none" : "no site file");
+  const { directory, maxBytes, placing } = site.cache;
+  const at = nearestExisting(directory);
+  const problem = at === directory ? await directoryProblem(directory, undefined) : undefined;
+  if (problem) return failing(`${directory}: ${problem.what}`, "jobs run without it", problem.hint);
+  const write = await writeProblem(at);
+  if (write !== undefined) {
+    return failing(`${directory} cannot be written: ${write}`, "jobs run without it", makeCommand(directory));
+  }
+  const { bavail, blocks, bsize } = await statfs(at);
+  const text = `${directory}, at most ${formatSize(maxBytes)}, ${formatSize(bavail * bsize)} free`;
+  if (maxBytes > blocks * bsize) {
+    const why = "it will give way when less than agent.min_free_space is left, and never reach its limit";
+    return warning(`${text}, more than its file system has`, why, "set a smaller cache.max_size");
+  }
+  const { dev } = await stat(at);
+  for (const workdir of workdirs({ site })) {
+    if ((await stat(nearestExisting(workdir))).dev === dev) continue;
+    const why = placing === "link" ? "there are no links between the two: files are copied" : "no blocks can be shared";
+    return warning(`${text}; on another file system than ${workdir}`, why, "set cache.directory to one beside it");
+  }
+  return ok(text);
 }
 
 function socketLength({ runtimeDir }: DoctorFacts): Finding {

@@ -46,6 +46,7 @@ function headText(context: CliContext, view: StatusView): string {
       "Journal",
       `${view.journal.health}, ${formatSize(view.journal.bytes)}, ${counted(view.journal.records, "record")}, last sync ${view.journal.last_sync_ms.toFixed(1)} ms`,
     ],
+    ...(view.cache === null ? [] : [["Cache", cacheText(view.cache)] as const]),
     ["Config", `${oneLine(view.config.file)}, loaded ${relative(view.config.loaded_at, now)}`],
     ["Process", `${view.pid}, up since ${timeAndAge(view.since, now, utc)}`],
   ];
@@ -90,6 +91,13 @@ function reportsText(view: StatusView, now: number): string {
   const { unsent, oldest_at: oldest, parked } = view.outbox;
   const age = oldest === null ? "" : `, the oldest of ${relative(oldest, now)}`;
   return `${unsent === 0 ? "all sent" : `${unsent} unsent${age}`}${parked > 0 ? `, ${parked} refused by the server` : ""}`;
+}
+
+function cacheText(cache: NonNullable<StatusView["cache"]>): string {
+  const { bytes, files, max_bytes: max, hits, misses, saved_bytes: saved, spoilt } = cache;
+  const held = bytes === null || files === null ? "not used yet" : `${formatSize(bytes)} in ${counted(files, "file")}`;
+  const removed = spoilt === 0 ? "" : `, ${spoilt} spoilt and removed`;
+  return `${held} of at most ${formatSize(max)}; ${counted(hits, "hit")} (${formatSize(saved)}), ${misses} missed${removed}`;
 }
 
 function problemsText(context: CliContext, view: StatusView): string {

@@ -6,7 +6,7 @@ import type { TransferItem } from "../../../src/transfer/types.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { bulkAdapter } from "./bulk-adapter.ts";
-import { noAccess, startEngine } from "./setup.ts";
+import { noAccess, startEngine, testCache } from "./setup.ts";
 import { accessTo } from "./sftp-harness.ts";
 
 export interface ChildTask {
@@ -19,6 +19,7 @@ export interface ChildTask {
   readonly ssh?: SshSettings;
   /** Files are moved many at a time. */
   readonly bulk?: boolean;
+  readonly cache?: { readonly directory: string; readonly maxBytes: number };
 }
 
 const task = JSON.parse(process.argv[2] ?? "") as ChildTask;
@@ -26,6 +27,7 @@ if (!isToken(task.token)) throw new Error("no token");
 const way = task.ssh && accessTo(task.ssh);
 const policy = { sources: task.rules, destinations: task.rules };
 const engine = startEngine({
+  ...(task.cache && { cache: testCache(task.cache) }),
   ...(task.bulk === true && { adapters: [bulkAdapter(compilePolicy(policy))] }),
   access: way ? () => way.access : noAccess,
   policy,

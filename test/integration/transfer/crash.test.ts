@@ -174,3 +174,38 @@ describe("kill -9 in the middle", () => {
     expect(server.kept.get("/a")).toEqual(data);
   });
 });
+
+describe("kill -9 with a cache of inputs", () => {
+  test.each(["before-name", "after-name", "before-evict", "after-evict"])(
+    "at cache.%s: what is in the cache is whole, nothing is left over, and the next run goes on",
+    async (name) => {
+      const older = Buffer.alloc(1_000_000, "older");
+      await using server = await serve((incoming, response) =>
+        answerFile(incoming, response, incoming.url === "/older" ? older : data),
+      );
+      await using directory = await temporaryDirectory();
+      const cache = { directory: directory.join("cache"), maxBytes: 2_500_000 };
+      const taskOf = (job: string, path: string): ChildTask => ({
+        token: newToken(),
+        direction: "in",
+        root: directory.join(job),
+        rules: [server.url],
+        items: [item({ source: `${server.url}${path}`, target: "x" })],
+        cache,
+      });
+      await using first = await runChild(directory, taskOf("one", "older"));
+      expect(first.stdout).toContain("done ");
+      const task = taskOf("two", "newer");
+      await using killed = await runChild(directory, task, `cache.${name}=kill`);
+      expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
+      await using again = await runChild(directory, task);
+      expect(again.stdout).toContain("done ");
+      await using other = await runChild(directory, taskOf("three", "newer"));
+      expect(other.stdout).toContain(`"movedBytes":0`);
+      expect(await digestTree(directory.join("three"))).toEqual({ x: sha256(data) });
+      const objects = await digestTree(directory.join("cache/objects"));
+      expect(Object.entries(objects)).toEqual([[`${sha256(data).slice(0, 2)}/${sha256(data)}`, sha256(data)]]);
+      expect(await namesBelow(directory.join("cache/new"))).toEqual([]);
+    },
+  );
+});

@@ -8,6 +8,7 @@ import type { CallContext } from "../../../src/common/context.ts";
 import { Fault } from "../../../src/common/fault.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
 import { newToken, type Token } from "../../../src/common/token.ts";
+import { InputCache, type InputCacheOptions } from "../../../src/transfer/cache/index.ts";
 import { createTransferEngine } from "../../../src/transfer/engine.ts";
 import { builtInTransfers } from "../../../src/transfer/built-in.ts";
 import { compilePolicy, type PolicyInput } from "../../../src/transfer/policy.ts";
@@ -48,6 +49,7 @@ export interface EngineSetup {
   readonly filesPerHost?: number;
   /** How hosts of `sftp:` URLs are reached; without it none is. */
   readonly access?: FindAccess;
+  readonly cache?: InputCache;
   /** Instead of the built-in ones. */
   readonly adapters?: readonly TransferAdapter[];
 }
@@ -60,8 +62,21 @@ export function startEngine(setup: EngineSetup): TransferEngine {
   return createTransferEngine({
     policy,
     registry: new TransferRegistry(adapters),
+    cache: setup.cache,
     ...(setup.retry === undefined ? {} : { retry: setup.retry }),
     limits: () => ({ files: setup.filesPerHost }),
+  });
+}
+
+/** A cache of inputs with much room. */
+export function testCache(options: Partial<InputCacheOptions> & { readonly directory: string }): InputCache {
+  return new InputCache({
+    maxBytes: 2 ** 30,
+    minFreeBytes: 0,
+    placing: "copy",
+    trust: "version",
+    agent: async () => "agent-1",
+    ...options,
   });
 }
 

@@ -4,6 +4,7 @@ import { expect, it } from "vitest";
 import {
   agentFailpoints,
   batchFailpoints,
+  cacheFailpoints,
   hubFailpoints,
   pilotFailpoints,
   runnerFailpoints,
@@ -30,6 +31,7 @@ it("every failpoint of the tables is passed exactly where they say", () => {
   const tables: Record<string, readonly string[]> = {
     ...agentFailpoints,
     ...batchFailpoints,
+    ...cacheFailpoints,
     ...pilotFailpoints,
     ...runnerFailpoints,
     ...hubFailpoints,
