@@ -43,6 +43,8 @@ export interface TestSiteOptions {
   readonly host?: Readonly<Record<string, unknown>>;
   /** Failpoints can be armed while agent, runner and hub run, see `arm`. */
   readonly armable?: boolean;
+  /** Of inputs, as the site file has it. */
+  readonly cache?: Readonly<Record<string, unknown>>;
   /** More places that inputs may come from. */
   readonly sources?: readonly string[];
   /** Hub and agent are started as people start them: `bin/siteagent`, which runs the release build where there is one. */
@@ -439,6 +441,7 @@ export class TestSite implements AsyncDisposable {
         dialect: this.#options.dialect ?? "auto",
       },
       agent: { state_dir: "state", runtime_dir: "run", report: "full", min_free_space: "1MiB", ...this.#options.agent },
+      ...(this.#options.cache && { cache: this.#options.cache }),
       ...(this.#options.adapters === undefined ? {} : { adapters: this.#options.adapters }),
       hosts: { here: { workdir: join(this.root, "work"), ...this.#options.host } },
       targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target } },

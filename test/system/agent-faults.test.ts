@@ -65,6 +65,39 @@ describe("inputs", () => {
   });
 });
 
+describe("the cache of inputs", () => {
+  it("is used by later jobs, shown by status and looked at by the doctor", async () => {
+    await using server = await ScriptedServer.start();
+    const there = raw(200, "text/plain", "text", { "content-length": "4", etag: '"1"' });
+    server.on("HEAD /a.txt", there).on("GET /a.txt", there);
+    await using site = await TestSite.start({
+      apps: { staged },
+      sources: [`${server.url}/`],
+      cache: { max_size: "1GiB" },
+    });
+    await site.startAgent();
+    for (let count = 0; count < 2; count++) {
+      const { id } = await site.submit("staged", { url: `${server.url}/a.txt` });
+      expect(await site.ended(id)).toMatchObject({ status: "FINISHED" });
+    }
+    expect(server.requests.filter(({ method }) => method === "GET")).toHaveLength(1);
+    const directory = join(site.root, "work", "input-cache");
+    expect((await new Control(site).status()).cache).toMatchObject({ directory, files: 1, hits: 1, saved_bytes: 4 });
+    const doctor = async (): Promise<unknown> => {
+      const { stdout } = await runCli(["doctor", "--config", site.siteFile, "-o", "json"]);
+      const { checks } = JSON.parse(stdout) as { checks: { id: string }[] };
+      return checks.find(({ id }) => id === "input-cache");
+    };
+    expect(await doctor()).toMatchObject({ result: "ok", found: expect.stringContaining(directory) });
+    await chmod(directory, 0o777);
+    expect(await doctor()).toMatchObject({
+      result: "error",
+      found: expect.stringContaining("others may write to it"),
+      repair: `chmod 700 '${directory}'`,
+    });
+  });
+});
+
 describe("outputs", () => {
   it("BAL-17: that cannot be delivered fail the job and keep its exit code and data", async () => {
     await using site = await TestSite.start({
