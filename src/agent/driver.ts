@@ -162,7 +162,8 @@ export class JobDriver {
         await transition(core, id, { type: "archived" }, { message: `outputs were not archived: ${fault.message}` });
         return;
       }
-      await transition(core, id, { type: "fail", failure: failureOfStep(step, fault) }, { message: fault.message });
+      if (step === "stage_out" && !isOfOutputs(fault)) await holdOutputs(work, fault, tries);
+      else await transition(core, id, { type: "fail", failure: failureOfStep(step, fault) }, { message: fault.message });
       return;
     }
     const waitMs = backoffMs(blockedBackoff, tries);
@@ -210,6 +211,22 @@ function isStale(fault: Fault): boolean {
 function isOutage(fault: Fault): boolean {
   const outages = ["UNREACHABLE", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "STORE"];
   return isDiskFull(fault) || outages.includes(fault.code) || outages.some((code) => code === fault.details?.["last"]);
+}
+
+/** Of the outputs themselves: no place to bring them to would help. */
+function isOfOutputs(fault: Fault): boolean {
+  const { missing, max_bytes: limit } = fault.details ?? {};
+  return ["POLICY", "UNSAFE_PATH", "PARAMETERS"].includes(fault.code) || missing === true || limit !== undefined;
+}
+
+/** A job that has succeeded is not lost for a destination that does not take its outputs: they stay here until a person says how it goes on. */
+async function holdOutputs({ core, id }: JobWork, fault: Fault, tries: number): Promise<void> {
+  const told = fault.message.slice(0, 700);
+  const reason = `the job has succeeded and its outputs cannot be delivered: ${told}; they are kept here until it is resumed or cancelled`;
+  const hold = { kind: "paused", reason, by: "siteagent", since: isoTime(core.clock.now()), tries } as const;
+  const isOrdered = (now: HeldJob): boolean => now.hold?.kind === "paused" || now.hold?.kind === "cancelling";
+  const patch = { step_tries: 0 };
+  await transition(core, id, { type: "hold", hold }, { patch, message: reason, when: (now) => !isOrdered(now) });
 }
 
 function failureOfStep(step: Step, fault: Fault): Failure {

@@ -1,5 +1,5 @@
 /** What goes wrong around the agent: sources, destinations, central, its disk, its own process. */
-import { appendFile, chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
@@ -115,6 +115,34 @@ describe("outputs", () => {
     expect(job).toMatchObject({ status: "FAILED", failure: { code: "STAGE_OUT_POLICY" }, end: { exit_code: 0 } });
     const { directory } = await new Control(site).job(id);
     expect(await readFile(join(directory, "work", "result.txt"), "utf8")).toBe("precious\n");
+  });
+
+  it("F15: whose destination refuses them hold the job: end and data are kept, and it goes on when a person says so", async () => {
+    await using site = await TestSite.start({
+      apps: {
+        made: {
+          command: traced("echo precious > result.txt"),
+          outputs: { result: { from: "result.txt", to: "$DELIVERED/result.txt" } },
+        },
+      },
+    });
+    await site.startAgent();
+    await rename(site.delivered, `${site.delivered}.away`);
+    const { id } = await site.submit("made");
+    await site.waitFor(id, (job) => job.status === "PAUSED", "PAUSED");
+    const held = await site.client.job(id);
+    expect(held).toMatchObject({ state: "POSTPROCESSED", end: { exit_code: 0 }, failure: null, hold: { by: "siteagent" } });
+    expect(held.hold?.reason).toMatch(/has succeeded and its outputs cannot be delivered: .*resumed or cancelled/);
+    // Also by an agent that knows it from its journal alone.
+    await site.killAgent();
+    await site.startAgent();
+    const { directory } = await new Control(site).job(id);
+    expect(await readFile(join(directory, "work", "result.txt"), "utf8")).toBe("precious\n");
+    await rename(`${site.delivered}.away`, site.delivered);
+    await site.client.resume(id);
+    expect(await site.ended(id)).toMatchObject({ status: "FINISHED" });
+    expect(await readFile(join(site.delivered, "result.txt"), "utf8")).toBe("precious\n");
+    expect(await site.imbalances([id])).toEqual([]);
   });
 
   it("for the hub wait until its credentials are accepted again", async () => {
