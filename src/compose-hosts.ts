@@ -55,6 +55,14 @@ export class HostPool implements AsyncDisposable {
     for (const link of this.#links.values()) link.forgive();
   }
 
+  /** What of our logins is about to run out, or has, in words. Settings that cannot be followed are said at a login. */
+  async endings(site: Site, nowMs: number): Promise<readonly string[]> {
+    const hosts = Object.values(site.hosts).flatMap((host) => (host.kind === "ssh" ? [host.ssh] : []));
+    const remotes = Object.values(site.remotes).flatMap(({ sftp }) => (sftp ? [sftp.ssh] : []));
+    const ways = [...hosts, ...remotes].map((ssh) => this.#linkOf(ssh).endings(nowMs));
+    return [...new Set((await Promise.all(ways.map((way) => way.catch(() => [])))).flat())];
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [this.#hosts, this.#accesses, this.#links].flatMap((some) => [...some.values()]);
     for (const some of [this.#hosts, this.#accesses, this.#links]) some.clear();
@@ -127,6 +135,12 @@ export async function probeRemotes(
   return await Promise.all(
     named.map(async ([remote, { url }]) => ({ remote, probe: await probeSftp(find(remote, 22), url, context) })),
   );
+}
+
+/** Certificates by which the site logs in that are about to run out, or have. For `siteagent doctor`. */
+export async function endingCertificates(site: Site): Promise<readonly string[]> {
+  await using pool = new HostPool();
+  return await pool.endings(site, Date.now());
 }
 
 /** By the remote's name; else by the machine's name and port, of remotes and hosts of the file; else by the SSH configuration alone. */

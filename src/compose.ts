@@ -154,6 +154,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     launchers,
     transfers,
     cache,
+    endings: () => shared.hosts.endings(site, systemClock.now()),
     async [Symbol.asyncDispose]() {
       await transfers[Symbol.asyncDispose]();
       await shared.launchers[Symbol.asyncDispose]();

@@ -21,6 +21,9 @@ import type { Problems } from "./problems.ts";
 import { SlotGate } from "./slot-gate.ts";
 import type { TransitionDeps } from "./transition.ts";
 
+/** Some 500 KB of a report: a hub takes 16 MiB at once. */
+const outputsAtOnce = 2_000;
+
 /** What all loops of one agent share. Owned by Agent (agent.ts). */
 export class AgentCore implements TransitionDeps {
   readonly ledger: Ledger;
@@ -166,6 +169,11 @@ export class AgentCore implements TransitionDeps {
 
   reportDetail(): "minimal" | "full" {
     return this.parts.site.agent.report;
+  }
+
+  /** A plain central gets no list of many outputs, but their number. */
+  outputsAtOnce(): number {
+    return this.central.capabilities.outputs ? outputsAtOnce : Infinity;
   }
 
   /** All that are known, ended ones included. */

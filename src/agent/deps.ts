@@ -19,6 +19,8 @@ export interface SiteParts extends AsyncDisposable {
   readonly transfers: TransferEngine;
   /** Undefined: the site has none. */
   readonly cache?: InputCacheControl | undefined;
+  /** What of the logins at other machines is about to run out, or has, in words. Never rejects. */
+  readonly endings?: () => Promise<readonly string[]>;
 }
 
 export interface AgentDeps {

@@ -42,6 +42,8 @@ export interface HeldJob extends JobCore {
   readonly attempts: readonly HeldAttempt[];
   readonly manifest_in: readonly ManifestEntry[];
   readonly manifest_out: readonly ManifestEntry[];
+  /** How many files a manifest had that was cut short after its use. */
+  readonly files?: { readonly in?: number; readonly out?: number } | undefined;
   /** Number of the last report made; reports count from 1 without gaps. */
   readonly seq: number;
   /** True once central acknowledged a report of this epoch: only then may anything be started. */
@@ -93,4 +95,19 @@ export function currentAttempt(job: HeldJob): HeldAttempt | undefined {
 export function hasLiveAttempt(job: HeldJob): boolean {
   const attempt = currentAttempt(job);
   return attempt !== undefined && attempt.attempt === job.attempt && attempt.end === undefined;
+}
+
+/** Entries of a manifest that stay when the files themselves need no further look: for people, and in the journal. */
+const keptEntries = 1_000;
+
+/** What becomes of a manifest that has served: a job of many files would keep them all in memory until it is forgotten. */
+export function shortened(
+  job: HeldJob,
+  direction: "in" | "out",
+): Partial<Pick<HeldJob, "manifest_in" | "manifest_out" | "files">> {
+  const manifest = direction === "in" ? job.manifest_in : job.manifest_out;
+  if (manifest.length <= keptEntries) return {};
+  const files = { ...job.files, [direction]: manifest.length };
+  const kept = manifest.slice(0, keptEntries);
+  return direction === "in" ? { manifest_in: kept, files } : { manifest_out: kept, files };
 }

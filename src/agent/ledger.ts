@@ -40,6 +40,8 @@ export class Ledger {
   /** Set while a snapshot waits for the commits under way: later ones wait for it. */
   #gate: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
+  /** What the last snapshot left in the file. */
+  #kept = { bytes: 0, records: 0 };
 
   constructor(journal: Journal, book: Book, limits: LedgerLimits = usualLimits) {
     this.#journal = journal;
@@ -87,7 +89,11 @@ export class Ledger {
 
   #compactIfLarge(): void {
     const { bytes, records } = this.#journal.size;
-    const isSmall = bytes < this.#limits.compactAfterBytes && records < this.#limits.compactAfterRecords;
+    const { compactAfterBytes, compactAfterRecords } = this.#limits;
+    // A large book is written anew when it has doubled: with a fixed limit it would be after every commit.
+    const isSmall =
+      bytes - this.#kept.bytes < Math.max(compactAfterBytes, this.#kept.bytes) &&
+      records - this.#kept.records < Math.max(compactAfterRecords, this.#kept.records);
     if (this.#compacting || isSmall) return;
     this.#compacting = this.#writeSnapshot()
       .catch(() => undefined)
@@ -109,6 +115,7 @@ export class Ledger {
       resolve();
     }
     await written;
+    this.#kept = this.#journal.size;
   }
 }
 

@@ -5,6 +5,7 @@ import type { Durability } from "../journal/types.ts";
 import { decide, type JobCore, type JobEvent, nextStep } from "../jobs/decide.ts";
 import type { Hold, JobState, Phase } from "../jobs/states.ts";
 import { isFinal } from "../jobs/transitions.ts";
+import type { Report } from "../wire/agent-api.ts";
 import type { OutputFile } from "../wire/common.ts";
 import { type HeldJob, rulesOf } from "./held-job.ts";
 import type { Ledger } from "./ledger.ts";
@@ -24,6 +25,8 @@ export interface TransitionDeps {
   readonly changed: Notifier;
   /** What central may be told (`agent.report` of the site file). */
   reportDetail(): "minimal" | "full";
+  /** Outputs that one report may tell; those of a job that has more come in several. */
+  outputsAtOnce(): number;
   /** Driver, orders and fencing change the same job: one at a time, or two reports would get one number. */
   readonly jobLock: KeyedMutex;
 }
@@ -98,12 +101,7 @@ async function commitChange(
     passed.push({ state: core.state, phase: core.phase, hold: core.hold, attempt: core.attempt });
   }
   const steps = withoutRepeats(before, passed);
-  const reports =
-    before.fenced === undefined
-      ? steps.map((step, index) =>
-          discreet(reportOf(before, core, step, before.seq + 1 + index, at, extras), deps.reportDetail()),
-        )
-      : [];
+  const reports = before.fenced === undefined ? reportsOf(deps, before, core, steps, at, extras) : [];
   const history = steps.map((step) => ({
     at,
     state: step.state,
@@ -146,6 +144,29 @@ async function commitChange(
     );
   }
   return heldJob(deps.ledger, id);
+}
+
+/** A report for each step; before them those that tell outputs which are too many for the last one. */
+function reportsOf(
+  deps: TransitionDeps,
+  before: HeldJob,
+  core: JobCore,
+  steps: readonly Passed[],
+  at: string,
+  extras: TransitionExtras,
+): readonly Report[] {
+  const { outputs = [] } = extras;
+  const atOnce = deps.outputsAtOnce();
+  const rest = isFinal(core.state) ? Math.max(0, outputs.length - atOnce) : 0;
+  const early: OutputFile[][] = [];
+  for (let from = 0; from < rest; from += atOnce) early.push(outputs.slice(from, Math.min(from + atOnce, rest)));
+  const now: Passed = { state: before.state, phase: before.phase, hold: before.hold, attempt: before.attempt };
+  const last = early.length === 0 ? extras : { ...extras, outputs: outputs.slice(rest) };
+  const { seq } = before;
+  return [
+    ...early.map((some, index) => ({ ...reportOf(before, before, now, seq + 1 + index, at, {}), outputs: some })),
+    ...steps.map((step, index) => reportOf(before, core, step, seq + 1 + early.length + index, at, last)),
+  ].map((report) => discreet(report, deps.reportDetail()));
 }
 
 /**

@@ -45,6 +45,10 @@ export function localJobDetail(core: AgentCore, job: HeldJob): LocalJobDetail {
     })),
     inputs: job.manifest_in.map(({ item, path, bytes, sha256 }) => ({ item, path, bytes, sha256 })),
     outputs: job.manifest_out.map(({ item, path, url, bytes, sha256 }) => ({ item, path, url, bytes, sha256 })),
+    files: {
+      inputs: job.files?.in ?? job.manifest_in.length,
+      outputs: job.files?.out ?? job.manifest_out.length,
+    },
     parameters: { ...job.parameters },
     limits: limitsOf(job.app),
     progress:

@@ -52,6 +52,21 @@ export function isMissing(error: unknown): boolean {
   return isFault(error, "TRANSFER_REFUSED") && error.details?.["missing"] === true;
 }
 
+/**
+ * Files of one job's inputs, or outputs: each is in memory until all are there (some 2 KiB), and more would be a danger to the
+ * agent and its other jobs.
+ */
+export const mostFiles = 250_000;
+
+/** Refuses `what` with so many files; to be called as they are listed, before memory runs out. */
+export function refuseTooMany(what: string, files: number): void {
+  if (files <= mostFiles) return;
+  throw new Fault("TRANSFER_REFUSED", `more than ${mostFiles} files: ${what}`, {
+    hint: "so many are not moved one by one: pack them into archives, and unpack those in the job",
+    details: { max_files: mostFiles },
+  });
+}
+
 export function sourceChanged(what: string): Fault {
   return new Fault("TRANSFER", `${what} changed while it was copied`, { details: { source_changed: true } });
 }

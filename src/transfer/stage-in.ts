@@ -1,7 +1,7 @@
 import { lstat, readlink } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { errnoOf, isFault } from "../common/fault.ts";
-import { isMissing } from "./errors.ts";
+import { isMissing, refuseTooMany } from "./errors.ts";
 import { cutMoves } from "./bulk.ts";
 import { FetchedGroup } from "./fetch-group.ts";
 import { FetchedFile, fileUrl, named, type Source } from "./fetch.ts";
@@ -47,6 +47,8 @@ export async function planStageIn(input: PlanInput): Promise<TransferPlan> {
       continue;
     }
     const listed = await listSource(source, input);
+    refuseTooMany(source.what, listed.length);
+    refuseTooMany("the inputs together", files.length + done.length + listed.length);
     if (listed.length === 0) missing.push(source.item.name);
     const wanted: FetchedFile[] = [];
     for (const remote of listed) {

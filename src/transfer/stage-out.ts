@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { join } from "node:path/posix";
 import { errnoOf } from "../common/fault.ts";
-import { missingSource, transferFault } from "./errors.ts";
+import { missingSource, refuseTooMany, transferFault } from "./errors.ts";
 import { openRegular, refuseCollisions, relativeSegments, unsafe } from "./paths.ts";
 import {
   checkEach,
@@ -50,6 +50,7 @@ export async function planStageOut(input: PlanInput): Promise<TransferPlan> {
   const targets: string[] = [];
   for (const destination of destinations) {
     const selected = await selectFiles(root, destination, input);
+    refuseTooMany("the outputs together", files.length + done.length + selected.length);
     if (selected.length === 0) missing.push(destination.item.name);
     const wanted: SentFile[] = [];
     for (const found of selected) {

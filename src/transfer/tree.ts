@@ -2,7 +2,7 @@ import type { BigIntStats, Dirent } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { matchesGlob } from "node:path/posix";
 import { errnoOf } from "../common/fault.ts";
-import { throwIfStopped } from "./errors.ts";
+import { refuseTooMany, throwIfStopped } from "./errors.ts";
 import { decodeName, unsafe } from "./paths.ts";
 
 /** Directory links inside linked directories; without a limit ten links per level would make ten to the depth visits. */
@@ -76,10 +76,14 @@ export function isWithin(path: string, root: string): boolean {
 
 /**
  * The selected regular files below the real path `start`, in no order. Symbolic links are followed as long as they stay in
- * `roots` and make no loop. Throws UNSAFE_PATH for selected links that leave, special files and names that are no UTF-8.
+ * `roots` and make no loop. Throws TRANSFER_REFUSED for too many files, UNSAFE_PATH for selected links that leave, special files and names that are no UTF-8.
  */
 export async function* walk(start: string, options: WalkOptions): AsyncGenerator<FoundFile> {
-  yield* walkDirectory({ path: "", real: start, above: [], links: 0 }, options);
+  let files = 0;
+  for await (const file of walkDirectory({ path: "", real: start, above: [], links: 0 }, options)) {
+    refuseTooMany(options.field.replace(/:(?: file)?$/, ""), ++files);
+    yield file;
+  }
 }
 
 interface Place {

@@ -220,7 +220,10 @@ export interface TransferAdapter extends Adapter {
     readonly write: boolean;
     readonly digest: boolean;
   };
-  /** The files that `url` stands for. Throws TRANSFER_REFUSED with `details.missing` = true when there is nothing. */
+  /**
+   * The files that `url` stands for. Throws TRANSFER_REFUSED with `details.missing` = true when there is nothing, and when there are
+   * more than `mostFiles` (src/transfer/errors.ts).
+   */
   list(url: string, kind: "file" | "directory" | "glob", context: TransferContext): Promise<readonly RemoteFile[]>;
   /**
    * Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER with `details.source_changed` = true;

@@ -62,6 +62,8 @@ export const localJobDetailSchema = localJobSchema.extend({
   outputs: z.array(
     z.object({ item: z.string(), path: z.string(), url: z.string(), bytes: z.int(), sha256: z.string() }),
   ),
+  /** How many there are; lists of a job of very many name the first ones only. */
+  files: z.object({ inputs: z.int(), outputs: z.int() }).default({ inputs: 0, outputs: 0 }),
   parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   limits: limitsSchema,
   progress: z

@@ -2,6 +2,7 @@ import { failpoint } from "../../common/failpoint.ts";
 import type { TransferRequest } from "../../transfer/types.ts";
 import { jobDirectories } from "../directories.ts";
 import type { JobWork } from "../driver.ts";
+import { shortened } from "../held-job.ts";
 import { inputItems } from "../plan.ts";
 import { record } from "../records.ts";
 import { transition } from "../transition.ts";
@@ -43,7 +44,7 @@ export async function stageIn(work: JobWork): Promise<void> {
   const hookless = job.app.hooks.preprocess === undefined;
   const staged = { type: "inputs_staged" } as const;
   const skipped = { type: "hook_done", hook: "preprocess", outcome: { kind: "continue" } } as const;
-  await transition(core, id, hookless ? [staged, skipped] : staged);
+  await transition(core, id, hookless ? [staged, skipped] : staged, { patch: shortened(work.job(), "in") });
   await failpoint("stage.after-record");
 }
 

@@ -4,10 +4,10 @@ import { failpoint } from "../../common/failpoint.ts";
 import type { ManifestEntry } from "../../transfer/types.ts";
 import { jobDirectories } from "../directories.ts";
 import type { JobWork } from "../driver.ts";
-import { rulesOf } from "../held-job.ts";
+import { rulesOf, shortened } from "../held-job.ts";
 import { outputItems } from "../plan.ts";
 import { record } from "../records.ts";
-import { transition } from "../transition.ts";
+import { transition, type TransitionExtras } from "../transition.ts";
 import { outputsOf } from "./outputs.ts";
 import { progressOf } from "./stage-in.ts";
 
@@ -17,9 +17,7 @@ export async function stageOut(work: JobWork): Promise<void> {
   const policy = rulesOf(job.app).archive;
   if (policy === "always" || policy === "on_success") await moveOutputs(work, true);
   await failpoint("archive.before-record");
-  await transition(work.core, work.id, [{ type: "outputs_staged" }, { type: "finished" }], {
-    outputs: outputsOf(work.job(), work.core.parts.site.agent.report),
-  });
+  await transition(work.core, work.id, [{ type: "outputs_staged" }, { type: "finished" }], toldOutputs(work));
   await failpoint("archive.after-record");
   work.core.hubOutputs.forget(job.token);
 }
@@ -30,14 +28,16 @@ export async function archive(work: JobWork): Promise<void> {
   const policy = rulesOf(job.app).archive;
   if (job.attempt > 0 && (policy === "always" || policy === "on_failure")) await moveOutputs(work, false);
   await failpoint("archive.before-record");
-  await transition(
-    work.core,
-    work.id,
-    { type: "archived" },
-    { outputs: outputsOf(work.job(), work.core.parts.site.agent.report) },
-  );
+  await transition(work.core, work.id, { type: "archived" }, toldOutputs(work));
   await failpoint("archive.after-record");
   work.core.hubOutputs.forget(job.token);
+}
+
+/** The outputs, which a hub keeps from then on; where it does not, the whole list stays here. */
+function toldOutputs({ core, job }: JobWork): Pick<TransitionExtras, "outputs" | "patch"> {
+  const held = job();
+  const outputs = outputsOf(held, core.parts.site.agent.report);
+  return { outputs, patch: core.central.capabilities.outputs ? shortened(held, "out") : {} };
 }
 
 async function moveOutputs(work: JobWork, required: boolean): Promise<void> {

@@ -1,10 +1,10 @@
 import type { Probe } from "../../common/adapter.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLogger } from "../../common/logger.ts";
-import { probeRemoteHosts, probeRemotes } from "../../compose-hosts.ts";
+import { endingCertificates, probeRemoteHosts, probeRemotes } from "../../compose-hosts.ts";
 import type { Site } from "../../config/types.ts";
 import { withSite } from "./site.ts";
-import { type Check, failing, type Finding, ok, skipped } from "./types.ts";
+import { type Check, failing, type Finding, ok, skipped, warning } from "./types.ts";
 
 /** Ends before the check would be called broken: what was found until then is said. */
 const probeMs = 18_000;
@@ -23,7 +23,15 @@ export const hostChecks: readonly Check[] = [
     area: "site",
     run: withSite((site, { signal }) => remotes(site, signal)),
   },
+  { id: "ssh-certificates", title: "Certificates of logins", area: "site", run: withSite(certificates) },
 ];
+
+async function certificates(site: Site): Promise<Finding> {
+  const endings = await endingCertificates(site);
+  if (endings.length === 0) return ok("none that is about to run out");
+  const why = "then no login works: staging and submissions wait, running jobs go on";
+  return warning(endings.join("; "), why, "get a new one as the centre describes it; a reload is not needed");
+}
 
 async function remotes(site: Site, signal: AbortSignal): Promise<Finding> {
   const ended = AbortSignal.any([signal, AbortSignal.timeout(probeMs)]);

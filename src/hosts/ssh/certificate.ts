@@ -172,3 +172,15 @@ export function outOfTime({ path, validAfter, validBefore }: Certificate, nowMs:
   if (now < validBefore) return undefined;
   return `the certificate '${path}' has run out at ${new Date(Number(validBefore) * 1000).toISOString()}`;
 }
+
+const longestNoticeS = 7 * 86_400;
+const shortestNoticeS = 3_600;
+
+/** That it is about to run out: in the last tenth of its time, but an hour at least and a week at most. Undefined: not yet, or no more. */
+export function endsSoon({ path, validAfter, validBefore }: Certificate, nowMs: number): string | undefined {
+  const [begin, end] = [Number(validAfter), Number(validBefore)];
+  const left = end - Math.floor(nowMs / 1000);
+  const notice = Math.min(longestNoticeS, Math.max(shortestNoticeS, (end - begin) / 10));
+  if (left <= 0 || left > notice) return undefined;
+  return `the certificate '${path}' runs out at ${new Date(end * 1000).toISOString()}`;
+}

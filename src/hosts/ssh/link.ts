@@ -62,6 +62,11 @@ export class SshLink {
     this.#lastFailure = undefined;
   }
 
+  /** What of our logins is about to run out, or has, in words; asks nobody. */
+  endings(nowMs: number): Promise<readonly string[]> {
+    return this.#nodes.endings(nowMs);
+  }
+
   /** A session that runs `command`; waits while the server gives none. @throws Fault UNREACHABLE, CANCELLED. */
   exec(command: string, context: CallContext): Promise<Session<ClientChannel>> {
     return this.#session((connection) => connection.exec(command), context);

@@ -1,5 +1,6 @@
 import { asFault, Fault } from "../../common/fault.ts";
 import type { Logger } from "../../common/logger.ts";
+import { endsSoon, outOfTime, readCertificate } from "./certificate.ts";
 import { addressesOf, connectRoute, type LoggedIn } from "./connect.ts";
 import { unreachable, whyOf } from "./faults.ts";
 import { type Route, routesOf } from "./route.ts";
@@ -13,6 +14,18 @@ export class LoginNodes {
 
   constructor(settings: SshSettings) {
     this.#settings = settings;
+  }
+
+  /** What is about to run out, or has, of that by which we log in; asks nobody. @throws Fault CONFIG for settings that cannot be followed. */
+  async endings(nowMs: number): Promise<readonly string[]> {
+    const hops = (await routesOf(this.#settings)).flatMap(({ jumps, target }) => [...jumps, target]);
+    const found: string[] = [];
+    for (const path of new Set(hops.flatMap(({ certificates }) => certificates))) {
+      const certificate = await readCertificate(path).catch(() => undefined); // said when it is needed
+      const words = certificate && (outOfTime(certificate, nowMs) ?? endsSoon(certificate, nowMs));
+      if (words !== undefined) found.push(words);
+    }
+    return found;
   }
 
   /**

@@ -3,6 +3,7 @@ import { isoTime } from "../../common/clock.ts";
 import type { OutputFile } from "../../wire/common.ts";
 import type { LifecycleContext } from "../jobs/lifecycle.ts";
 import type { NewEvent } from "../store/events.ts";
+import { idsPerQuery } from "../jobs/rows.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Queries, Tx } from "../store/types.ts";
 
@@ -18,8 +19,11 @@ export async function storeManifest(
   actor: string,
 ): Promise<NewEvent> {
   const now = ctx.clock.now();
-  const known = outputs.length === 0 ? [] : await readManifest(tx.db, job.id);
-  const kept = new Map(known.map((entry) => [entry.path, entry]));
+  const kept = await readSome(
+    tx.db,
+    job.id,
+    outputs.map(({ path }) => path),
+  );
   for (const output of outputs) {
     const before = kept.get(output.path);
     const stored = before?.stored === true && before.sha256 === output.sha256;
@@ -35,6 +39,35 @@ export async function storeManifest(
     actor,
     data: { count: outputs.length, bytes: outputs.reduce((sum, output) => sum + output.bytes, 0), at: isoTime(now) },
   };
+}
+
+/** Those of these paths that are there. */
+async function readSome(
+  db: Queries,
+  jobId: string,
+  paths: readonly string[],
+): Promise<ReadonlyMap<string, OutputFile>> {
+  const found = new Map<string, OutputFile>();
+  for (let start = 0; start < paths.length; start += idsPerQuery) {
+    const rows = await db
+      .selectFrom("outputs")
+      .select(["name", "data"])
+      .where("job_id", "=", jobId)
+      .where("name", "in", paths.slice(start, start + idsPerQuery))
+      .execute();
+    for (const { name, data } of rows) found.set(name, JSON.parse(data) as OutputFile);
+  }
+  return found;
+}
+
+/** How many entries there are. */
+export async function countManifest(db: Queries, jobId: string): Promise<number> {
+  const row = await db
+    .selectFrom("outputs")
+    .select(({ fn }) => fn.countAll<number | string>().as("count"))
+    .where("job_id", "=", jobId)
+    .executeTakeFirst();
+  return Number(row?.count ?? 0);
 }
 
 export async function readManifest(db: Queries, jobId: string): Promise<OutputFile[]> {

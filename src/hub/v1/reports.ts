@@ -6,6 +6,7 @@ import type { Failure, JobState } from "../../jobs/states.ts";
 import { isFinal, transitions } from "../../jobs/transitions.ts";
 import { statusOf } from "../../jobs/status.ts";
 import type { Report, ReportResult } from "../../wire/agent-api.ts";
+import type { OutputFile } from "../../wire/common.ts";
 import type { HubContext } from "../context.ts";
 import type { OperationDocument } from "../jobs/document.ts";
 import { idsPerQuery, jobColumns } from "../jobs/rows.ts";
@@ -16,11 +17,13 @@ import type { Tx, Write } from "../store/types.ts";
 import { operationWrites, readOperations } from "./claims.ts";
 import { settleOrders } from "./end-held.ts";
 import { capped } from "./http.ts";
-import { storeManifest } from "./manifest.ts";
+import { countManifest, storeManifest } from "./manifest.ts";
 import type { Site } from "./synchronize.ts";
 
 /** What a hook returned is kept in the event stream up to this size, bytes. */
 const eventDataBytes = 16_384;
+/** A report with fewer outputs has all of them: sites tell more than that in several, and the last of those is full. */
+const manyOutputs = 1_000;
 
 type Outcome = Pick<ReportResult, "outcome" | "expected_seq" | "detail">;
 
@@ -78,8 +81,8 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
       results.push({ ...keyOf(report), ...(refusal ?? { outcome: "unknown-job" }) });
       continue;
     }
-    const change = await changeOf(ctx, tx, site, row, report);
-    notes.add(row, report);
+    const { change, result } = await changeOf(ctx, tx, site, row, report);
+    notes.add(row, report, result);
     rows.set(report.job, changes.add(row, change));
     results.push({ ...keyOf(report), outcome: "applied" });
   }
@@ -148,29 +151,45 @@ export function isReachable(from: JobState, to: JobState): boolean {
   return false;
 }
 
-async function changeOf(ctx: HubContext, tx: Tx, site: Site, row: JobRow, report: Report): Promise<StateChange> {
+interface Change {
+  readonly change: StateChange;
+  /** Of a job that ended. */
+  readonly result: JsonObject | undefined;
+}
+
+async function changeOf(ctx: HubContext, tx: Tx, site: Site, row: JobRow, report: Report): Promise<Change> {
   const final = isFinal(report.state);
   const cancelling = parsedHold(row)?.kind === "cancelling" ? parsedHold(row) : undefined;
   const hold = report.hold ?? (final ? undefined : cancelling) ?? null;
   const { outputs } = report;
-  return {
+  const events = outputs === undefined ? {} : { events: [await storeManifest(ctx, tx, row, outputs, site.actor)] };
+  const result = final ? resultOf(report, await outputsOf(tx, row, outputs ?? [])) : undefined;
+  const change: StateChange = {
     state: report.state,
     phase: report.phase,
     hold,
     actor: site.actor,
     at: Math.min(Date.parse(report.at), ctx.clock.now()),
     ...(report.failure === undefined ? {} : { failure: report.failure as Failure }),
-    ...(outputs === undefined ? {} : { events: [await storeManifest(ctx, tx, row, outputs, site.actor)] }),
+    ...events,
     columns: {
       bound: 1,
       lease_expires_at: null,
       report_seq: report.seq,
       attempt: report.attempt,
       ...(report.end === undefined ? {} : { attempt_end: JSON.stringify(report.end) }),
-      ...(final ? { result: JSON.stringify(resultOf(report)) } : {}),
+      ...(result === undefined ? {} : { result: JSON.stringify(result) }),
     },
     data: eventData(report),
   };
+  return { change, result };
+}
+
+/** Outputs as the result of a job lists them: very many are told in several reports, and lie in the manifest alone. */
+async function outputsOf(tx: Tx, row: JobRow, told: readonly OutputFile[]): Promise<JsonObject> {
+  const count = told.length < manyOutputs ? told.length : await countManifest(tx.db, row.id);
+  if (count > told.length) return { outputs: [], truncated: true, count };
+  return { outputs: told.map((output) => ({ ...output })) };
 }
 
 function eventData(report: Report): JsonObject {
@@ -185,7 +204,7 @@ function eventData(report: Report): JsonObject {
 }
 
 interface OperationNotes {
-  add(row: JobRow, report: Report): void;
+  add(row: JobRow, report: Report, result: JsonObject | undefined): void;
   /** To be written with the jobs. */
   changed(): Write;
 }
@@ -198,17 +217,17 @@ async function operationNotes(tx: Tx, rows: readonly JobRow[]): Promise<Operatio
   );
   const changed = new Set<string>();
   return {
-    add(row, report) {
+    add(row, report, result) {
       const doc = row.op_id === null ? undefined : documents.get(row.op_id);
       if (!doc) return;
-      documents.set(doc.id, withNote(doc, report));
+      documents.set(doc.id, withNote(doc, report, result));
       changed.add(doc.id);
     },
     changed: () => operationWrites([...changed].flatMap((id) => documents.get(id) ?? [])),
   };
 }
 
-function withNote(doc: OperationDocument, report: Report): OperationDocument {
+function withNote(doc: OperationDocument, report: Report, result: JsonObject | undefined): OperationDocument {
   const siteagent = {
     state: report.state,
     status: statusOf(report.state, report.phase, report.hold),
@@ -219,13 +238,13 @@ function withNote(doc: OperationDocument, report: Report): OperationDocument {
   };
   return {
     ...doc,
-    ...(isFinal(report.state) ? { done: true, result: resultOf(report) } : {}),
+    ...(result === undefined ? {} : { done: true, result }),
     metadata: { ...doc.metadata, siteagent },
   };
 }
 
-function resultOf(report: Report): JsonObject {
-  if (report.state === "JOB_FINISHED") return { outputs: (report.outputs ?? []).map((output) => ({ ...output })) };
+function resultOf(report: Report, outputs: JsonObject): JsonObject {
+  if (report.state === "JOB_FINISHED") return outputs;
   const { failure, end } = report;
   return {
     code: failure?.code ?? (report.state === "CANCELLED" ? "CANCELLED" : "FAILED"),

@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import type { Attributes, FileEntryWithStats } from "ssh2";
 import type { CallContext } from "../../common/context.ts";
-import { throwIfStopped } from "../errors.ts";
+import { refuseTooMany, throwIfStopped } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import { isWithin, type Selection } from "../tree.ts";
 import { sftpFault, statusOf } from "./faults.ts";
@@ -48,6 +48,7 @@ export async function walkRemote(
     const some = level.splice(0, atOnce);
     for (const { files, directories } of await Promise.all(some.map((directory) => walker.visit(directory)))) {
       for (const file of files) found.push(file);
+      refuseTooMany(place.what, found.length);
       level = level.concat(directories);
     }
   }

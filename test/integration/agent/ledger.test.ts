@@ -30,6 +30,27 @@ describe("the ledger", () => {
     expect(again.book.jobs.size).toBe(30);
   });
 
+  it("F16: does not write a large book anew with each commit", async () => {
+    await using directory = await temporaryDirectory();
+    await using ledger = await openLedger(directory.path, { compactAfterBytes: 10_000, compactAfterRecords: 1_000_000 });
+    const wide = heldJobOf("wide", { data: { text: "x".repeat(50_000) } });
+    await ledger.commit([record("job.held", { job: wide }, "wide")], "effect");
+    await ledger.compact();
+    const sizes: number[] = [];
+    for (let seq = 1; seq <= 40; seq++) {
+      await ledger.commit([record("job.change", { patch: { seq } }, "wide")], "effect");
+      sizes.push(ledger.journal.size.bytes);
+    }
+    // Each of them only adds to the file.
+    expect(sizes).toEqual(sizes.toSorted((a, b) => a - b));
+    for (let n = 0; n < 30; n++) {
+      const job = heldJobOf(`j${n}`, { data: { text: "x".repeat(5_000) } });
+      await ledger.commit([record("job.held", { job }, job.id)], "effect");
+    }
+    await ledger.compact();
+    expect(ledger.book.jobs.size).toBe(31);
+  });
+
   it("knows changes in the order of the file, whatever their durability", async () => {
     await using directory = await temporaryDirectory();
     await using ledger = await openLedger(directory.path);

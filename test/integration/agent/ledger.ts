@@ -31,5 +31,6 @@ export function transitionDeps(ledger: Ledger): TransitionDeps {
     changed: new Notifier(),
     jobLock: new KeyedMutex(),
     reportDetail: () => "full",
+    outputsAtOnce: () => 3,
   };
 }

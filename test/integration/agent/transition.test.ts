@@ -65,6 +65,30 @@ describe("a transition", () => {
     expect(again.book.snapshot()).toEqual(expected);
   });
 
+  it("F16: that tells very many outputs does so in several reports, the last of which is full and ends the job", async () => {
+    await using directory = await temporaryDirectory();
+    await using ledger = await openLedger(directory.path);
+    const job = { ...heldJobOf("j"), state: "STAGED_OUT" as const };
+    await ledger.commit([record("job.held", { job }, "j")], "effect");
+    const outputs = Array.from({ length: 8 }, (_, n) => ({
+      output: "all",
+      path: `${n}`,
+      bytes: n,
+      sha256: "a".repeat(64),
+      stored: false,
+    }));
+    // Three at once, say the tests' dependencies.
+    await transition(transitionDeps(ledger), "j", { type: "finished" }, { outputs });
+    const reports = (ledger.book.outbox.get("j") ?? []).map((entry) => entry.report);
+    expect(reports.map(({ state, done, outputs: some }) => [state, done, some?.map(({ path }) => path)])).toEqual([
+      ["STAGED_OUT", false, ["0", "1", "2"]],
+      ["STAGED_OUT", false, ["3", "4"]],
+      ["JOB_FINISHED", true, ["5", "6", "7"]],
+    ]);
+    expect(reports.map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect(ledger.book.jobs.get("j")?.seq).toBe(3);
+  });
+
   it("is not made when its turn comes too late", async () => {
     await using directory = await temporaryDirectory();
     await using ledger = await openLedger(directory.path);

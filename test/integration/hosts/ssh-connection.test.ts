@@ -114,7 +114,7 @@ describeWithEngine("sshd", "a connection by SSH", () => {
     await waitFor(() => !isAlive(pid), { what: "the command to be ended at the other end" });
   });
 
-  it("tries every login node, a dead one first, and stays with the one that works", async () => {
+  it("F11: tries every login node, a dead one first, and stays with the one that works", async () => {
     await using harness = await sshHarness({}, () => ({ hosts: ["127.0.0.9", "no.such.host.invalid", "127.0.0.1"] }));
     expect(await tried(harness, "echo in")).toBe("in\n");
     harness.server.cutConnections();

@@ -4,6 +4,7 @@ import { userInfo } from "node:os";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { isFault } from "../../../src/common/fault.ts";
+import { SshLink } from "../../../src/hosts/ssh/link.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { shell } from "../../../src/conformance/host/commands.ts";
 import { callContext } from "../../../src/conformance/suite.ts";
@@ -219,6 +220,22 @@ describeWithEngine("sshd", "who we are", () => {
       expect(fault).toMatchObject({ code: "UNREACHABLE", details: { why: "login" } });
       expect(String(fault)).toContain(`the certificate '${path}-cert.pub' has run out at 2020-01-`);
       expect(server.log).not.toContain("CERT");
+    });
+
+    it.each<[string, string, boolean]>([
+      ["a day that ends in two hours", "-22h:+2h", true],
+      ["a day that ends in three hours", "-21h:+3h", false],
+      ["a year that ends in six days", "-359d:+6d", true],
+      ["a year that ends in eight days", "-357d:+8d", false],
+      ["an hour", "-1m:+59m", true],
+      ["one that has run out", "-2d:-1d", true],
+    ])("F13: says ahead that one runs out: %s", async (_, validity, told) => {
+      const { server: made, path } = await certified("ed25519", ["-n", userInfo().username, "-V", validity]);
+      await using server = made;
+      await using link = new SshLink(server.settings({ key: { path, label: path } }));
+      const endings = await link.endings(Date.now());
+      expect(endings).toEqual(told ? [expect.stringMatching(/-cert\.pub' (?:runs out|has run out) at 20/)] : []);
+      if (told) expect(server.log).not.toContain("Accepted");
     });
 
     it("goes on with the key when the certificate is for another account, or another key's, or none", async () => {

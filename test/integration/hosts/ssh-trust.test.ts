@@ -95,7 +95,7 @@ describeWithEngine("sshd", "which server is the right one", () => {
     expect(await tried(server)).toEqual(refused);
   });
 
-  it("asks the server for the key that is known when it has several", async () => {
+  it("F11: asks the server for the key that is known when it has several", async () => {
     await using server = await SshServer.start({ hostKeys: ["ed25519", "ecdsa", "rsa"] });
     for (const type of ["rsa", "ecdsa", "ed25519"]) {
       await writeFile(server.knownHosts, await server.knownLine(type));

@@ -66,6 +66,25 @@ onBothStores("reports", (kind) => {
     expect(entry).toMatchObject({ path: "report.json", stored: false });
   });
 
+  it("F16: takes very many outputs in several reports; the operation tells how many there are", async () => {
+    await using hub = await startTestHub(kind);
+    await using site = await testSite(hub, "lab-a");
+    const client = await hub.client("submitter");
+    await client.submit({ workflow: "w" });
+    const claim = await site.take("w");
+    const outputs = Array.from({ length: 2_500 }, (_, n) => ({
+      output: "all",
+      path: `part-${n}`,
+      bytes: 1,
+      sha256: "a".repeat(64),
+      stored: false,
+    }));
+    await site.report(claim, { state: "STAGED_OUT", attempt: 1, outputs: outputs.slice(0, 1_500) });
+    await site.report(claim, { state: "JOB_FINISHED", attempt: 1, done: true, end, outputs: outputs.slice(1_500) });
+    expect((await operation(hub, claim.op_id)).result).toEqual({ outputs: [], truncated: true, count: 2_500 });
+    expect(await client.outputs.list(claim.job)).toHaveLength(2_500);
+  });
+
   it("keeps why a job failed, on the job and in the operation's result", async () => {
     await using hub = await startTestHub(kind);
     await using site = await testSite(hub, "lab-a");

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
+import { mostFiles } from "../../../src/transfer/errors.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import type { Progress, TransferAdapter } from "../../../src/transfer/types.ts";
@@ -298,7 +299,7 @@ describe("limits", () => {
     expect(outcome.manifest.map((entry) => entry.path)).toEqual(Object.keys(files).toSorted());
   });
 
-  test("memory stays flat for a big file", async () => {
+  test("F16: memory stays flat for a big file", async () => {
     await using directory = await temporaryDirectory();
     await mkdir(directory.join("data"));
     await using big = await open(directory.join("data/big"), "w");
@@ -318,6 +319,32 @@ describe("limits", () => {
     await engine.run(watched, testContext());
     expect(most).toBeGreaterThan(0);
     expect(most - before).toBeLessThan(200_000_000);
+  });
+
+  test("F16: more files than fit into memory are refused before any is moved, with the limit and what helps", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.join("data"), { a: "a" });
+    const rules = [fileUrl(directory.join("data/"))];
+    let reads = 0;
+    const file = { bytes: 1, mtimeMs: 0, version: "1" };
+    const adapter = customised(rules, () => ({
+      list: async (url) => Array.from({ length: url.endsWith("/b") ? 1 : mostFiles }, (_, n) => ({ ...file, path: `${n}` })),
+      read: async () => {
+        reads++;
+        throw new Error("read");
+      },
+    }));
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] }, adapters: [adapter] });
+    const items = ["a", "b"].map((name) =>
+      item({ name, kind: "directory", source: `${rules[0] ?? ""}${name}`, target: name }),
+    );
+    const fault = await faultOf(
+      engine.run(request({ direction: "in", root: directory.join("in"), items }), testContext()),
+    );
+    expect(fault).toMatchObject({ code: "TRANSFER_REFUSED", details: { max_files: mostFiles } });
+    expect(fault.message).toContain(`more than ${mostFiles} files: the inputs together`);
+    expect(fault.hint).toContain("archives");
+    expect([reads, await namesBelow(directory.join("in"))]).toEqual([0, []]);
   });
 
   test("link makes a symbolic link where a hard link is impossible, and knows it again", async () => {

@@ -112,11 +112,17 @@ describe("an archive", () => {
       /holds '1200' bytes; allowed: at most 1000/,
     ],
     ["a long name", [{ name: "a".repeat(300) }], /is too long/],
-  ])("is refused whole with %s", async (_what, parts, message) => {
+  ])("F17: is refused whole with %s", async (_what, parts, message) => {
     const error: unknown = await unpacked(zipOf(parts), 1000).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(ZipError);
     expect(String(error)).toMatch(message);
     expect(existsSync(directory.join("work", "app"))).toBe(false);
+  });
+
+  it("F17: with more entries than are read is refused before any is looked at", async () => {
+    const archive = zipOf([tool]);
+    for (const offset of [8, 10]) archive.writeUInt16LE(0xffff, archive.length - 22 + offset);
+    await expect(unpacked(archive)).rejects.toThrow(/more than 65534 entries/);
   });
 
   it("that is cut off or no archive is refused", async () => {
