@@ -163,7 +163,8 @@ export class JobDriver {
         return;
       }
       if (step === "stage_out" && !isOfOutputs(fault)) await holdOutputs(work, fault, tries);
-      else await transition(core, id, { type: "fail", failure: failureOfStep(step, fault) }, { message: fault.message });
+      else
+        await transition(core, id, { type: "fail", failure: failureOfStep(step, fault) }, { message: fault.message });
       return;
     }
     const waitMs = backoffMs(blockedBackoff, tries);

@@ -20,7 +20,8 @@ export async function probeParts(core: AgentCore): Promise<void> {
 async function lookAtEndings(core: AgentCore): Promise<void> {
   const endings = (await core.parts.endings?.()) ?? [];
   if (endings.length === 0) core.problems.clear("endings");
-  else core.problems.set("endings", endings.join("; "), "get a new one in its place; it is used from the next login on");
+  else
+    core.problems.set("endings", endings.join("; "), "get a new one in its place; it is used from the next login on");
 }
 
 async function probeAll(core: AgentCore, works: WeakSet<Adapter>): Promise<void> {

@@ -147,7 +147,10 @@ const remoteSchema = z
     preserve: z
       .boolean()
       .optional()
-      .meta({ description: "of ssh and host: permissions and modification times of outputs go along; default: false" }),
+      .meta({
+        description:
+          "of ssh and host: permissions and modification times go along, of inputs and outputs; default: false",
+      }),
     files: z
       .int()
       .min(1)

@@ -226,8 +226,10 @@ class Run implements SharingRun {
     await this.#done(file, moved);
   }
 
-  async #done(file: PlannedFile, { entry, movedBytes }: MovedFile): Promise<void> {
+  async #done(file: PlannedFile, moved: MovedFile): Promise<void> {
+    const { movedBytes } = moved;
     try {
+      const entry = (await file.preserve?.(moved.entry)) ?? moved.entry;
       await failpoint("transfer.before-record");
       await this.#request.onFile(entry);
       await failpoint("transfer.after-record");

@@ -104,7 +104,19 @@ export class FetchedFile implements PlannedFile {
     const { deps, request } = this.#input;
     const { adapter, what, url } = this.#source;
     if (!deps.cache || this.item.mode === "link" || adapter.localPath) return undefined;
+    // What jobs have as links to one file has no attributes of each.
+    if (deps.cache.links && this.#remote.mode !== undefined) return undefined;
     return new SharedInput(deps.cache, this, { what, url, root: request.root, part: this.#partName() });
+  }
+
+  async preserve(entry: ManifestEntry): Promise<ManifestEntry> {
+    const { mode, mtimeMs } = this.#remote;
+    if (mode === undefined || this.item.mode === "link") return entry;
+    await using place = await openPlace(this.#input.request.root, this.path, this.#source.what);
+    await using handle = await openRegular(place.directory.at(place.name), this.path, this.#source.what);
+    await handle.chmod((mode & 0o777) | 0o400); // what we cannot read we could not look at again
+    if (mtimeMs !== undefined) await handle.utimes(mtimeMs / 1000, mtimeMs / 1000);
+    return { ...entry, mtimeMs: Math.trunc((await handle.stat()).mtimeMs) };
   }
 
   async move(context: TransferContext, report: ByteReport): Promise<MovedFile> {

@@ -27,6 +27,8 @@ export interface PlannedFile {
   readonly host: string;
   readonly bytes: number | undefined;
   move(context: TransferContext, report: ByteReport): Promise<MovedFile>;
+  /** Gives the copy what is to be preserved besides its content; returns the entry as it is then. */
+  preserve?(entry: ManifestEntry): Promise<ManifestEntry>;
   /** Of an input that the cache may hold. */
   readonly shared?: SharedFile | undefined;
 }

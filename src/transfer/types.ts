@@ -138,6 +138,8 @@ export interface RemoteFile {
   readonly version: string | undefined;
   /** What the source, or the job, promises; lower-case hexadecimal. */
   readonly sha256?: string | undefined;
+  /** Permission bits (0 … 0o777) that the copy here gets, with the time of change; told where the site wants them preserved. */
+  readonly mode?: number | undefined;
 }
 
 /** What a file is known by once its bytes are. */

@@ -131,7 +131,12 @@ describe("outputs", () => {
     const { id } = await site.submit("made");
     await site.waitFor(id, (job) => job.status === "PAUSED", "PAUSED");
     const held = await site.client.job(id);
-    expect(held).toMatchObject({ state: "POSTPROCESSED", end: { exit_code: 0 }, failure: null, hold: { by: "siteagent" } });
+    expect(held).toMatchObject({
+      state: "POSTPROCESSED",
+      end: { exit_code: 0 },
+      failure: null,
+      hold: { by: "siteagent" },
+    });
     expect(held.hold?.reason).toMatch(/has succeeded and its outputs cannot be delivered: .*resumed or cancelled/);
     // Also by an agent that knows it from its journal alone.
     await site.killAgent();

@@ -83,6 +83,11 @@ export class InputCache implements InputCacheControl {
     this.#evictions?.configure(this.#settings);
   }
 
+  /** Jobs share the files themselves. */
+  get links(): boolean {
+    return this.#settings.placing === "link";
+  }
+
   /** Undefined: nothing that is strong enough to find it by. */
   wanted(url: string, file: RemoteFile): WantedFile | undefined {
     const fact = this.#settings.trust === "version" ? factKey(url, file) : undefined;

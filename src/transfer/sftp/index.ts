@@ -57,7 +57,13 @@ class SftpTransfer implements TransferAdapter {
       if (!found.stats.isDirectory()) throw new Fault("TRANSFER_REFUSED", `${place.what} is no directory`);
       const chosen = selection({ pattern: split.pattern, include: [], exclude: [] });
       const files = await walkRemote(place, found.real, chosen, context);
-      const listed = files.map(({ path, real, attributes: { size, mtime } }) => ({ path, real, size, mtime }));
+      const listed = files.map(({ path, real, attributes: { size, mtime, mode } }) => ({
+        path,
+        real,
+        size,
+        mtime,
+        mode,
+      }));
       return await this.#withDigests(place, listed, context);
     } catch (error) {
       throw sftpFault(error, place.what);
@@ -123,7 +129,7 @@ class SftpTransfer implements TransferAdapter {
           context,
         )
       : undefined;
-    return files.map(({ path, real, size, mtime }) => {
+    return files.map(({ path, real, size, mtime, mode }) => {
       const sha256 = known?.get(real);
       return {
         path,
@@ -131,6 +137,7 @@ class SftpTransfer implements TransferAdapter {
         mtimeMs: mtime * 1000,
         version: versionOf({ size, mtime }),
         ...(sha256 === undefined ? {} : { sha256 }),
+        ...(place.access.settings.preserve ? { mode: mode & 0o777 } : {}),
       };
     });
   }
@@ -157,6 +164,7 @@ interface Listed {
   readonly size: number;
   /** Whole seconds. */
   readonly mtime: number;
+  readonly mode: number;
 }
 
 /** The regular file at a place. */
@@ -165,7 +173,7 @@ async function regular(place: Place, context: CallContext): Promise<Listed> {
   if (!found) throw missingSource(place.what);
   const { stats, real } = found;
   if (!stats.isFile()) throw notRegular(place, stats);
-  return { path: "", real, size: stats.size, mtime: stats.mtime };
+  return { path: "", real, size: stats.size, mtime: stats.mtime, mode: stats.mode };
 }
 
 function notRegular({ what }: Place, stats: Stats): Fault {

@@ -62,7 +62,7 @@ export interface SftpSettings {
   readonly existing: "replace" | "refuse";
   /** Commands may be tried there. */
   readonly shell: boolean;
-  /** Permissions and modification times of outputs go along. */
+  /** Permissions and modification times go along, both ways. */
   readonly preserve: boolean;
 }
 

@@ -32,7 +32,10 @@ describe("the ledger", () => {
 
   it("F16: does not write a large book anew with each commit", async () => {
     await using directory = await temporaryDirectory();
-    await using ledger = await openLedger(directory.path, { compactAfterBytes: 10_000, compactAfterRecords: 1_000_000 });
+    await using ledger = await openLedger(directory.path, {
+      compactAfterBytes: 10_000,
+      compactAfterRecords: 1_000_000,
+    });
     const wide = heldJobOf("wide", { data: { text: "x".repeat(50_000) } });
     await ledger.commit([record("job.held", { job: wide }, "wide")], "effect");
     await ledger.compact();

@@ -325,7 +325,8 @@ describe("placing", () => {
     let clones = 0;
     await using site = bench(directory, server, {
       clone: async (from, to) => {
-        if (++clones === 2) await writeFile(to, Buffer.alloc(data.byteLength, "a file system that lies"), { flag: "wx" });
+        if (++clones === 2)
+          await writeFile(to, Buffer.alloc(data.byteLength, "a file system that lies"), { flag: "wx" });
         else await copyFile(from, to);
       },
     });

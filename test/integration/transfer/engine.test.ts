@@ -328,7 +328,8 @@ describe("limits", () => {
     let reads = 0;
     const file = { bytes: 1, mtimeMs: 0, version: "1" };
     const adapter = customised(rules, () => ({
-      list: async (url) => Array.from({ length: url.endsWith("/b") ? 1 : mostFiles }, (_, n) => ({ ...file, path: `${n}` })),
+      list: async (url) =>
+        Array.from({ length: url.endsWith("/b") ? 1 : mostFiles }, (_, n) => ({ ...file, path: `${n}` })),
       read: async () => {
         reads++;
         throw new Error("read");

@@ -1,5 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, readdir, readFile, stat, symlink, truncate, utimes, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  chmod,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/common/clock.ts";
 import type { TransferEngine } from "../../../src/transfer/types.ts";
@@ -14,6 +26,7 @@ import {
   request,
   sha256,
   startEngine,
+  testCache,
   testContext,
   writeTree,
 } from "./setup.ts";
@@ -95,6 +108,60 @@ describeWithEngine("sshd", "files by SFTP", () => {
     await engine.run(request({ direction: "out", root: here.path, items }), context);
     const { mode, mtimeMs } = await stat(far.path("run"));
     expect([mode & 0o777, mtimeMs]).toEqual([0o750, 1_000_000_000_000]);
+  });
+
+  it("gives inputs their permissions and times as well, also from the cache, and not without being asked", async () => {
+    for (const preserve of [true, false]) {
+      await using far = await sftpHarness({}, { preserve });
+      await using here = await temporaryDirectory();
+      await far.put("tree/run", "#!/bin/sh\n");
+      await far.put("tree/kept", "x");
+      await chmod(far.path("tree/run"), 0o750);
+      await chmod(far.path("tree/kept"), 0o440);
+      for (const name of ["run", "kept"]) await utimes(far.path(`tree/${name}`), 1_000_000_000, 1_000_000_000);
+      const cache = testCache({ directory: here.join("cache") });
+      await using engine = startEngine({ policy: far.policy, access: far.find, cache });
+      const items = [item({ kind: "directory", source: far.url("tree"), target: "t" })];
+      for (const [job, bytes] of [
+        ["one", 11],
+        ["two", 0],
+      ] as const) {
+        const staging = request({ direction: "in", root: here.join(job), items });
+        const outcome = await engine.run(staging, context);
+        expect(outcome.movedBytes).toBe(bytes);
+        const [kept, run] = await Promise.all(["kept", "run"].map((name) => stat(here.join(`${job}/t/${name}`))));
+        const modes = [kept, run].map((stats) => (stats?.mode ?? 0) & 0o777);
+        if (!preserve) expect(modes).not.toContain(0o440);
+        else {
+          expect(modes).toEqual([0o440, 0o750]);
+          expect(outcome.manifest.map(({ mtimeMs }) => mtimeMs)).toEqual([1_000_000_000_000, 1_000_000_000_000]);
+        }
+        // Known as they are now, they are not moved again.
+        const again = await engine.run({ ...staging, known: outcome.manifest }, context);
+        expect([again.movedBytes, again.manifest]).toEqual([0, outcome.manifest]);
+      }
+    }
+  });
+
+  it("makes files of their own of hard links, and zeros of holes, both ways; nothing is lost", async () => {
+    await using far = await sftpHarness();
+    await using here = await temporaryDirectory();
+    await far.put("tree/a", "the same");
+    await link(far.path("tree/a"), far.path("tree/b"));
+    await far.put("tree/hole", "begin");
+    await truncate(far.path("tree/hole"), 3_000_000);
+    await appendFile(far.path("tree/hole"), "end");
+    await using engine = engineOf(far);
+    const items = [item({ kind: "directory", source: far.url("tree"), target: "t" })];
+    await engine.run(request({ direction: "in", root: here.join("in"), items }), context);
+    const expected = await digestTree(far.path("tree"));
+    expect(await digestTree(here.join("in/t"))).toEqual(expected);
+    const [a, b] = await Promise.all(["a", "b"].map((name) => stat(here.join(`in/t/${name}`))));
+    expect([a?.nlink, b?.nlink]).toEqual([1, 1]);
+    await link(here.join("in/t/a"), here.join("in/t/c"));
+    const back = [item({ kind: "directory", source: "t", target: far.url("back/") })];
+    await engine.run(request({ direction: "out", root: here.join("in"), items: back }), context);
+    expect(await digestTree(far.path("back"))).toEqual({ ...expected, c: sha256("the same") });
   });
 
   it("F4: a file that lies at a destination is replaced in one step, or refused; a directory is never replaced", async () => {
