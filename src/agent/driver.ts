@@ -216,9 +216,9 @@ function isOutage(fault: Fault): boolean {
 
 /** Of the outputs themselves: no place to bring them to would help. */
 function isOfOutputs(fault: Fault): boolean {
-  const { missing, max_bytes: bytes, max_files: files } = fault.details ?? {};
+  const { empty, max_bytes: bytes, max_files: files } = fault.details ?? {};
   const limited = bytes !== undefined || files !== undefined;
-  return ["POLICY", "UNSAFE_PATH", "PARAMETERS"].includes(fault.code) || missing === true || limited;
+  return ["POLICY", "UNSAFE_PATH", "PARAMETERS"].includes(fault.code) || empty === true || limited;
 }
 
 /** A job that has succeeded is not lost for a destination that does not take its outputs: they stay here until a person says how it goes on. */

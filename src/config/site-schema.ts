@@ -144,13 +144,10 @@ const remoteSchema = z
       .boolean()
       .optional()
       .meta({ description: "of ssh and host: commands may be run there (sha256sum); default: true" }),
-    preserve: z
-      .boolean()
-      .optional()
-      .meta({
-        description:
-          "of ssh and host: permissions and modification times go along, of inputs and outputs; default: false",
-      }),
+    preserve: z.boolean().optional().meta({
+      description:
+        "of ssh and host: permissions and modification times go along, of inputs and outputs; default: false",
+    }),
     files: z
       .int()
       .min(1)

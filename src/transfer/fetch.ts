@@ -12,15 +12,7 @@ import {
   transferFault,
 } from "./errors.ts";
 import { digestOf, Landing } from "./landing.ts";
-import {
-  openDirectoryBelow,
-  type OpenDirectory,
-  openRegular,
-  partialName,
-  partSuffix,
-  relativeSegments,
-  unsafe,
-} from "./paths.ts";
+import { openPlace, type OpenDirectory, openRegular, partialName, partSuffix } from "./paths.ts";
 import {
   type ByteReport,
   checkSize,
@@ -296,36 +288,6 @@ export function fileUrl(url: string, item: TransferItem, path: string): string {
   if (!reading.ok) return bare;
   const { base } = splitPattern(reading.url.segments);
   return urlBelow(bare.slice(0, bare.indexOf("/", reading.url.scheme.length + 3) + 1), [...base, path].join("/"));
-}
-
-/** The directory of a target's name, made if need be; the name is that of no directory. */
-export async function openPlace(
-  root: string,
-  path: string,
-  what: string,
-): Promise<{ readonly directory: OpenDirectory; readonly name: string } & AsyncDisposable> {
-  const field = `${what}: target`;
-  const segments = relativeSegments(path, field);
-  const directory = await openDirectoryBelow(root, segments.slice(0, -1), { create: true, field });
-  const name = segments.at(-1) ?? "";
-  const close = async (): Promise<void> => {
-    await directory[Symbol.asyncDispose]();
-  };
-  try {
-    await refuseDirectory(directory, name, path, field);
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { directory, name, [Symbol.asyncDispose]: close };
-}
-
-async function refuseDirectory(directory: OpenDirectory, name: string, shown: string, field: string): Promise<void> {
-  try {
-    if ((await lstat(directory.at(name))).isDirectory()) throw unsafe(field, shown, "a directory has that name");
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-  }
 }
 
 async function linkOrSymlink(real: string, part: string): Promise<void> {

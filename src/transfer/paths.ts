@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open } from "node:fs/promises";
 import { Fault, errnoOf } from "../common/fault.ts";
 import { quoted } from "../common/nearest.ts";
 
@@ -212,4 +212,34 @@ export async function openRegular(path: string, shown: string, field: string): P
   if (stats.isFile()) return handle;
   await handle.close();
   throw unsafe(field, shown, stats.isDirectory() ? "it is a directory" : "it is a fifo, socket or device");
+}
+
+/** The directory of a target's name, made if need be; the name is that of no directory. */
+export async function openPlace(
+  root: string,
+  path: string,
+  what: string,
+): Promise<{ readonly directory: OpenDirectory; readonly name: string } & AsyncDisposable> {
+  const field = `${what}: target`;
+  const segments = relativeSegments(path, field);
+  const directory = await openDirectoryBelow(root, segments.slice(0, -1), { create: true, field });
+  const name = segments.at(-1) ?? "";
+  const close = async (): Promise<void> => {
+    await directory[Symbol.asyncDispose]();
+  };
+  try {
+    await refuseDirectory(directory, name, path, field);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { directory, name, [Symbol.asyncDispose]: close };
+}
+
+async function refuseDirectory(directory: OpenDirectory, name: string, shown: string, field: string): Promise<void> {
+  try {
+    if ((await lstat(directory.at(name))).isDirectory()) throw unsafe(field, shown, "a directory has that name");
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
 }

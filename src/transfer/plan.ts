@@ -134,7 +134,7 @@ export function tooLarge(what: string, maxBytes: number): Fault {
 export function emptyItem(what: string, source: string): Fault {
   return new Fault("TRANSFER_REFUSED", `${what} is required but ${quoted(source, 300)} has no file`, {
     hint: "set 'required: false' on it if it may be absent",
-    details: { missing: true },
+    details: { missing: true, empty: true },
   });
 }
 

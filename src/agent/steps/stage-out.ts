@@ -34,8 +34,9 @@ export async function archive(work: JobWork): Promise<void> {
 }
 
 /** The outputs, which a hub keeps from then on; where it does not, the whole list stays here. */
-function toldOutputs({ core, job }: JobWork): Pick<TransitionExtras, "outputs" | "patch"> {
-  const held = job();
+function toldOutputs(work: JobWork): Pick<TransitionExtras, "outputs" | "patch"> {
+  const { core } = work;
+  const held = work.job();
   const outputs = outputsOf(held, core.parts.site.agent.report);
   return { outputs, patch: core.central.capabilities.outputs ? shortened(held, "out") : {} };
 }

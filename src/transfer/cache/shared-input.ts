@@ -1,9 +1,18 @@
 import type { CallContext } from "../../common/context.ts";
-import { type FetchedFile, openPlace } from "../fetch.ts";
-import { openRegular } from "../paths.ts";
+import { openPlace, openRegular } from "../paths.ts";
 import type { MovedFile, SharedFile } from "../plan.ts";
-import type { ManifestEntry } from "../types.ts";
+import type { FileContent, ManifestEntry, RemoteFile } from "../types.ts";
 import type { InputCache, WantedFile } from "./index.ts";
+
+/** What has to be known of a file that is to be fetched. */
+export interface FileToFetch {
+  /** Relative to the job's root. */
+  readonly path: string;
+  readonly remote: RemoteFile;
+  /** @throws Fault when it is not what was listed, promised or allowed. */
+  check(content: FileContent): void;
+  entry(bytes: number, sha256: string, mtimeMs: number): ManifestEntry;
+}
 
 /** Where one file of an input belongs. */
 export interface InputPlace {
@@ -20,10 +29,10 @@ export interface InputPlace {
 /** One file of an input, and the cache. */
 export class SharedInput implements SharedFile {
   readonly #cache: InputCache;
-  readonly #file: FetchedFile;
+  readonly #file: FileToFetch;
   readonly #place: InputPlace;
 
-  constructor(cache: InputCache, file: FetchedFile, place: InputPlace) {
+  constructor(cache: InputCache, file: FileToFetch, place: InputPlace) {
     this.#cache = cache;
     this.#file = file;
     this.#place = place;
