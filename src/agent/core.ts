@@ -56,7 +56,7 @@ export class AgentCore implements TransitionDeps {
   /** Jobs whose directories this process has just made: their first attempt need not make them again. */
   readonly prepared = new Set<string>();
   /** Latest progress of a transfer, per job; lost at restart. */
-  readonly progress = new Map<string, Progress>();
+  readonly progress = new Map<string, Progress & { readonly stage: "inputs" | "outputs" }>();
   /** Aborts when the agent stops; attempts go on. */
   readonly stopping: AbortSignal;
   /** Ends the process in an orderly way: the journal cannot be written. */

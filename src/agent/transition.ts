@@ -37,6 +37,8 @@ export interface TransitionExtras {
   /** One line for people, in the history and in the report. */
   readonly message?: string;
   readonly outputs?: readonly OutputFile[];
+  /** Recorded and reported although nothing but the message is new. */
+  readonly repeat?: boolean;
   readonly durability?: Durability;
   /** Looked at when it is this change's turn: false = nothing happens. For changes that another one may have overtaken. */
   readonly when?: (job: HeldJob) => boolean;
@@ -100,7 +102,7 @@ async function commitChange(
     core = decision.job;
     passed.push({ state: core.state, phase: core.phase, hold: core.hold, attempt: core.attempt });
   }
-  const steps = withoutRepeats(before, passed);
+  const steps = extras.repeat === true ? passed : withoutRepeats(before, passed);
   const reports = before.fenced === undefined ? reportsOf(deps, before, core, steps, at, extras) : [];
   const history = steps.map((step) => ({
     at,

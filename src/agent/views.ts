@@ -3,10 +3,14 @@ import { nextStep } from "../jobs/decide.ts";
 import { statusOf } from "../jobs/status.ts";
 import type { AgentMode, LocalJob, LocalJobDetail } from "../wire/control-api.ts";
 import { limitsOf } from "../wire/apps.ts";
+import type { Progress } from "../transfer/types.ts";
 import type { AgentCore } from "./core.ts";
 import type { HeldJob } from "./held-job.ts";
 
+type TransferProgress = Progress & { readonly stage: "inputs" | "outputs" };
+
 export function localJob(core: AgentCore, job: HeldJob): LocalJob {
+  const progress = core.progress.get(job.id);
   return {
     id: job.id,
     workflow: job.spec.workflow,
@@ -29,11 +33,27 @@ export function localJob(core: AgentCore, job: HeldJob): LocalJob {
     unsent: core.ledger.book.outbox.get(job.id)?.length ?? 0,
     fenced: job.fenced ?? null,
     directory: job.directory,
+    progress: progress === undefined ? null : progressView(progress),
+  };
+}
+
+/** Figures of files on their way, as the wire has them. */
+export function progressView(progress: TransferProgress): NonNullable<LocalJob["progress"]> {
+  const { stage, item, path, bytes, totalBytes, files, totalFiles, bytesPerSecond, etaMs } = progress;
+  return {
+    stage,
+    item,
+    path,
+    bytes: Math.max(0, bytes),
+    total_bytes: totalBytes ?? null,
+    files,
+    total_files: totalFiles ?? null,
+    bytes_per_second: bytesPerSecond === undefined ? null : Math.round(bytesPerSecond),
+    eta_seconds: etaMs === undefined ? null : Math.ceil(etaMs / 1000),
   };
 }
 
 export function localJobDetail(core: AgentCore, job: HeldJob): LocalJobDetail {
-  const progress = core.progress.get(job.id);
   return {
     ...localJob(core, job),
     history: [...job.history],
@@ -51,10 +71,6 @@ export function localJobDetail(core: AgentCore, job: HeldJob): LocalJobDetail {
     },
     parameters: { ...job.parameters },
     limits: limitsOf(job.app),
-    progress:
-      progress === undefined
-        ? null
-        : { item: progress.item, path: progress.path, bytes: progress.bytes, total_bytes: progress.totalBytes ?? null },
   };
 }
 
@@ -71,6 +87,8 @@ export function waitingReason(core: AgentCore, job: HeldJob): string | null {
   if (job.hold?.kind === "cancelling")
     return `being cancelled: ${job.hold.reason}; waits for proof that nothing is left`;
   if (job.hold?.kind === "paused") return `paused by ${job.hold.by ?? "an order"}: ${job.hold.reason}`;
+  if (job.hold?.kind === "blocked" && job.hold.tries === undefined)
+    return `blocked: ${job.hold.reason}; goes on when it answers`;
   if (job.hold?.kind === "blocked")
     return `blocked (try ${job.hold.tries ?? 1}): ${job.hold.reason}; next try ${job.hold.next_try_at ?? "soon"}`;
   if (job.phase === "suspended") return suspendedReason(core.launcher(job.target)?.kind);

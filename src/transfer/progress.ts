@@ -5,6 +5,11 @@ import type { Progress } from "./types.ts";
 /** At most one call in this time; the last state is always told. */
 const leastPauseMs = 500;
 
+/** The rate is that of so long. */
+const windowMs = 20_000;
+/** In less time a rate says nothing. */
+const leastWindowMs = 1_000;
+
 /** Sums up what all files of a run have moved and tells it, not too often. Figures are those of the whole run. */
 export class ProgressMeter {
   readonly #tell: ((progress: Progress) => void) | undefined;
@@ -14,6 +19,8 @@ export class ProgressMeter {
   #bytes = 0;
   #files = 0;
   #toldAt = -Infinity;
+  /** Bytes at earlier moments, the oldest first. */
+  readonly #seen: { readonly at: number; readonly bytes: number }[] = [];
 
   constructor(tell: ((progress: Progress) => void) | undefined, clock: Clock, files: readonly PlannedFile[]) {
     this.#tell = tell;
@@ -23,6 +30,7 @@ export class ProgressMeter {
       (sum, file) => (sum === undefined || file.bytes === undefined ? undefined : sum + file.bytes),
       0,
     );
+    this.#seen.push({ at: clock.monotonic(), bytes: 0 });
   }
 
   moved(file: PlannedFile, bytes: number): void {
@@ -40,6 +48,8 @@ export class ProgressMeter {
 
   #report(file: PlannedFile, now: number): void {
     this.#toldAt = now;
+    const bytesPerSecond = this.#rate(now);
+    const left = this.#totalBytes === undefined ? undefined : this.#totalBytes - this.#bytes;
     this.#tell?.({
       item: file.item.name,
       path: file.path,
@@ -47,6 +57,16 @@ export class ProgressMeter {
       totalBytes: this.#totalBytes,
       files: this.#files,
       totalFiles: this.#totalFiles,
+      bytesPerSecond,
+      etaMs: left === undefined || !bytesPerSecond ? undefined : Math.max(0, (left / bytesPerSecond) * 1000),
     });
+  }
+
+  #rate(now: number): number | undefined {
+    this.#seen.push({ at: now, bytes: this.#bytes });
+    while ((this.#seen[1]?.at ?? now) <= now - windowMs) this.#seen.shift();
+    const [oldest] = this.#seen;
+    if (!oldest || now - oldest.at < leastWindowMs) return undefined;
+    return Math.max(0, ((this.#bytes - oldest.bytes) / (now - oldest.at)) * 1000);
   }
 }

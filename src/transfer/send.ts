@@ -95,13 +95,20 @@ export class SentFile implements PlannedFile {
     await failpoint("transfer.before-put");
     // The open file and no other: its name could lead elsewhere by now.
     const localPath = `/proc/${process.pid}/fd/${handle.fd}`;
-    await adapter.write(url, localPath, { bytes, sha256, token: this.#input.request.token }, context);
-    await failpoint("transfer.after-put");
-    const after = await handle.stat();
-    if (after.mtimeMs !== before.mtimeMs || after.size !== bytes) throw sourceChanged(`${what} (${this.path})`);
+    const sending = new Sending(report);
+    try {
+      const info = { bytes, sha256, token: this.#input.request.token };
+      await adapter.write(url, localPath, info, sending.watched(context));
+      await failpoint("transfer.after-put");
+      const after = await handle.stat();
+      if (after.mtimeMs !== before.mtimeMs || after.size !== bytes) throw sourceChanged(`${what} (${this.path})`);
+    } catch (error) {
+      sending.settle(0);
+      throw error;
+    }
+    sending.settle(bytes);
     const verified = await this.#compare(bytes, sha256, context);
     await failpoint("transfer.after-verify");
-    report(bytes);
     return { entry: this.entry(bytes, sha256, before.mtimeMs, verified), movedBytes: bytes };
   }
 
@@ -135,6 +142,35 @@ export class SentFile implements PlannedFile {
       verified,
       mtimeMs: Math.trunc(mtimeMs),
     };
+  }
+}
+
+/** Reports what an adapter sends as it goes, and in the end what counts. */
+class Sending {
+  readonly #report: ByteReport;
+  #reported = 0;
+
+  constructor(report: ByteReport) {
+    this.#report = report;
+  }
+
+  watched(context: TransferContext): TransferContext {
+    const { remote } = context;
+    if (!remote) return context;
+    const flow = async (bytes: number): Promise<void> => {
+      await remote.flow(bytes);
+      this.#reported += bytes;
+      this.#report(bytes);
+    };
+    return {
+      ...context,
+      remote: { flow, begin: () => remote.begin(), done: () => remote.done(), failed: (fault) => remote.failed(fault) },
+    };
+  }
+
+  settle(bytes: number): void {
+    this.#report(bytes - this.#reported);
+    this.#reported = bytes;
   }
 }
 

@@ -51,6 +51,10 @@ export interface Progress {
   readonly totalBytes: number | undefined;
   readonly files: number;
   readonly totalFiles: number | undefined;
+  /** Of the last 20 s or less; undefined while too little is known. */
+  readonly bytesPerSecond: number | undefined;
+  /** Until all has moved if it goes on like this. */
+  readonly etaMs: number | undefined;
 }
 
 export interface TransferRequest {

@@ -16,6 +16,21 @@ import { endSchema, failureSchema, holdSchema, phaseSchema, stateSchema, statusS
 export const agentModes = ["starting", "reconciling", "running", "paused", "draining", "drained", "stopping"] as const;
 export type AgentMode = (typeof agentModes)[number];
 
+/** Inputs or outputs on their way: figures of all files of that stage, and the file that moved last. */
+export const transferProgressSchema = z.object({
+  stage: z.enum(["inputs", "outputs"]),
+  item: z.string(),
+  path: z.string(),
+  bytes: z.int(),
+  total_bytes: z.int().nullable(),
+  files: z.int(),
+  total_files: z.int().nullable(),
+  /** Of the last seconds. */
+  bytes_per_second: z.int().nullable(),
+  eta_seconds: z.int().nullable(),
+});
+export type TransferProgress = z.output<typeof transferProgressSchema>;
+
 export const localJobSchema = z.object({
   id: z.string(),
   workflow: z.string(),
@@ -41,6 +56,8 @@ export const localJobSchema = z.object({
   fenced: z.string().nullable(),
   /** Absolute directory of the job on its host. */
   directory: z.string(),
+  /** What moves now; null when nothing does. */
+  progress: transferProgressSchema.nullable(),
 });
 export type LocalJob = z.output<typeof localJobSchema>;
 
@@ -66,9 +83,6 @@ export const localJobDetailSchema = localJobSchema.extend({
   files: z.object({ inputs: z.int(), outputs: z.int() }).default({ inputs: 0, outputs: 0 }),
   parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   limits: limitsSchema,
-  progress: z
-    .object({ item: z.string(), path: z.string(), bytes: z.int(), total_bytes: z.int().nullable() })
-    .nullable(),
 });
 export type LocalJobDetail = z.output<typeof localJobDetailSchema>;
 

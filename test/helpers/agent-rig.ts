@@ -16,6 +16,7 @@ import { LocalHost } from "../../src/hosts/local/index.ts";
 import { createTransferEngine } from "../../src/transfer/engine.ts";
 import { compilePolicy } from "../../src/transfer/policy.ts";
 import { TransferRegistry } from "../../src/transfer/registry.ts";
+import type { TransferAdapter } from "../../src/transfer/types.ts";
 import type { LocalJob, StatusView } from "../../src/wire/control-api.ts";
 import { PendingCalls } from "./pending-calls.ts";
 import { SimulatedLauncher } from "./simulated-launcher.ts";
@@ -39,6 +40,9 @@ export interface AgentRigOptions {
   readonly random?: () => number;
   /** Default: this machine. */
   readonly machine?: Machine;
+  /** How inputs come and outputs go; default: outputs to the hub alone. */
+  readonly transfers?: readonly TransferAdapter[];
+  readonly policy?: Readonly<Record<string, unknown>>;
   /** Before the agent starts, for instance to fill its journal. */
   readonly prepare?: (directory: TemporaryDirectory, launcher: SimulatedLauncher) => Promise<void>;
 }
@@ -156,7 +160,7 @@ function agentOf(
             ...(options.random === undefined ? {} : { random: options.random }),
           }),
         ),
-      loadParts: () => partsOf(directory, launcher, hubOutputs),
+      loadParts: () => partsOf(directory, launcher, [hubOutputs, ...(options.transfers ?? [])]),
       loadLastGood: async () => undefined,
     },
     { watchConfig: false },
@@ -166,11 +170,11 @@ function agentOf(
 async function partsOf(
   directory: TemporaryDirectory,
   launcher: SimulatedLauncher,
-  hubOutputs: HubOutputs,
+  adapters: readonly TransferAdapter[],
 ): Promise<SiteParts> {
   const site = await loadSite(directory.join("site.yaml"), builtInRegistries);
   const policy = compilePolicy(site.policy, { trustedSchemes: [hubScheme] });
-  const transfers = createTransferEngine({ policy, registry: new TransferRegistry([hubOutputs]) });
+  const transfers = createTransferEngine({ policy, registry: new TransferRegistry(adapters) });
   return {
     site,
     hosts: new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)])),
@@ -200,6 +204,7 @@ async function writeSiteFile(directory: TemporaryDirectory, options: AgentRigOpt
     agent: { state_dir: "state", runtime_dir: "run", min_free_space: "1MiB", ...options.agent },
     hosts: { here: { workdir: "work" } },
     targets: options.targets ?? { local: { host: "here", launcher: "local", slots: options.slots ?? 4 } },
+    ...(options.policy === undefined ? {} : { policy: options.policy }),
     apps: Object.fromEntries(apps),
   };
   await writeFile(directory.join("site.yaml"), stringify(site), { mode: 0o600 });

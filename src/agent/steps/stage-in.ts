@@ -1,11 +1,11 @@
 import { failpoint } from "../../common/failpoint.ts";
-import type { TransferRequest } from "../../transfer/types.ts";
 import { jobDirectories } from "../directories.ts";
 import type { JobWork } from "../driver.ts";
 import { shortened } from "../held-job.ts";
 import { inputItems } from "../plan.ts";
 import { record } from "../records.ts";
 import { transition } from "../transition.ts";
+import { TransferWatch } from "./transfer-watch.ts";
 
 /** Makes the job's directories and brings its inputs there, verified; each file is journaled, so nothing is moved twice after a crash. */
 export async function stageIn(work: JobWork): Promise<void> {
@@ -20,6 +20,7 @@ export async function stageIn(work: JobWork): Promise<void> {
     await failpoint("stage.before-phase");
     if (job.phase !== "staging") await transition(core, id, { type: "staging" }, { durability: "effect" });
     await failpoint("stage.after-phase");
+    await using watch = new TransferWatch(work, "inputs");
     const outcome = await core.parts.transfers.run(
       {
         token: job.token,
@@ -30,11 +31,11 @@ export async function stageIn(work: JobWork): Promise<void> {
         onFile: async (entry) => {
           await core.ledger.commit([record("job.file", { direction: "in", entry }, id)], "group");
         },
-        onProgress: progressOf(work),
+        ...watch.callbacks,
       },
       work.context,
     );
-    core.progress.delete(id);
+    await watch.finish();
     work.context.log.info(
       { files: outcome.manifest.length, movedBytes: outcome.movedBytes, missing: outcome.missing },
       "inputs are staged",
@@ -46,10 +47,4 @@ export async function stageIn(work: JobWork): Promise<void> {
   const skipped = { type: "hook_done", hook: "preprocess", outcome: { kind: "continue" } } as const;
   await transition(core, id, hookless ? [staged, skipped] : staged, { patch: shortened(work.job(), "in") });
   await failpoint("stage.after-record");
-}
-
-export function progressOf(work: JobWork): NonNullable<TransferRequest["onProgress"]> {
-  return (progress) => {
-    work.core.progress.set(work.id, progress);
-  };
 }

@@ -9,7 +9,7 @@ import { outputItems } from "../plan.ts";
 import { record } from "../records.ts";
 import { transition, type TransitionExtras } from "../transition.ts";
 import { outputsOf } from "./outputs.ts";
-import { progressOf } from "./stage-in.ts";
+import { TransferWatch } from "./transfer-watch.ts";
 
 /** Brings the outputs to their destinations, verified, and ends the job well. */
 export async function stageOut(work: JobWork): Promise<void> {
@@ -50,6 +50,7 @@ async function moveOutputs(work: JobWork, required: boolean): Promise<void> {
   if (job.phase !== "archiving") await transition(core, id, { type: "archiving" }, { durability: "effect" });
   await failpoint("archive.after-phase");
   const root = jobDirectories(job).work;
+  await using watch = new TransferWatch(work, "outputs");
   const outcome = await core.parts.transfers.run(
     {
       token: job.token,
@@ -63,11 +64,11 @@ async function moveOutputs(work: JobWork, required: boolean): Promise<void> {
           "group",
         );
       },
-      onProgress: progressOf(work),
+      ...watch.callbacks,
     },
     work.context,
   );
-  core.progress.delete(id);
+  await watch.finish();
   work.context.log.info(
     { files: outcome.manifest.length, movedBytes: outcome.movedBytes, missing: outcome.missing },
     "outputs are staged",

@@ -82,7 +82,6 @@ export class HubBackend implements JobBackend {
         where: file.stored ? "hub" : (file.url ?? "site"),
       })),
       asked: { config: view.config, parameters: view.parameters, ...(limits === undefined ? {} : { limits }) },
-      progress: null,
       raw: { ...view, events, outputs },
     };
   }
@@ -202,6 +201,7 @@ export function rowOf(view: JobView): JobRow {
     endedAt: view.ended_at,
     waiting: null,
     lostContact: view.lost_contact,
+    progress: null,
     parents: view.parents,
     retryOf: view.retry_of,
     raw: view,

@@ -9,7 +9,7 @@ import { durableReplace } from "../../common/files.ts";
 import { Fault, isFault } from "../../common/fault.ts";
 import { isFinalStatus } from "../../jobs/status.ts";
 import type { ActionResult, OutputFile } from "../../sdk/client.ts";
-import type { LocalJob, LocalJobDetail } from "../../wire/control-api.ts";
+import type { LocalJob } from "../../wire/control-api.ts";
 import type { CliContext } from "../context.ts";
 import type { ControlClient } from "../control-client.ts";
 import type {
@@ -71,7 +71,6 @@ export class LocalBackend implements JobBackend {
       inputs: detail.inputs.map((file) => ({ ...file, where: "" })),
       outputs: detail.outputs.map((file) => ({ ...file, where: file.url })),
       asked: { parameters: detail.parameters, limits: limitTexts(detail.limits) },
-      progress: progressText(detail),
       raw: detail,
     };
   }
@@ -84,7 +83,8 @@ export class LocalBackend implements JobBackend {
       const rows = new Map((await this.control.jobs()).map((job) => [job.id, rowOf(job)]));
       for (const id of ids) {
         const row = rows.get(id) ?? seen.get(id) ?? rowOf(await this.control.job(id));
-        if (seen.get(id)?.updatedAt !== row.updatedAt) request.onChange?.(row);
+        const before = seen.get(id);
+        if (before?.updatedAt !== row.updatedAt || hasMoved(before, row)) request.onChange?.(row);
         seen.set(id, row);
       }
       const open = ids.filter((id) => !isFinalStatus(seen.get(id)?.status ?? "PENDING"));
@@ -211,6 +211,7 @@ export function rowOf(job: LocalJob): JobRow {
     endedAt: job.ended_at,
     waiting: job.fenced === null ? job.waiting : `no longer ours: ${job.fenced}`,
     lostContact: false,
+    progress: job.progress,
     parents: [],
     retryOf: null,
     raw: job,
@@ -238,9 +239,6 @@ function compare(a: JobRow, b: JobRow, sort: JobFilter["sort"]): number {
   return value(a).localeCompare(value(b)) * down;
 }
 
-function progressText(detail: LocalJobDetail): string | null {
-  const { progress } = detail;
-  if (!progress) return null;
-  const total = progress.total_bytes === null ? "" : ` of ${progress.total_bytes}`;
-  return `moving ${progress.item} (${progress.path}): ${progress.bytes}${total} bytes`;
+function hasMoved({ progress: before }: JobRow, { progress: now }: JobRow): boolean {
+  return before?.bytes !== now?.bytes || before?.files !== now?.files;
 }

@@ -1,3 +1,4 @@
+import type { TransferProgress } from "../../wire/control-api.ts";
 import type { ActionResult, OutputFile } from "../../sdk/client.ts";
 import type { Hold, JobState, Phase, Failure, AttemptEnd } from "../../jobs/states.ts";
 import type { Status } from "../../jobs/status.ts";
@@ -26,6 +27,8 @@ export interface JobRow {
   /** Why it waits, in words, when the teller knows. */
   readonly waiting: string | null;
   readonly lostContact: boolean;
+  /** What moves now, when the teller knows. */
+  readonly progress: TransferProgress | null;
   readonly parents: readonly string[];
   readonly retryOf: string | null;
   /** As it came, for machine output: the field names are those of the API. */
@@ -61,8 +64,6 @@ export interface JobStory {
   readonly outputs: readonly StoryFile[];
   /** What was asked for: config and parameters. */
   readonly asked: Readonly<Record<string, object>>;
-  /** One line on what is moving now. */
-  readonly progress: string | null;
   /** For machine output. */
   readonly raw: object;
 }

@@ -4,6 +4,7 @@ import type { JobBackend, JobRow } from "../backend/types.ts";
 import { connect } from "../connect.ts";
 import { type CliContext, isMachine } from "../context.ts";
 import { infoOf, jobColumns, statusStyle } from "../format/job.ts";
+import { transferText } from "../format/progress.ts";
 import { tableText } from "../format/table.ts";
 import { counted, oneLine } from "../format/text.ts";
 import { localTime } from "../format/time.ts";
@@ -124,12 +125,19 @@ async function screenView(context: CliContext, ids: readonly string[]): Promise<
   };
 }
 
+/** As in a list of jobs, with a bar where files move. */
+function liveInfo(context: CliContext, row: JobRow): string {
+  return row.progress && !row.hold ? transferText(context, row.progress) : infoOf(row, context.now());
+}
+
 function screenText(context: CliContext, ids: readonly string[], rows: ReadonlyMap<string, JobRow>): string {
   const known = ids.map((id) => rows.get(id)).filter((row) => row !== undefined);
   const finished = known.filter((row) => row.status === "FINISHED").length;
   const shown = known.filter((row) => row.status !== "FINISHED" || ids.length === 1);
   const names = ["id", "status", "name", "site", "time", "info"];
-  const columns = jobColumns(context).filter(({ key }) => names.includes(key));
+  const columns = jobColumns(context)
+    .filter(({ key }) => names.includes(key))
+    .map((column) => (column.key === "info" ? { ...column, value: (row: JobRow) => liveInfo(context, row) } : column));
   const { ellipsis } = context.symbols;
   const table = tableText(shown.slice(0, mostRows), columns, context.out, {
     header: true,

@@ -1,4 +1,5 @@
 import { isFinalStatus, type Status } from "../../jobs/status.ts";
+import { progressText } from "../../jobs/progress.ts";
 import { elapsed } from "./time.ts";
 import type { JobList, JobRow } from "../backend/types.ts";
 import type { CliContext } from "../context.ts";
@@ -30,6 +31,7 @@ export function infoOf(row: JobRow, now: number): string {
   }
   if (row.lostContact) return "site not heard of";
   if (row.waiting !== null && !isFinalStatus(row.status)) return row.waiting;
+  if (row.progress) return `moving ${row.progress.stage}: ${progressText(row.progress)}`;
   if (row.phase === "suspended") return "stopped by a signal or its scheduler";
   if (row.state === "AWAITING_PARENTS") return `waits for ${row.parents.length === 1 ? "its parent" : "its parents"}`;
   if (row.status === "PENDING" && row.place === "") return "waits for a site";

@@ -1,5 +1,8 @@
 import { formatSize } from "../../common/units.ts";
+import { progressPart, progressText } from "../../jobs/progress.ts";
+import type { TransferProgress } from "../../wire/control-api.ts";
 import type { CliContext } from "../context.ts";
+import type { Terminal } from "../terminal.ts";
 import { cut, oneLine } from "./text.ts";
 
 const cells = 24;
@@ -43,14 +46,25 @@ export interface BarState {
   readonly what: string;
 }
 
+/** `██████░░░░░░` */
+function bar(terminal: Terminal, part: number): string {
+  const [full, empty] = terminal.unicode ? ["█", "░"] : ["#", "."];
+  const done = Math.round(part * cells);
+  return full.repeat(done) + empty.repeat(cells - done);
+}
+
+/** `██████░░░░░░ inputs: 50%, 3 of 6 files, 2 MiB of 4 MiB, 52 MiB/s, 1s left`; without the bar when it is not known how much there is. */
+export function transferText(context: CliContext, progress: TransferProgress): string {
+  const part = progressPart(progress);
+  const text = `${progress.stage}: ${progressText(progress)}`;
+  return part === undefined ? text : `${bar(context.out, part)} ${text}`;
+}
+
 /** `████░░░░ 50%  3 of 6 files  2 MiB of 4 MiB  report.json`, cut to the terminal. */
 export function barText(context: CliContext, state: BarState): string {
   const { err, symbols } = context;
-  const [full, empty] = err.unicode ? ["█", "░"] : ["#", "."];
   const part = state.total === 0 ? state.count / state.files : state.bytes / state.total;
-  const done = Math.round(part * cells);
-  const bar = full.repeat(done) + empty.repeat(cells - done);
   const sizes = `${formatSize(state.bytes)} of ${formatSize(state.total)}`;
   const text = `${Math.round(part * 100)}%  ${state.count} of ${state.files} files  ${sizes}  ${oneLine(state.what)}`;
-  return `${err.style("cyan", bar)} ${cut(text, Math.max(10, err.columns - cells - 2), symbols.ellipsis)}`;
+  return `${err.style("cyan", bar(err, part))} ${cut(text, Math.max(10, err.columns - cells - 2), symbols.ellipsis)}`;
 }

@@ -4,6 +4,7 @@ import type { AttemptEnd } from "../../jobs/states.ts";
 import type { JobStory, Milestone, StoryFile } from "../backend/types.ts";
 import type { CliContext } from "../context.ts";
 import { infoOf, statusStyle, tagsText } from "./job.ts";
+import { transferText } from "./progress.ts";
 import { section, tableSection } from "./section.ts";
 import { type Column, factsText } from "./table.ts";
 import { manyLines, oneLine } from "./text.ts";
@@ -34,7 +35,8 @@ function headText(context: CliContext, story: JobStory): string {
   const facts: (readonly [string, string])[] = [
     ["Status", `${status}${within}${row.attempt > 1 ? `, attempt ${row.attempt}` : ""}`],
     ["Now", isFinalStatus(row.status) ? "" : oneLine(infoOf(row, now))],
-    ["Progress", story.progress === null ? "" : oneLine(story.progress)],
+    ["Moving", row.progress === null ? "" : transferText(context, row.progress)],
+    ["File", row.progress === null ? "" : oneLine(row.progress.path)],
     ["Name", oneLine(row.name)],
     ["Workflow", oneLine(row.workflow)],
     [isLocal(story) ? "Target" : "Site", oneLine(row.place)],

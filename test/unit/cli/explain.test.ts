@@ -25,6 +25,7 @@ const plain: JobRow = {
   endedAt: null,
   waiting: null,
   lostContact: false,
+  progress: null,
   parents: [],
   retryOf: null,
   raw: {},

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { barText } from "../../../src/cli/format/progress.ts";
+import { infoOf } from "../../../src/cli/format/job.ts";
+import { barText, transferText } from "../../../src/cli/format/progress.ts";
 import { printResults } from "../../../src/cli/format/results.ts";
 import { statusText } from "../../../src/cli/format/status.ts";
 import { storyText } from "../../../src/cli/format/story.ts";
@@ -36,6 +37,7 @@ const job: LocalJob = {
   unsent: 2,
   fenced: null,
   directory: "/work/x",
+  progress: null,
 };
 const troubled: StatusView = {
   site: "lab-a",
@@ -147,7 +149,6 @@ describe("the story of a job", () => {
     inputs: [{ item: "reads", path: "reads.fq", bytes: 2048, sha256: "ab".repeat(32), where: "" }],
     outputs: [],
     asked: { config: { n: 4, list: [1] }, parameters: { sample: "S1" } },
-    progress: null,
     raw: {},
   } as const;
 
@@ -202,5 +203,38 @@ describe("the progress bar", () => {
     const wide = barText(fakeContext({ columns: 100 }), state);
     expect(wide).toBe(`${"█".repeat(12)}${"░".repeat(12)} 50%  3 of 6 files  512 KiB of 1 MiB  report\\u001b.json`);
     expect(barText(fakeContext({ columns: 50 }), state).length).toBeLessThanOrEqual(50);
+  });
+
+  const moving = {
+    stage: "inputs",
+    item: "reads",
+    path: "run1/reads.fq",
+    bytes: 1024 ** 3,
+    total_bytes: 4 * 1024 ** 3,
+    files: 3,
+    total_files: 6,
+    bytes_per_second: 52 * 1024 ** 2,
+    eta_seconds: 59,
+  } as const;
+
+  test("of a job's files shows part, files, bytes, rate and what is left; without a bar where nobody knows how much it is", () => {
+    const row = rowOf({ ...job, hold: null, status: "STAGING_INPUTS", progress: moving });
+    expect(transferText(fakeContext({ columns: 100 }), moving)).toBe(
+      `${"█".repeat(6)}${"░".repeat(18)} inputs: 25%, 3 of 6 files, 1 GiB of 4 GiB, 52 MiB/s, 59s left`,
+    );
+    expect(infoOf(row, 0)).toBe("moving inputs: 25%, 3 of 6 files, 1 GiB of 4 GiB, 52 MiB/s, 59s left");
+    const unknown = { ...moving, total_bytes: null, total_files: null, bytes_per_second: null, eta_seconds: null };
+    expect(transferText(fakeContext({ columns: 100 }), unknown)).toBe("inputs: 3 files, 1 GiB");
+    const text = storyText(fakeContext({ columns: 120 }), {
+      row,
+      timeline: [],
+      attempts: [],
+      inputs: [],
+      outputs: [],
+      asked: {},
+      raw: {},
+    });
+    expect(text).toContain("Moving: ██████");
+    expect(text).toContain("File: run1/reads.fq");
   });
 });
