@@ -131,8 +131,18 @@ export const agentFailpoints = {
   "transfer.after-clean": ["src/transfer/engine.ts"],
   "transfer.before-record": ["src/transfer/engine.ts"],
   "transfer.after-record": ["src/transfer/engine.ts"],
-  "transfer.before-write": ["src/transfer/http/index.ts", "src/transfer/local/index.ts", "src/transfer/sftp/write.ts"],
-  "transfer.after-write": ["src/transfer/http/index.ts", "src/transfer/local/index.ts", "src/transfer/sftp/write.ts"],
+  "transfer.before-write": [
+    "src/transfer/http/index.ts",
+    "src/transfer/local/index.ts",
+    "src/transfer/sftp/bulk.ts",
+    "src/transfer/sftp/write.ts",
+  ],
+  "transfer.after-write": [
+    "src/transfer/http/index.ts",
+    "src/transfer/local/index.ts",
+    "src/transfer/sftp/bulk.ts",
+    "src/transfer/sftp/write.ts",
+  ],
 } as const satisfies Table;
 
 /** Passed by the runner's process. */

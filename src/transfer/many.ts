@@ -10,7 +10,6 @@ import {
   fstatSync,
   fsyncSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readSync,
   renameSync,
@@ -18,6 +17,7 @@ import {
 } from "node:fs";
 import { failpoint } from "../common/failpoint.ts";
 import { errnoOf } from "../common/fault.ts";
+import { Directories } from "./directories.ts";
 import type { FileContent } from "./types.ts";
 
 /** What lies at a path. */
@@ -48,7 +48,6 @@ export interface NotRenamed {
   readonly errno: string | undefined;
 }
 
-const directoryFlags = constants.O_RDONLY | constants.O_DIRECTORY;
 const fileFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const pieceBytes = 256 * 1024;
 /** From so many on, one call for the whole file system takes less time than one for each. */
@@ -155,73 +154,6 @@ function syncOne(path: string, flags: number): void {
     fsyncSync(handle);
   } finally {
     closeSync(handle);
-  }
-}
-
-/** Of directories; files of one list mostly lie in few of them. */
-const mostHandles = 256;
-
-/** Open directories below a root, each opened once as long as there are not too many. */
-class Directories implements Disposable {
-  readonly #create: boolean;
-  readonly #handles = new Map<string, number>();
-  readonly #missing = new Set<string>();
-  readonly #root: number;
-
-  constructor(root: string, create: boolean) {
-    this.#create = create;
-    this.#root = openSync(root, directoryFlags);
-  }
-
-  get opened(): number {
-    return this.#handles.size + 1;
-  }
-
-  /** A path that leads to `path` and nowhere else; valid until the next one is asked for. */
-  at(path: string): string {
-    if (this.#handles.size > mostHandles) this.#close();
-    return this.#below(path);
-  }
-
-  sync(): void {
-    for (const handle of [this.#root, ...this.#handles.values()]) fsyncSync(handle);
-  }
-
-  [Symbol.dispose](): void {
-    for (const handle of [this.#root, ...this.#handles.values()]) closeSync(handle);
-  }
-
-  #close(): void {
-    for (const handle of this.#handles.values()) {
-      if (this.#create) fsyncSync(handle);
-      closeSync(handle);
-    }
-    this.#handles.clear();
-  }
-
-  #below(path: string): string {
-    const cut = path.lastIndexOf("/");
-    return `/proc/self/fd/${cut < 0 ? this.#root : this.#open(path.slice(0, cut))}/${path.slice(cut + 1)}`;
-  }
-
-  #open(path: string): number {
-    const known = this.#handles.get(path);
-    if (known !== undefined) return known;
-    if (this.#missing.has(path)) throw Object.assign(new Error("it is not there"), { code: "ENOENT" });
-    const name = this.#below(path);
-    try {
-      if (this.#create) mkdirSync(name);
-    } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw error;
-    }
-    try {
-      const handle = openSync(name, directoryFlags | constants.O_NOFOLLOW);
-      this.#handles.set(path, handle);
-      return handle;
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") this.#missing.add(path);
-      throw error;
-    }
   }
 }
 

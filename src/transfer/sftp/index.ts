@@ -6,7 +6,8 @@ import { missingSource, sourceChanged } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { selection, splitPattern } from "../tree.ts";
-import type { FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import type { BulkTransfer, FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import { SftpBulk } from "./bulk.ts";
 import { digestBack, readBackBytes, RemoteDigests } from "./digests.ts";
 import { sftpFault } from "./faults.ts";
 import { readThrough } from "./flow.ts";
@@ -37,10 +38,14 @@ class SftpTransfer implements TransferAdapter {
   /** What was written, compared and given its final name a moment ago, by canonical URL. */
   readonly #written = new Map<string, Written>();
   readonly #began = new Map<string, number>();
+  /** Where listed files really lie. */
+  readonly #reals = new WeakMap<RemoteFile, string>();
+  readonly bulk: BulkTransfer;
 
   constructor(policy: TransferPolicy, find: FindAccess) {
     this.#policy = policy;
     this.#find = find;
+    this.bulk = new SftpBulk({ policy, find, realOf: (file) => this.#reals.get(file) });
   }
 
   async probe(): Promise<Probe> {
@@ -131,7 +136,7 @@ class SftpTransfer implements TransferAdapter {
       : undefined;
     return files.map(({ path, real, size, mtime, mode }) => {
       const sha256 = known?.get(real);
-      return {
+      const file: RemoteFile = {
         path,
         bytes: size,
         mtimeMs: mtime * 1000,
@@ -139,6 +144,8 @@ class SftpTransfer implements TransferAdapter {
         ...(sha256 === undefined ? {} : { sha256 }),
         ...(place.access.settings.preserve ? { mode: mode & 0o777 } : {}),
       };
+      this.#reals.set(file, real);
+      return file;
     });
   }
 
