@@ -23,10 +23,12 @@ import { builtInRegistries } from "./config/registries.ts";
 import { readSecret } from "./config/secrets.ts";
 import type { Site } from "./config/types.ts";
 import { CurrentCache } from "./compose-cache.ts";
+import { globusSettings } from "./compose-globus.ts";
 import { HostPool } from "./compose-hosts.ts";
 import { LauncherPool } from "./compose-launchers.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
+import { createGlobusTransfer } from "./transfer/globus/index.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
 import { createSftpTransfer } from "./transfer/sftp/index.ts";
@@ -140,8 +142,10 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     adapter.type === "transfer" ? [adapter.create(options, { policy })] : [],
   );
   const sftp = createSftpTransfer({ policy, access: shared.hosts.accessOf(site) });
-  const registry = new TransferRegistry([createLocalTransfer({ policy }), http, sftp, shared.hubOutputs, ...own]);
   const cache = shared.caches.of(site);
+  const globus = createGlobusTransfer({ policy, globus: globusSettings(site) });
+  const local = createLocalTransfer({ policy });
+  const registry = new TransferRegistry([local, http, sftp, globus, shared.hubOutputs, ...own]);
   const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host), cache });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(

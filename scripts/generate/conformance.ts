@@ -2,7 +2,7 @@
 import { hostSuite } from "../../src/conformance/host/index.ts";
 import { launcherSuite } from "../../src/conformance/launcher/index.ts";
 import { schedulerSuite } from "../../src/conformance/scheduler/index.ts";
-import { applies, type Case, type Suite } from "../../src/conformance/suite.ts";
+import { applies, type Case, lackOf, type Suite } from "../../src/conformance/suite.ts";
 import { transferSuite } from "../../src/conformance/transfer/index.ts";
 import { adapters, type TriedAdapter } from "../../test/conformance/adapters.ts";
 import type { GeneratedFile } from "../lib/generated.ts";
@@ -61,7 +61,6 @@ function adapterRow([name, { on, engine, file }]: Tried[number]): readonly strin
 
 function cell(one: Case<never>, lacks: readonly string[]): string {
   if (applies(one, lacks)) return "pass";
-  return one.needs !== undefined && lacks.includes(one.needs)
-    ? `no ${code(one.needs)}`
-    : `has ${code(one.without ?? "")}`;
+  const lack = lackOf(one, lacks);
+  return lack === undefined ? `has ${code(one.without ?? "")}` : `no ${code(lack)}`;
 }

@@ -10,6 +10,7 @@ import { compileApps } from "./compile-apps.ts";
 import { checkImageRules } from "./compile-container.ts";
 import { checkSearchPath, compileHosts } from "./compile-hosts.ts";
 import { compileGpus } from "./compile-gpus.ts";
+import { compileGlobus } from "./compile-globus.ts";
 import { compileRemotes } from "./compile-remotes.ts";
 import { checkReadable, checkSecret, type Compiling } from "./compiling.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -20,7 +21,7 @@ import type { Registries } from "./registries.ts";
 import { addSettingsProblems } from "./settings-problems.ts";
 import { defaultSlots, type SiteSettings, siteSchema } from "./site-schema.ts";
 import type { Site, SiteAgent, SiteApi, SiteHost, SitePolicy, SiteRemote, SiteTarget } from "./types.ts";
-import { checkUrlRule, expandRemote, privateFlaw } from "./urls.ts";
+import { checkUrlRule, expandRemote, isLoopback, privateFlaw } from "./urls.ts";
 
 export interface CompileOptions {
   /** Environment of this process; decides default directories and systemd credentials. */
@@ -85,6 +86,7 @@ export async function compileSite(
   const hosts = await compileHosts(compiling, agent.stateDir);
   const targets = compileTargets(compiling, hosts);
   const remotes = await compileRemotes(compiling, hosts);
+  const globus = await compileGlobus(compiling);
   const policy = compilePolicyRules(compiling, remotes);
   const cache = compileCache(compiling, agent, hosts);
   checkImageRules(compiling);
@@ -98,6 +100,7 @@ export async function compileSite(
     hosts,
     targets,
     remotes,
+    globus,
     policy,
     cache,
     maxOutputBytes: settings.max_output,
@@ -193,10 +196,6 @@ function checkApiUrl({ settings, loaded }: Compiling): string {
     });
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
 function compileTargets(compiling: Compiling, hosts: Readonly<Record<string, SiteHost>>): Record<string, SiteTarget> {

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { duration, size } from "../common/zod-units.ts";
 import { appSchema, nameSchema, retrySchema } from "../jobs/app.ts";
 import { gpusSchema, gpuVendors } from "../jobs/gpus.ts";
+import { globusSchema } from "./globus-schema.ts";
 import { secretSchema } from "./secret-schema.ts";
 import { sshSchema } from "./ssh-schema.ts";
 
@@ -233,6 +234,7 @@ export const siteSchema = z
       )
       .prefault({})
       .meta({ description: "places that files come from and go to, as archive:/path in from, to and policy" }),
+    globus: globusSchema.optional(),
     policy: policySchema.prefault({}),
     cache: cacheSchema.optional(),
     max_output: size()

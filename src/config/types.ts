@@ -128,6 +128,18 @@ export interface SiteSftp {
   readonly preserve: boolean;
 }
 
+/** The site's Globus collection, as src/transfer/globus/types.ts explains. */
+export interface SiteGlobus {
+  readonly collection: string;
+  readonly paths: readonly { readonly local: string; readonly remote: string }[];
+  readonly credentials: SecretRef;
+  readonly api: string;
+  readonly auth: string;
+  readonly encrypt: boolean;
+  readonly checksum: boolean;
+  readonly deadlineMs: number;
+}
+
 /** A named place to run: host + launcher. */
 export interface SiteTarget {
   readonly name: string;
@@ -187,6 +199,7 @@ export interface Site {
   readonly targets: Readonly<Record<string, SiteTarget>>;
   /** Apps and policy are compiled with the URL in the place of the name. */
   readonly remotes: Readonly<Record<string, SiteRemote>>;
+  readonly globus: SiteGlobus | undefined;
   readonly policy: SitePolicy;
   /** Undefined: none. */
   readonly cache: SiteCache | undefined;

@@ -60,3 +60,17 @@ export function expandRemote(template: string, remotes: Readonly<Record<string, 
   if (!remote) return template;
   return `${remote.url.replace(/\/$/, "")}/${match?.[2] ?? ""}`;
 }
+
+/** What is wrong with the address of a service that is told a secret, if anything: it is https, or of this machine. */
+export function addressProblem(text: string): string | undefined {
+  const url = URL.parse(text);
+  if (!url || !["http:", "https:"].includes(url.protocol) || url.username || url.password || url.search || url.hash) {
+    return url?.password ? "the address holds a password" : `'${text}' is not the address of a service`;
+  }
+  if (url.protocol === "https:" || isLoopback(url.hostname)) return undefined;
+  return `'${text}' would send credentials in clear`;
+}
+
+export function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
+}

@@ -1,6 +1,6 @@
 import { systemClock } from "../common/clock.ts";
 import { asFault } from "../common/fault.ts";
-import { applies, type Suite } from "./suite.ts";
+import { applies, lackOf, type Suite } from "./suite.ts";
 
 export interface CaseResult {
   readonly group: string;
@@ -24,7 +24,8 @@ export async function* runSuite<Harness extends AsyncDisposable>(
     const { name } = one;
     if (!wanted(`${group}: ${name}`)) continue;
     if (!applies(one, lacking)) {
-      const reason = one.needs === undefined ? `it has ${one.without}` : `it has no ${one.needs}`;
+      const lack = lackOf(one, lacking);
+      const reason = lack === undefined ? `it has ${one.without}` : `it has no ${lack}`;
       yield { group, name, state: "not-applicable", reason, seconds: 0 };
       continue;
     }

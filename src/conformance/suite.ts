@@ -11,7 +11,7 @@ export interface Case<Harness> {
   /** Unique in its suite. Begins with the number of the fault that it proves, if it proves one. */
   readonly name: string;
   /** What an adapter must be able to do for the case to apply. */
-  readonly needs?: string;
+  readonly needs?: string | readonly string[];
   /** It applies to those that cannot do this, and to nobody else. */
   readonly without?: string;
   /** Throws when the promise is not kept. */
@@ -33,9 +33,14 @@ export interface Suite<Harness extends AsyncDisposable> {
   readonly timeoutMs: number;
 }
 
+/** What a case needs that is not there. */
+export function lackOf({ needs = [] }: Pick<Case<never>, "needs">, lacking: readonly string[]): string | undefined {
+  return (typeof needs === "string" ? [needs] : needs).find((ability) => lacking.includes(ability));
+}
+
 /** Whether a case is for an adapter that lacks these abilities. */
 export function applies(one: Case<never>, lacking: readonly string[]): boolean {
-  if (one.needs !== undefined && lacking.includes(one.needs)) return false;
+  if (lackOf(one, lacking) !== undefined) return false;
   return one.without === undefined || lacking.includes(one.without);
 }
 

@@ -1,3 +1,5 @@
+import { createGlobusTransfer } from "./globus/index.ts";
+import type { GlobusSettings } from "./globus/types.ts";
 import { createHttpTransfer } from "./http/index.ts";
 import { createLocalTransfer } from "./local/index.ts";
 import type { TransferPolicy } from "./policy.ts";
@@ -10,6 +12,8 @@ export type TransferFactory = (options: {
   readonly policy: TransferPolicy;
   /** How hosts of URLs are reached by SSH. */
   readonly access: FindAccess;
+  /** The site's collection, where it has one. */
+  readonly globus?: GlobusSettings | undefined;
 }) => TransferAdapter;
 
 /** The adapters that come with siteagent, by the name of their folder. */
@@ -17,4 +21,5 @@ export const builtInTransfers = {
   local: createLocalTransfer,
   http: createHttpTransfer,
   sftp: createSftpTransfer,
+  globus: createGlobusTransfer,
 } as const satisfies Record<string, TransferFactory>;

@@ -89,6 +89,7 @@ const site: Site = {
     },
   },
   remotes: {},
+  globus: undefined,
   policy: {
     sources: ["https://data.example.org/"],
     destinations: ["https://archive.example.org/"],

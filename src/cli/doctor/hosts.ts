@@ -1,6 +1,7 @@
 import type { Probe } from "../../common/adapter.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLogger } from "../../common/logger.ts";
+import { probeGlobus } from "../../compose-globus.ts";
 import { endingCertificates, probeRemoteHosts, probeRemotes } from "../../compose-hosts.ts";
 import type { Site } from "../../config/types.ts";
 import { withSite } from "./site.ts";
@@ -24,6 +25,12 @@ export const hostChecks: readonly Check[] = [
     run: withSite((site, { signal }) => remotes(site, signal)),
   },
   { id: "ssh-certificates", title: "Certificates of logins", area: "site", run: withSite(certificates) },
+  {
+    id: "globus",
+    title: "Globus collection",
+    area: "site",
+    run: withSite((site, { signal }) => globus(site, signal)),
+  },
 ];
 
 async function certificates(site: Site): Promise<Finding> {
@@ -31,6 +38,13 @@ async function certificates(site: Site): Promise<Finding> {
   if (endings.length === 0) return ok("none that is about to run out");
   const why = "then no login works: staging and submissions wait, running jobs go on";
   return warning(endings.join("; "), why, "get a new one as the centre describes it; a reload is not needed");
+}
+
+async function globus(site: Site, signal: AbortSignal): Promise<Finding> {
+  const ended = AbortSignal.any([signal, AbortSignal.timeout(probeMs)]);
+  const probe = await probeGlobus(site, { signal: ended, log: silentLogger, clock: systemClock });
+  if (!probe) return skipped("the site file names no collection of its own");
+  return findingOf([{ name: site.globus?.collection ?? "", probe }], "inputs and outputs by globus: URLs wait");
 }
 
 async function remotes(site: Site, signal: AbortSignal): Promise<Finding> {

@@ -7,7 +7,7 @@ import { content, digest, localFile, other, type TransferHarness } from "./files
 export const destinations: readonly Case<TransferHarness>[] = [
   {
     name: "writes whole files, replaces them, and tells what lies there",
-    needs: "write",
+    needs: ["write", "stream"],
     run: async (place) => {
       equal(await place.adapter.verify(place.url("out/r"), callContext()), undefined);
       for (const data of [content, other, Buffer.alloc(0)]) {

@@ -12,12 +12,16 @@ export const transferSuite: Suite<TransferHarness> = {
   groups: { sources, destinations, "every verb": general },
   abilities: {
     resume: "reading begins at an offset",
+    stream:
+      "files are read and written one by one; without it they move many at a time, and through no process of ours",
     list: "directories and globs are listed",
     write: "files are written",
     digest: "the far side tells the SHA-256 of what lies there",
   },
-  lacking: ({ adapter: { capabilities } }) =>
-    (["resume", "list", "write", "digest"] as const).filter((ability) => !capabilities[ability]),
+  lacking: ({ adapter: { capabilities, bulk } }) => [
+    ...(["resume", "list", "write", "digest"] as const).filter((ability) => !capabilities[ability]),
+    ...(bulk?.leastFiles === 1 ? ["stream"] : []),
+  ],
   shared: false,
   timeoutMs: 60_000,
 };

@@ -28,6 +28,7 @@ export const sources: readonly Case<TransferHarness>[] = [
 
   {
     name: "reads the whole, and an empty file",
+    needs: "stream",
     run: async (place) => {
       await place.put("x", content);
       await place.put("empty", new Uint8Array());
@@ -38,7 +39,7 @@ export const sources: readonly Case<TransferHarness>[] = [
 
   {
     name: "reads from an offset",
-    needs: "resume",
+    needs: ["resume", "stream"],
     run: async (place) => {
       await place.put("x", content);
       equal(await readAll(place, "x", 1), content.subarray(1));
@@ -49,6 +50,7 @@ export const sources: readonly Case<TransferHarness>[] = [
 
   {
     name: "does not give another version than the one that was listed",
+    needs: "stream",
     run: async (place) => {
       await place.put("x", content);
       const listed = await listOne(place, "x");
@@ -78,7 +80,9 @@ export const sources: readonly Case<TransferHarness>[] = [
         ],
       );
       const [, second] = files;
-      if (second) equal(await collect(place.adapter.read(place.url("set"), second, 0, callContext())), content);
+      const streams = place.adapter.bulk?.leastFiles !== 1;
+      if (second && streams)
+        equal(await collect(place.adapter.read(place.url("set"), second, 0, callContext())), content);
       const glob = await place.adapter.list(place.url("set/*.txt"), "glob", callContext());
       equal(
         glob.map((file) => file.path),
@@ -99,6 +103,7 @@ export const sources: readonly Case<TransferHarness>[] = [
 
   {
     name: "ends with CANCELLED when the signal is aborted",
+    needs: "stream",
     run: async (place) => {
       await place.put("x", content);
       const listed = await listOne(place, "x");

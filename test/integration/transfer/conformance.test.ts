@@ -1,11 +1,13 @@
 import { mkdir, readFile, rename } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { TransferHarness } from "../../../src/conformance/transfer/index.ts";
+import { createGlobusTransfer } from "../../../src/transfer/globus/index.ts";
 import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { describeTransfer } from "../../conformance/transfer.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
+import { GlobusServer, ids } from "../../helpers/globus/server.ts";
 import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { store } from "./servers.ts";
@@ -47,6 +49,28 @@ describeTransfer("http", async () => {
       server.kept.set(`/files/${path}`, Buffer.from(content));
     },
     get: async (path) => server.kept.get(`/files/${path}`),
+    [Symbol.asyncDispose]: async () => {
+      await adapter[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+});
+
+describeTransfer("globus", async () => {
+  const server = await GlobusServer.start();
+  const { directory } = server;
+  const data = directory.join("far/data");
+  await mkdir(data, { recursive: true });
+  const rules = [`globus://${ids.far}/data/`];
+  const policy = compilePolicy({ sources: rules, destinations: rules });
+  await mkdir(directory.join("site"));
+  const adapter = createGlobusTransfer({ policy, globus: await server.settings() });
+  return {
+    adapter,
+    url: (path) => `${rules[0] ?? ""}${path}`,
+    forbidden: `globus://${ids.far}/elsewhere/x`,
+    put: (path, content) => writeTree(data, { [path]: content }),
+    get: (path) => readFile(join(data, path)).catch(() => undefined),
     [Symbol.asyncDispose]: async () => {
       await adapter[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();

@@ -50,7 +50,7 @@ describe("docs/conformance.md", () => {
     expect(names.filter((name, at) => names.indexOf(name) !== at)).toEqual([]);
     const used = Object.values(groups)
       .flat()
-      .flatMap(({ needs, without }) => [needs, without].filter((word) => word !== undefined));
+      .flatMap(({ needs = [], without = [] }) => [needs, without].flat());
     const tried = Object.values<{ readonly lacks: readonly string[] }>(adapters[suite.type]);
     const words = [...used, ...tried.flatMap(({ lacks }) => lacks)];
     expect(words.filter((word) => !Object.hasOwn(suite.abilities, word))).toEqual([]);

@@ -25,7 +25,7 @@ test("finds adapters by scheme, and names the nearest scheme", async () => {
   await using registry = new TransferRegistry(
     Object.values(builtInTransfers).map((create) => create({ policy, access })),
   );
-  expect(registry.schemes).toEqual(["file", "http", "https", "scp", "sftp"]);
+  expect(registry.schemes).toEqual(["file", "globus", "http", "https", "scp", "sftp"]);
   expect(registry.forUrl("HTTPS://x/").kind).toBe("http");
   expect(() => registry.forUrl("htps://x/")).toThrow("no transfer serves scheme 'htps' of 'htps://x/'");
   expect(() => registry.forUrl("")).toThrow("no transfer serves scheme ''");
