@@ -26,7 +26,7 @@ export const adapters = {
       lacks: [],
     },
     pbs: {
-      on: "programs that answer as OpenPBS 23.06 was recorded to; no real server",
+      on: "programs that answer as OpenPBS 23.06.06 does, on which the suite was tried by hand",
       file: "conformance/pbs.test.ts",
       lacks: [],
     },

@@ -183,7 +183,7 @@ class Pbs implements Scheduler {
   }
 
   cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
-    return this.#order((ids) => qdel(ids, this.#flavour), jobs, context);
+    return this.#order(qdel, jobs, context);
   }
 
   hold(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
