@@ -17,6 +17,7 @@ import { type HostHarness, hostSuite } from "./conformance/host/index.ts";
 import { type LauncherHarness, launcherSuite } from "./conformance/launcher/index.ts";
 import { type CaseResult, runSuite } from "./conformance/run.ts";
 import { type SchedulerHarness, schedulerSuite } from "./conformance/scheduler/index.ts";
+import { callContext } from "./conformance/suite.ts";
 import { type TransferHarness, transferSuite } from "./conformance/transfer/index.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { compilePolicy } from "./transfer/policy.ts";
@@ -54,6 +55,8 @@ async function schedulerHarness(path: string, adapter: SchedulerModule): Promise
   const { place, given, options, dispose } = await rehearsed(path, adapter);
   const { environment = {}, small = smallJob, waiting, wrongQueue, neverUsedId, holds, outage } = given;
   const scheduler = adapter.create(options, { host: place.host, environment: { PATH: searchPath, ...environment } });
+  // Its abilities may be known only after this; whether it works is for the suite to say.
+  await scheduler.probe(callContext()).catch(() => undefined);
   return {
     scheduler,
     workdir: place.host.workdir,

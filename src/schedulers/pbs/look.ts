@@ -25,7 +25,10 @@ export function judge(job: ScheduledJob, answer: QstatAnswer, flavour: Flavour):
     const why = `${job.id} does not say that it is '${job.token}'`;
     return owned === "no" ? { state: "absent" } : { state: "unknown", why };
   }
-  if (record !== undefined) return statusOf(record, flavour);
+  if (record !== undefined) {
+    const status = statusOf(record, flavour);
+    return status.state === "ended" && isStandIn(job, record, flavour) ? { state: "absent" } : status;
+  }
   return parent === undefined ? { state: "absent" } : taskByItsArray(job, parent, flavour);
 }
 
@@ -38,6 +41,14 @@ function isOurs(job: ScheduledJob, records: readonly JobRecord[]): "yes" | "no" 
     [...attributes.keys()].some((name) => name.startsWith("Variable_List")),
   );
   return shown ? "no" : "unclear";
+}
+
+/**
+ * Of a task whose own record the server has no more (without history: each that is over) OpenPBS shows its array's, under the task's id and
+ * with another state: `Exit_status` and `substate` are not the task's then.
+ */
+function isStandIn(job: ScheduledJob, { attributes }: JobRecord, flavour: Flavour): boolean {
+  return flavour === "openpbs" && job.task !== undefined && !attributes.has("array_index");
 }
 
 /** Older servers do not list the tasks of an array that have not begun. */

@@ -6,7 +6,7 @@ import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { SharedAsk } from "../shared-ask.ts";
 import type { SchedulerOptions } from "../types.ts";
-import { askHistory, type History } from "./history.ts";
+import { askHistory, type History, mostAtOnce } from "./history.ts";
 import type { SbatchAnswer } from "./sbatch.ts";
 import { type AccountingAnswer, type AccountingQuestion, sacct } from "./sacct.ts";
 import { type FactsAnswer, showConfig, type SlurmFacts } from "./show-config.ts";
@@ -69,6 +69,7 @@ export class Asks {
 
   /** What accounting has of these ids or names; nothing where none is kept. */
   async history(
+    by: keyof typeof mostAtOnce,
     items: readonly string[],
     question: (items: readonly string[]) => AccountingQuestion,
     context: CallContext,
@@ -78,7 +79,7 @@ export class Asks {
       return { rows: [], kept: true, unknown: new Map(items.map((item) => [item, learned.why])) };
     }
     if (!learned.facts.accounting) return { rows: [], kept: false, unknown: new Map() };
-    const history = await askHistory(items, (some) => this.#account(question(some), context));
+    const history = await askHistory(items, mostAtOnce[by], (some) => this.#account(question(some), context));
     if (!history.kept) this.#facts = { ...learned.facts, accounting: false };
     return history;
   }

@@ -19,7 +19,7 @@ export async function findTokens(
     context,
   );
   const tokens = wanted.map(({ token }) => token);
-  const history = await asks.history(tokens, (names) => ({ cluster, since, by: { names } }), context);
+  const history = await asks.history("names", tokens, (names) => ({ cluster, since, by: { names } }), context);
   const found = new Map<Token, Map<string, number>>();
   for (const { token, id, submitted = Infinity } of [...queue.rows, ...history.rows]) {
     const jobs = found.get(token) ?? new Map<string, number>();

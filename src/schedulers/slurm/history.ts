@@ -1,8 +1,11 @@
 import { inChunks } from "../../common/chunks.ts";
 import type { AccountingAnswer, AccountingRow } from "./sacct.ts";
 
-/** Ids or names in one command: more make slurmdbd slow and the command's line long. */
-const most = 200;
+/**
+ * In one command. Ids: slurmdbd looks them up by its index, so that all jobs that an agent follows are one question; more would not fit into one
+ * argument (128 KiB on Linux, ids have eleven characters at most with their comma). Names it has to search for.
+ */
+export const mostAtOnce = { ids: 10_000, names: 200 } as const;
 
 export interface History {
   readonly rows: readonly AccountingRow[];
@@ -15,6 +18,7 @@ export interface History {
 /** Asks accounting for all items in pieces, smaller ones where the answer is too large. After a piece without an answer it asks no more. */
 export async function askHistory(
   items: readonly string[],
+  most: number,
   ask: (items: readonly string[]) => Promise<AccountingAnswer>,
 ): Promise<History> {
   const rows: AccountingRow[] = [];

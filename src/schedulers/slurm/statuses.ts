@@ -30,7 +30,7 @@ export async function statusesOf(
     context,
   );
   const ids = over.map(({ id }) => id).filter(isJobId);
-  const history = await asks.history(ids, (some) => ({ cluster, since, by: { ids: some } }), context);
+  const history = await asks.history("ids", ids, (some) => ({ cluster, since, by: { ids: some } }), context);
   const recorded = await Rows.of(history.rows);
   const exact = atLeast(learned.facts.version, ...tellsCodesAsTheyAre);
   return await mapInSlices(jobs, (job, index): ScheduledStatus => {

@@ -50,7 +50,15 @@ function answered(
     if (faults.noHistory) return complain(unknownJob, `Unknown Job Id ${id}`);
     return complain(historyJob, `${id} Job has finished, use -x or -H to obtain historical job information`);
   }
-  return [now, ...(wanted.tasks ? tasks : [])];
+  return [now, ...(wanted.tasks ? tasks.map((task) => shownTask(task, now, faults)) : [])];
+}
+
+/** Of a task that has no record of its own any more the server shows its array's, in the task's state. */
+function shownTask(task: JobState, parent: JobState, faults: Faults): JobState {
+  const isOwn = !ended.has(task.state) || (task.stime !== undefined && !faults.noHistory);
+  if (isOwn) return task;
+  const { tasks: _, ...shown } = parent;
+  return { exitStatus: 0, ...shown, id: task.id, state: task.state, substate: 70, comment: "Subjob finished" };
 }
 
 function jsonOf(jobs: readonly JobState[], faults: Faults): string {

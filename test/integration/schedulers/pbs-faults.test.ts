@@ -118,6 +118,16 @@ describe("questions", patience, () => {
     expect(await statusOf(short)).toMatchObject({ state: "ended", verdict: { kind: "completed" } });
   });
 
+  it("E23: without history a task that is over is absent while its array lives, whatever its array's record says", async () => {
+    await pbs.setFaults({ noHistory: true });
+    const parent = await submitted('[ "$SITEAGENT_TASK" -eq 0 ] || sleep 600; exit 3', { tasks: 2 });
+    const [failed, living] = [0, 1].map((task) => ({ ...parent, task }));
+    if (!failed || !living) throw new Error("no tasks");
+    await until(living, "running");
+    await until(failed, "absent");
+    expect(await statusOf(living)).toMatchObject({ state: "running" });
+  });
+
   it("E10: states in words that nobody knows are unknown, and say so", async () => {
     const job = await submitted("exit 0", waiting);
     for (const job_state of ["r", "Running", "", "?"]) {

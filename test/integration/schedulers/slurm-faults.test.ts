@@ -390,11 +390,23 @@ describe("many", () => {
     expect((await fake.calls("squeue")).length - before).toBeLessThanOrEqual(2);
   });
 
-  it("accounting is asked for 200 at once, and for fewer when the answer is too large", async () => {
+  it("ten thousand jobs that the queue does not have cost one question of it and one of accounting", async () => {
     await using fake = await FakeSlurm.make({ accounting: true });
-    const jobs = Array.from({ length: 450 }, (_, index) => ({ ...job, id: String(1_000 + index) }));
-    await fake.scheduler().statuses(jobs, context);
-    const sizes = (await fake.calls("sacct")).map((call) => call.split(" -j ")[1]?.split(",").length);
+    const ids = Array.from({ length: 10_000 }, (_, index) => String(67_000_000 + index));
+    const statuses = await fake.scheduler().statuses(
+      ids.map((id) => ({ ...job, id })),
+      context,
+    );
+    expect(new Set(statuses.map(({ state }) => state))).toEqual(new Set(["absent"]));
+    expect(await fake.calls("squeue")).toHaveLength(1);
+    expect(await fake.calls("sacct")).toHaveLength(1);
+  });
+
+  it("accounting is asked for 200 names at once, and for fewer ids when the answer is too large", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    const names = Array.from({ length: 450 }, () => ({ token: newToken(), since: job.submittedAt }));
+    await fake.scheduler().find(names, context);
+    const sizes = (await fake.calls("sacct")).map((call) => call.split(" --name=")[1]?.split(",").length);
     expect(sizes).toEqual([200, 200, 50]);
     const large = `case "$*" in *12,13*) head -c 70000000 /dev/zero | tr '\\0' x ;; *) cat "$d/sacct.out" ;; esac`;
     const stdout = accountingLine({ id: "13", state: "COMPLETED", name: token });

@@ -190,6 +190,16 @@ describe("whose record it is", () => {
     expect(asked([], { unknown: new Set(["1.s"]) })).toEqual({ state: "absent" });
   });
 
+  it("E23: of a task that is over, when the record under its id is its array's, says nothing of how it ended", () => {
+    const task = { ...job, id: "1[].s", task: 2 };
+    const own = { ...ours, job_state: "X", substate: "93", Exit_status: "3", array_index: "2", array_id: "1[].s" };
+    expect(asked([made(own, "1[2].s")], {}, task)).toMatchObject({ verdict: { kind: "failed", exitCode: 3 } });
+    // As recorded of OpenPBS 23.06.06 without history, of a task that was deleted while its siblings ran.
+    const standIn = { ...ours, job_state: "X", substate: "70", Exit_status: "0", comment: "Subjob finished" };
+    expect(asked([made(standIn, "1[2].s")], {}, task)).toEqual({ state: "absent" });
+    expect(asked([made({ ...standIn, job_state: "Q" }, "1[2].s")], {}, task).state).toBe("queued");
+  });
+
   it("of a task that its array does not list", () => {
     const task = { ...job, id: "1[].s", task: 2 };
     const parent = (more: Readonly<Record<string, string>>): JobRecord =>
@@ -200,7 +210,7 @@ describe("whose record it is", () => {
     expect(asked([parent({ job_state: "F" })], {}, task)).toMatchObject({ verdict: { kind: "cancelled" } });
     expect(asked([parent({ job_state: "F", Exit_status: "0" })], {}, task).state).toBe("unknown");
     expect(asked([parent({ job_state: "B" })], {}, { ...task, task: 4 })).toEqual({ state: "absent" });
-    const subjob = made({ job_state: "X", Job_Name: token, Exit_status: "3" }, "1[2].s");
+    const subjob = made({ job_state: "X", Job_Name: token, array_index: "2", Exit_status: "3" }, "1[2].s");
     expect(asked([parent({ job_state: "B" }), subjob], {}, task)).toMatchObject({
       verdict: { kind: "failed", exitCode: 3 },
     });
