@@ -25,12 +25,14 @@ import type { Site } from "./config/types.ts";
 import { CurrentCache } from "./compose-cache.ts";
 import { globusSettings } from "./compose-globus.ts";
 import { HostPool } from "./compose-hosts.ts";
+import { storesOf } from "./compose-stores.ts";
 import { LauncherPool } from "./compose-launchers.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
 import { createGlobusTransfer } from "./transfer/globus/index.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
+import { createS3Transfer } from "./transfer/s3/index.ts";
 import { createSftpTransfer } from "./transfer/sftp/index.ts";
 import { compilePolicy } from "./transfer/policy.ts";
 import { hostOf } from "./transfer/plan.ts";
@@ -142,10 +144,11 @@ function siteParts(site: Site, shared: Shared): SiteParts {
     adapter.type === "transfer" ? [adapter.create(options, { policy })] : [],
   );
   const sftp = createSftpTransfer({ policy, access: shared.hosts.accessOf(site) });
+  const s3 = createS3Transfer({ policy, stores: storesOf(site) });
   const cache = shared.caches.of(site);
   const globus = createGlobusTransfer({ policy, globus: globusSettings(site) });
   const local = createLocalTransfer({ policy });
-  const registry = new TransferRegistry([local, http, sftp, globus, shared.hubOutputs, ...own]);
+  const registry = new TransferRegistry([local, http, sftp, s3, globus, shared.hubOutputs, ...own]);
   const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host), cache });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(
@@ -169,7 +172,7 @@ function siteParts(site: Site, shared: Shared): SiteParts {
 
 /** Of the remotes by URL that share a host the narrowest limit counts. */
 function limitsOf(site: Site, host: string): RemoteLimits {
-  const here = Object.values(site.remotes).filter(({ url }) => hostOf(url) === host);
+  const here = Object.values(site.remotes).filter(({ url, s3 }) => hostOf(url) === host || s3?.buckets.includes(host));
   const least = (values: readonly (number | undefined)[]): number | undefined => {
     const given = values.filter((value) => value !== undefined);
     return given.length === 0 ? undefined : Math.min(...given);

@@ -108,7 +108,7 @@ export const agentFailpoints = {
   "launcher.after-stop": ["src/launchers/local/index.ts"],
   "transfer.before-part": ["src/transfer/landing.ts"],
   "transfer.after-part": ["src/transfer/landing.ts"],
-  "transfer.after-append": ["src/transfer/landing.ts"],
+  "transfer.after-append": ["src/transfer/landing.ts", "src/transfer/s3/upload.ts"],
   "transfer.before-rename": [
     "src/transfer/fetch.ts",
     "src/transfer/landing.ts",
@@ -135,12 +135,14 @@ export const agentFailpoints = {
     "src/transfer/http/index.ts",
     "src/transfer/local/index.ts",
     "src/transfer/sftp/bulk.ts",
+    "src/transfer/s3/write.ts",
     "src/transfer/sftp/write.ts",
   ],
   "transfer.after-write": [
     "src/transfer/http/index.ts",
     "src/transfer/local/index.ts",
     "src/transfer/sftp/bulk.ts",
+    "src/transfer/s3/write.ts",
     "src/transfer/sftp/write.ts",
   ],
 } as const satisfies Table;

@@ -5,6 +5,7 @@ import { duration, size } from "../common/zod-units.ts";
 import { appSchema, nameSchema, retrySchema } from "../jobs/app.ts";
 import { gpusSchema, gpuVendors } from "../jobs/gpus.ts";
 import { globusSchema } from "./globus-schema.ts";
+import { s3Schema } from "./s3-schema.ts";
 import { secretSchema } from "./secret-schema.ts";
 import { sshSchema } from "./ssh-schema.ts";
 
@@ -132,14 +133,17 @@ const remoteSchema = z
     url: urlPrefix.optional(),
     ssh: sshSchema.optional().meta({ description: "reach it by SSH, and move its files by SFTP" }),
     host: z.string().optional().meta({ description: "the same with the SSH settings of a name under hosts" }),
-    path: pathText("of ssh and host: directory there that archive:/ stands for, absolute; default: /").optional(),
+    s3: s3Schema.optional(),
+    path: pathText(
+      "of ssh, host and s3: directory there, or beginning of keys, that archive:/ stands for; absolute; default: /",
+    ).optional(),
     verify: z.enum(["digest", "size"]).optional().meta({
       description:
-        "of ssh and host: digest (default): by sha256sum there, or by reading back where no command runs; size: sizes alone",
+        "of ssh, host and s3: digest (default): by sha256sum there or what an object store keeps, or by reading back; size: sizes alone",
     }),
     existing: z.enum(["replace", "refuse"]).optional().meta({
       description:
-        "of ssh and host: what happens to another file that lies at a destination; default: replace, in one step",
+        "of ssh, host and s3: what happens to another file that lies at a destination; default: replace, in one step",
     }),
     shell: z
       .boolean()
@@ -154,7 +158,7 @@ const remoteSchema = z
       .min(1)
       .max(64)
       .optional()
-      .meta({ description: "files moved at the same time, over all jobs; default: 4, of ssh and host 16" }),
+      .meta({ description: "files moved at the same time, over all jobs; default: 4, of ssh and host 16, of s3 8" }),
     bandwidth: size()
       .refine((bytes) => bytes >= 1_024, "at least 1KiB")
       .optional()
@@ -162,7 +166,7 @@ const remoteSchema = z
         description: "bytes per second, both directions together, shared fairly by all jobs; default: no limit",
       }),
   })
-  .meta({ description: "one of url, ssh and host" });
+  .meta({ description: "one of url, ssh, host and s3" });
 
 const cacheSchema = z
   .strictObject({

@@ -3,6 +3,7 @@ import type { LogLevel } from "../common/pino.ts";
 import type { JsonObject } from "../common/json.ts";
 import type { App } from "../jobs/app.ts";
 import type { GpuVendor } from "../jobs/gpus.ts";
+import type { S3Settings } from "../transfer/s3/types.ts";
 
 /** Where a secret lies; the secret itself is in no object of the configuration. Read it with `readSecret` each time it is used. */
 export interface SecretRef {
@@ -110,14 +111,33 @@ export interface SiteSsh {
 
 /** A short name for a URL: `archive:/x` stands for `<url>/x`. */
 export interface SiteRemote {
-  /** `sftp://NAME/path` for one that is reached by SSH. */
+  /** `sftp://NAME/path` for one that is reached by SSH, `s3://NAME/path` for an object store. */
   readonly url: string;
   /** Files moved at the same time; undefined: as many as usual. */
   readonly files: number | undefined;
   /** Over all jobs, both directions together; undefined: no limit. */
   readonly bytesPerSecond: number | undefined;
   readonly sftp: SiteSftp | undefined;
+  readonly s3: SiteS3 | undefined;
 }
+
+/** How an object store is reached, and how objects are moved, as src/transfer/s3/types.ts explains. */
+export interface SiteS3 extends Omit<S3Settings, "keys"> {
+  /** The first is the remote's own. */
+  readonly buckets: readonly [string, ...string[]];
+  readonly keys: SiteKeys;
+}
+
+/** Where its keys come from. */
+export type SiteKeys =
+  | { readonly kind: "anonymous" | "instance" | "container" }
+  | { readonly kind: "file"; readonly file: SecretRef; readonly profile: string }
+  | {
+      readonly kind: "keys";
+      readonly accessKey: SecretRef;
+      readonly secretKey: SecretRef;
+      readonly sessionToken: SecretRef | undefined;
+    };
 
 /** How a remote is reached, and how its files are moved, as src/transfer/sftp/types.ts explains. */
 export interface SiteSftp {

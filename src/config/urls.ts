@@ -71,6 +71,7 @@ export function addressProblem(text: string): string | undefined {
   return `'${text}' would send credentials in clear`;
 }
 
+/** True for a host of a URL that is this machine, written so. */
 export function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
 }

@@ -3,6 +3,8 @@ import type { GlobusSettings } from "./globus/types.ts";
 import { createHttpTransfer } from "./http/index.ts";
 import { createLocalTransfer } from "./local/index.ts";
 import type { TransferPolicy } from "./policy.ts";
+import { createS3Transfer } from "./s3/index.ts";
+import type { FindStore } from "./s3/types.ts";
 import { createSftpTransfer } from "./sftp/index.ts";
 import type { FindAccess } from "./sftp/place.ts";
 import type { TransferAdapter } from "./types.ts";
@@ -14,6 +16,8 @@ export type TransferFactory = (options: {
   readonly access: FindAccess;
   /** The site's collection, where it has one. */
   readonly globus?: GlobusSettings | undefined;
+  /** The object stores of the site. */
+  readonly stores: FindStore;
 }) => TransferAdapter;
 
 /** The adapters that come with siteagent, by the name of their folder. */
@@ -22,4 +26,5 @@ export const builtInTransfers = {
   http: createHttpTransfer,
   sftp: createSftpTransfer,
   globus: createGlobusTransfer,
+  s3: createS3Transfer,
 } as const satisfies Record<string, TransferFactory>;

@@ -33,7 +33,7 @@ export function readUrl(text: string): UrlReading {
   const [, rawScheme = "", authority = "", path = "", query = "", fragment = ""] = match;
   const scheme = rawScheme.toLowerCase();
   if (fragment !== "") return { ok: false, problem: "it has a fragment ('#…')" };
-  if (["file", "sftp", "scp", "rsync"].includes(scheme) && query !== "")
+  if (["file", "s3", "sftp", "scp", "rsync"].includes(scheme) && query !== "")
     return { ok: false, problem: `a URL of scheme '${scheme}' has no query; '?' in a name is '%3F'` };
   const authorityFault = authorityProblem(scheme, authority);
   if (authorityFault !== undefined) return { ok: false, problem: authorityFault };

@@ -57,6 +57,12 @@ export const adapters = {
       engine: "sshd",
       lacks: [],
     },
+    s3: {
+      on: "a real object store (Ceph radosgw)",
+      file: "integration/transfer/s3.test.ts",
+      engine: "radosgw",
+      lacks: [],
+    },
     http: { on: "a server on loopback", file: "integration/transfer/conformance.test.ts", lacks: ["list", "digest"] },
     globus: {
       on: "a server on loopback that answers as the API of Globus is documented",

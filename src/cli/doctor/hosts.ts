@@ -3,6 +3,7 @@ import { systemClock } from "../../common/clock.ts";
 import { silentLogger } from "../../common/logger.ts";
 import { probeGlobus } from "../../compose-globus.ts";
 import { endingCertificates, probeRemoteHosts, probeRemotes } from "../../compose-hosts.ts";
+import { probeStores } from "../../compose-stores.ts";
 import type { Site } from "../../config/types.ts";
 import { withSite } from "./site.ts";
 import { type Check, failing, type Finding, ok, skipped, warning } from "./types.ts";
@@ -10,7 +11,7 @@ import { type Check, failing, type Finding, ok, skipped, warning } from "./types
 /** Ends before the check would be called broken: what was found until then is said. */
 const probeMs = 18_000;
 
-/** Checks that log in to the hosts of the site file, with the agent's own keys: one login at each. */
+/** Checks that log in to the hosts and stores of the site file, with the agent's own keys: one login at each. */
 export const hostChecks: readonly Check[] = [
   {
     id: "ssh-hosts",
@@ -23,6 +24,12 @@ export const hostChecks: readonly Check[] = [
     title: "Remotes by SSH",
     area: "site",
     run: withSite((site, { signal }) => remotes(site, signal)),
+  },
+  {
+    id: "object-stores",
+    title: "Remotes by S3",
+    area: "site",
+    run: withSite((site, { signal }) => objectStores(site, signal)),
   },
   { id: "ssh-certificates", title: "Certificates of logins", area: "site", run: withSite(certificates) },
   {
@@ -45,6 +52,16 @@ async function globus(site: Site, signal: AbortSignal): Promise<Finding> {
   const probe = await probeGlobus(site, { signal: ended, log: silentLogger, clock: systemClock });
   if (!probe) return skipped("the site file names no collection of its own");
   return findingOf([{ name: site.globus?.collection ?? "", probe }], "inputs and outputs by globus: URLs wait");
+}
+
+async function objectStores(site: Site, signal: AbortSignal): Promise<Finding> {
+  const ended = AbortSignal.any([signal, AbortSignal.timeout(probeMs)]);
+  const found = await probeStores(site, { signal: ended, log: silentLogger, clock: systemClock });
+  if (found.length === 0) return skipped("no remote of the site file is an object store");
+  return findingOf(
+    found.map(({ remote, probe }) => ({ name: remote, probe })),
+    "inputs from it and outputs to it wait or fail",
+  );
 }
 
 async function remotes(site: Site, signal: AbortSignal): Promise<Finding> {

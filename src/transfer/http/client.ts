@@ -18,7 +18,7 @@ export interface Address {
 }
 
 export interface HttpTransferOptions {
-  readonly policy: TransferPolicy;
+  readonly policy: Pick<TransferPolicy, "check" | "checkAddress">;
   /** Credentials of a URL (`authorization`…), asked per request; never sent to another origin after a redirect. */
   readonly headersFor?: (url: URL) => Promise<Readonly<Record<string, string>>>;
   /** PEM certificates to trust besides Node's. */
@@ -40,10 +40,12 @@ export interface HttpAnswer {
 }
 
 export interface HttpCall {
-  readonly method: "GET" | "HEAD" | "PUT";
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   readonly headers?: Readonly<Record<string, string>>;
   /** Called again when a redirect asks for the same body. */
   readonly body?: () => AsyncIterable<Uint8Array>;
+  /** `return`: a redirect is an answer like others; default: it is followed. */
+  readonly redirects?: "follow" | "return";
 }
 
 const mostRedirects = 5;
@@ -61,7 +63,7 @@ export class HttpClient implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Throws POLICY, TRANSFER (network), TRANSFER_REFUSED (certificate, redirects); any status but a redirect is returned. */
+  /** Throws POLICY, TRANSFER (network), TRANSFER_REFUSED (certificate, redirects); any status but a redirect to follow is returned. */
   async call(start: string, set: RuleSet, call: HttpCall, context: CallContext): Promise<HttpAnswer> {
     const { policy } = this.#options;
     const origin = new URL(policy.check(start, set)).origin;
@@ -70,7 +72,7 @@ export class HttpClient implements AsyncDisposable {
       throwIfStopped(context.signal);
       const answer = await this.#once(url, set, call, origin, context);
       const location = answer.headers["location"];
-      if (!redirects.has(answer.status) || typeof location !== "string") return answer;
+      if (call.redirects === "return" || !redirects.has(answer.status) || typeof location !== "string") return answer;
       await drop(answer.body);
       if (hops === mostRedirects) {
         throw new Fault("TRANSFER_REFUSED", `${shown(start)} was redirected more than ${mostRedirects} times`);

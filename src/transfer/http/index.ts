@@ -4,22 +4,15 @@ import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
-import { sourceChanged, throwIfStopped } from "../errors.ts";
+import { sourceChanged } from "../errors.ts";
 import { readPieces } from "../landing.ts";
 import type { FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { shownUrl } from "../urls.ts";
-import {
-  drop,
-  type HttpAnswer,
-  HttpClient,
-  type HttpHeaders,
-  type HttpTransferOptions,
-  networkFault,
-} from "./client.ts";
+import { bodyOf } from "./body.ts";
+import { drop, type HttpAnswer, HttpClient, type HttpHeaders, type HttpTransferOptions } from "./client.ts";
 import {
   contentLength,
   contentRange,
-  DigestCheck,
   ifRange,
   representation,
   reprDigest,
@@ -144,42 +137,11 @@ class HttpTransfer implements TransferAdapter {
     try {
       const skip = acceptAnswer(url, what, answer, file, offset, context.clock.now());
       if (file.sha256 === undefined) checkEndIsKnown(what, answer);
-      yield* this.#body(url, what, answer, skip, context);
+      yield* bodyOf(url, what, answer, { skip, idleMs: this.#idleMs }, context);
     } finally {
       answer.body.on("error", () => {}); // destroying a body that still flows is an error to it
       answer.body.destroy();
     }
-  }
-
-  /** The bytes of an answer after the first `skip`, with its promised length and digests checked. */
-  async *#body(
-    url: string,
-    what: string,
-    answer: HttpAnswer,
-    skip: number,
-    context: CallContext,
-  ): AsyncGenerator<Uint8Array> {
-    const promised = contentLength(answer.headers);
-    const check = new DigestCheck(answer.headers, answer.status === 200);
-    const pace = new Pace(this.#idleMs, context);
-    let received = 0;
-    try {
-      for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-        throwIfStopped(context.signal);
-        pace.check(what, chunk.byteLength);
-        check.update(chunk);
-        const from = Math.max(0, skip - received);
-        received += chunk.byteLength;
-        if (from < chunk.byteLength) yield from === 0 ? chunk : chunk.subarray(from);
-      }
-    } catch (error) {
-      throwIfStopped(context.signal);
-      throw networkFault(error, url);
-    }
-    if (promised !== undefined && received !== promised) {
-      throw new Fault("TRANSFER", `${what} ended after ${received} of ${promised} bytes`);
-    }
-    check.finish(what);
   }
 }
 
@@ -237,36 +199,4 @@ function checkEncoding(url: string, headers: HttpHeaders): void {
   throw new Fault("TRANSFER_REFUSED", `${quoted(shownUrl(url), 300)} is sent with Content-Encoding '${encoding}'`, {
     hint: "have the server send the file as it is when 'Accept-Encoding: identity' is asked for",
   });
-}
-
-/** Least bytes in one idle time: a server that trickles holds a slot for ever otherwise. */
-const leastBytes = 1024;
-
-/** Notices a body that comes drop by drop; silence is noticed by the client's idle limit. */
-class Pace {
-  readonly #windowMs: number;
-  readonly #context: CallContext;
-  #since: number;
-  #bytes = 0;
-
-  constructor(windowMs: number, context: CallContext) {
-    this.#windowMs = windowMs;
-    this.#context = context;
-    this.#since = context.clock.monotonic();
-  }
-
-  /** Throws TRANSFER. */
-  check(what: string, bytes: number): void {
-    this.#bytes += bytes;
-    const now = this.#context.clock.monotonic();
-    if (this.#bytes >= leastBytes) {
-      this.#bytes = 0;
-      this.#since = now;
-    } else if (now - this.#since > this.#windowMs) {
-      throw new Fault(
-        "TRANSFER",
-        `${what} sends less than ${leastBytes} bytes in ${Math.round(this.#windowMs / 1000)} s`,
-      );
-    }
-  }
 }

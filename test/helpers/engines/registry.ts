@@ -9,6 +9,7 @@ import { mpich, openmpi } from "./mpi.ts";
 import { perlThreads } from "./perl-threads.ts";
 import { postgres } from "./postgres-cluster.ts";
 import { pty } from "./pty.ts";
+import { radosgw } from "./radosgw.ts";
 import { slurm, slurmCgroup, slurmdbd } from "./slurm.ts";
 import { sshd } from "./sshd.ts";
 import { systemdAnalyze } from "./systemd-analyze.ts";
@@ -32,6 +33,7 @@ export const engines = {
   slurmdbd,
   "slurm-cgroup": slurmCgroup,
   gridengine,
+  radosgw,
 } as const satisfies Record<string, Engine>;
 
 export type EngineName = keyof typeof engines;

@@ -5,8 +5,10 @@ import { isToken } from "../../../src/common/token.ts";
 import type { TransferItem } from "../../../src/transfer/types.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
+import type { S3Settings } from "../../../src/transfer/s3/types.ts";
 import { bulkAdapter } from "./bulk-adapter.ts";
 import { noAccess, startEngine, testCache } from "./setup.ts";
+import { storeAt } from "./s3-harness.ts";
 import { accessTo } from "./sftp-harness.ts";
 
 export interface ChildTask {
@@ -20,6 +22,8 @@ export interface ChildTask {
   /** Files are moved many at a time. */
   readonly bulk?: boolean;
   readonly cache?: { readonly directory: string; readonly maxBytes: number };
+  /** The store of `s3:` URLs. */
+  readonly s3?: { readonly bucket: string; readonly settings: S3Settings };
 }
 
 const task = JSON.parse(process.argv[2] ?? "") as ChildTask;
@@ -31,6 +35,7 @@ const engine = startEngine({
   ...(task.bulk === true && { adapters: [bulkAdapter(compilePolicy(policy))] }),
   access: way ? () => way.access : noAccess,
   policy,
+  ...(task.s3 && { stores: storeAt(task.s3.bucket, task.s3.settings) }),
   retry: { tries: 3, backoff: { baseMs: 1, capMs: 1 } },
 });
 const outcome = await engine.run(

@@ -13,6 +13,7 @@ import { createTransferEngine } from "../../../src/transfer/engine.ts";
 import { builtInTransfers } from "../../../src/transfer/built-in.ts";
 import { compilePolicy, type PolicyInput } from "../../../src/transfer/policy.ts";
 import type { FindAccess } from "../../../src/transfer/sftp/place.ts";
+import type { FindStore } from "../../../src/transfer/s3/types.ts";
 import { TransferRegistry } from "../../../src/transfer/registry.ts";
 import type { RetryOptions } from "../../../src/transfer/retry.ts";
 import type {
@@ -50,6 +51,8 @@ export interface EngineSetup {
   /** How hosts of `sftp:` URLs are reached; without it none is. */
   readonly access?: FindAccess;
   readonly cache?: InputCache;
+  /** The stores of `s3:` URLs; without it there is none. */
+  readonly stores?: FindStore;
   /** Instead of the built-in ones. */
   readonly adapters?: readonly TransferAdapter[];
 }
@@ -58,7 +61,9 @@ export interface EngineSetup {
 export function startEngine(setup: EngineSetup): TransferEngine {
   const policy = compilePolicy(setup.policy);
   const access = setup.access ?? noAccess;
-  const adapters = setup.adapters ?? Object.values(builtInTransfers).map((create) => create({ policy, access }));
+  const stores = setup.stores ?? noStore;
+  const adapters =
+    setup.adapters ?? Object.values(builtInTransfers).map((create) => create({ policy, access, stores }));
   return createTransferEngine({
     policy,
     registry: new TransferRegistry(adapters),
@@ -79,6 +84,8 @@ export function testCache(options: Partial<InputCacheOptions> & { readonly direc
     ...options,
   });
 }
+
+function noStore(): undefined {}
 
 export function noAccess(host: string): never {
   throw new Error(`no way to '${host}' in this test`);

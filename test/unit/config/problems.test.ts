@@ -330,7 +330,7 @@ describe("things that do not fit each other", () => {
       "policy rules that are none",
       `${head}policy: {sources: [htp://x/, "https://a.example.org/?x", "https://u:hunter2@a.example.org/"], allow_private: [10.0.0.0/99]}\napps: {}\n`,
       [
-        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, globus, http, https, scp, sftp; nearest: 'http'",
+        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, globus, http, https, s3, scp, sftp; nearest: 'http'",
         /^site\.yaml:3:30: policy\.sources\[1\]: 'https:\/\/a\.example\.org\/\?x' cannot be used: a rule has no query; allowed: scheme/,
         "site.yaml:3:58: policy.sources[2]: a URL with user or password; allowed: a URL without them",
         /^site\.yaml:3:\d+: policy\.allow_private\[0\]: '10\.0\.0\.0\/99' is not an address/,
@@ -362,11 +362,46 @@ targets: {t: {host: here, launcher: local}}
         "site.yaml:5:14: remotes.ar.host: 'logn' is not a host of this file; allowed: login; nearest: 'login'",
         "site.yaml:6:14: remotes.br.host: host 'here' is not reached by SSH; allowed: a host with ssh, or url: file:///path/",
         /^site\.yaml:7:30: remotes\.cr\.path: 'd\/\.\.\/e' is no directory of a remote: it is not absolute; allowed: an absolute path there/,
-        "site.yaml:8:3: remotes.dr: remote 'dr' has url and ssh; allowed: one of url, ssh and host",
-        "site.yaml:9:3: remotes.er: remote 'er' has none of them; allowed: one of url, ssh and host",
-        "site.yaml:10:39: remotes.fr.verify: 'verify' has no meaning for a remote by url; allowed: beside ssh or host",
+        "site.yaml:8:3: remotes.dr: remote 'dr' has url and ssh; allowed: one of url, ssh, host and s3",
+        "site.yaml:9:3: remotes.er: remote 'er' has none of them; allowed: one of url, ssh, host and s3",
+        "site.yaml:10:39: remotes.fr.verify: 'verify' has no meaning for a remote by url; allowed: beside ssh or host or s3",
         "site.yaml:11:20: policy.sources[0]: 'arr' is no remote of this file; allowed: ar, br, cr, dr, er, fr; nearest: 'ar'",
         /^site\.yaml:12:\d+: apps\.a\.inputs\.i\.from: 'arr' of 'arr:\/\{\{config\.n\}\}' is no remote of this file; .*nearest: 'ar'/,
+      ],
+    ],
+    [
+      "object stores that are none",
+      `${head}remotes:
+  ar: {s3: {endpoint: "http://s3.example.org", buckets: [lab-a], credentials: anonymous}, shell: false}
+  br: {s3: {endpoint: "https://u:hunter2@s3.example.org/x", buckets: [lab-b, lab-a], credentials: {file: nothing}}}
+  cr: {s3: {buckets: [lab-c], credentials: anonymous, part_size: 1MiB}, url: "file:///x/"}
+  dr: {s3: {buckets: [lab-d], credentials: anonymous, part_size: 1MiB}}
+apps: {}
+`,
+      [
+        "site.yaml:4:23: remotes.ar.s3.endpoint: 'http://s3.example.org' would send contents in clear; allowed: https://, http:// to this machine, or allow_http: true",
+        "site.yaml:4:91: remotes.ar.shell: 'shell' has no meaning for a remote by s3; allowed: beside ssh or host",
+        /^site\.yaml:5:23: remotes\.br\.s3\.endpoint: the address holds a password; allowed: an address as https/,
+        "site.yaml:5:78: remotes.br.s3.buckets[1]: 's3://lab-a/' leads to remote 'ar' already; allowed: each bucket at one remote, or first in the list",
+        /^site\.yaml:5:106: remotes\.br\.s3\.credentials\.file: the secret 'nothing' cannot be read/,
+        "site.yaml:6:3: remotes.cr: remote 'cr' has url and s3; allowed: one of url, ssh, host and s3",
+        "site.yaml:7:66: remotes.dr.s3.part_size: '1048576' bytes are no size of a part; allowed: 5MiB to 5GiB",
+      ],
+    ],
+    [
+      "keys of object stores that are none",
+      `${head}remotes:
+  cr: {s3: {buckets: [Lab, lab-c], credentials: AKIAHUNTER2}}
+  dr: {s3: {buckets: [lab-d], credentials: {access_key: hunter2, secret_key: {file: nothing}}}}
+  er: {s3: {buckets: [lab-e], credentials: {fil: x}}}
+apps: {}
+`,
+      [
+        /^site\.yaml:4:23: remotes\.cr\.s3\.buckets\[0\]: 'Lab' does not fit; allowed: the name of a bucket/,
+        /^site\.yaml:4:49: remotes\.cr\.s3\.credentials: the value does not fit; allowed: anonymous, instance-role/,
+        /^site\.yaml:5:57: remotes\.dr\.s3\.credentials\.access_key: a secret is never written into this file/,
+        /^site\.yaml:6:31: remotes\.er\.s3\.credentials\.file: 'file' is missing/,
+        /^site\.yaml:6:\d+: remotes\.er\.s3\.credentials\.fil: unknown key 'fil'; .*nearest: 'file'/,
       ],
     ],
     [

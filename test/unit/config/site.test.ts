@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { isFault } from "../../../src/common/fault.ts";
 import { loadSite, parseSite } from "../../../src/config/compile.ts";
+import { storesOf } from "../../../src/compose-stores.ts";
 import { builtInRegistries } from "../../../src/config/registries.ts";
 import { readSecret } from "../../../src/config/secrets.ts";
 import { showSite } from "../../../src/config/show.ts";
@@ -182,6 +183,55 @@ apps:
       },
       other: { files: 2, sftp: { ssh: { hosts: ["o.example.org"] }, verify: "size" } },
     });
+  });
+
+  it("puts object stores into apps and policy, with keys by reference", async () => {
+    await writeSecret(directory);
+    const site = await load(
+      directory,
+      `${head}remotes:
+  archive: {s3: {endpoint: "https://s3.example.org", buckets: [lab-a, shared], credentials: {file: secret, profile: a}}, path: "/results/x y/"}
+  public: {s3: {region: cn-north-1, buckets: [open-data], credentials: anonymous, part_size: 1GiB}, verify: size, files: 2}
+  cloud: {s3: {endpoint: "http://127.0.0.1:9000", path_style: false, buckets: [mine], credentials: {access_key: {file: secret}, secret_key: {file: secret}}}}
+policy: {sources: ["s3://shared/in/"], destinations: ["archive:/"]}
+apps: {a: {workflow: w, command: [x], target: local, outputs: {o: {from: o, to: "archive:/o/"}}}}
+`,
+    );
+    expect(site.apps["a"]?.outputs["o"]?.to).toBe("s3://archive/results/x%20y/o/");
+    expect(site.policy).toMatchObject({ sources: ["s3://shared/in/"], destinations: ["s3://archive/results/x%20y/"] });
+    const secret = { path: directory.join("secret") };
+    expect(site.remotes).toMatchObject({
+      archive: {
+        files: 8,
+        s3: {
+          endpoint: "https://s3.example.org",
+          pathStyle: true,
+          keys: { kind: "file", file: secret, profile: "a" },
+          partBytes: 2 ** 24,
+          existing: "replace",
+        },
+      },
+      public: {
+        files: 2,
+        s3: {
+          endpoint: "https://s3.cn-north-1.amazonaws.com.cn",
+          pathStyle: false,
+          keys: { kind: "anonymous" },
+          partBytes: 2 ** 30,
+          verify: "size",
+        },
+      },
+      cloud: { s3: { pathStyle: false, keys: { kind: "keys", accessKey: secret, secretKey: secret } } },
+    });
+    const find = storesOf(site);
+    expect(["archive", "lab-a", "shared", "public", "nothing"].map((host) => find(host)?.bucket)).toEqual([
+      "lab-a",
+      "lab-a",
+      "shared",
+      "open-data",
+      undefined,
+    ]);
+    expect(find("shared")?.label).toBe("archive");
   });
 
   it("counts GPUs from those that a scheduler showed the agent, else from the first of the machine", async () => {

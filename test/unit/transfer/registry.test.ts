@@ -9,6 +9,7 @@ const policy = compilePolicy({ sources: [], destinations: [] });
 const access = (host: string): never => {
   throw new Error(`no way to '${host}'`);
 };
+const stores = (): undefined => undefined;
 const folder = join(import.meta.dirname, "../../../src/transfer");
 
 test("each adapter folder is registered and documented", () => {
@@ -23,9 +24,9 @@ test("each adapter folder is registered and documented", () => {
 
 test("finds adapters by scheme, and names the nearest scheme", async () => {
   await using registry = new TransferRegistry(
-    Object.values(builtInTransfers).map((create) => create({ policy, access })),
+    Object.values(builtInTransfers).map((create) => create({ policy, access, stores })),
   );
-  expect(registry.schemes).toEqual(["file", "globus", "http", "https", "scp", "sftp"]);
+  expect(registry.schemes).toEqual(["file", "globus", "http", "https", "s3", "scp", "sftp"]);
   expect(registry.forUrl("HTTPS://x/").kind).toBe("http");
   expect(() => registry.forUrl("htps://x/")).toThrow("no transfer serves scheme 'htps' of 'htps://x/'");
   expect(() => registry.forUrl("")).toThrow("no transfer serves scheme ''");
