@@ -8,7 +8,7 @@ import { SlurmCluster } from "../test/helpers/engines/slurm-cluster.ts";
 import type { TestSite } from "../test/helpers/site.ts";
 import { waitFor } from "../test/helpers/wait.ts";
 import { Control } from "../test/integration/agent/control.ts";
-import { type Bench, type Figure, median, quantile } from "./lib/bench.ts";
+import { type Bench, type BenchOptions, type Figure, median, quantile } from "./lib/bench.ts";
 import { startRelease } from "./lib/release.ts";
 
 const loopGoal = 0.8;
@@ -23,25 +23,16 @@ const ends = {
 
 export const bench: Bench = {
   about:
-    "A private Slurm on loopback (no accounting, two simulated nodes). Submission: from the bulk creation of jobs on the hub until the controller took the last of them, by its log, into a partition that is down, so that nothing runs meanwhile; one job each, then as arrays; beside a shell loop of `sbatch` with a script of one line, in the same round. End: one `date` after the other with the default `poll` of 30 s, from the end of the process to `done` on the hub, asked for every 20 ms.",
+    "A private Slurm on loopback (no accounting, two simulated nodes). Submission: from the bulk creation of jobs on the hub until the controller took the last of them, by its log, into a partition that is down, so that nothing runs meanwhile; one job each, then as arrays; by agents that have submitted as many before; beside a shell loop of `sbatch` with a script of one line, in the same round. End: one `date` after the other with the default `poll` of 30 s, from the end of the process to `done` on the hub, asked for every 20 ms.",
   async run({ quick, say }) {
     const found = await slurm.probe();
     if (!found.ok) {
       say(`not measured: ${found.reason}`);
       return [];
     }
-    const [rounds, jobs, dates] = quick ? [1, 40, 5] : [5, 300, 60];
+    const [rounds, jobs, dates] = quick ? [1, 100, 5] : [5, 1_000, 60];
     await using cluster = await SlurmCluster.start({ settings: { MaxJobCount: "20000" } });
-    const loop: number[] = [];
-    const single: number[] = [];
-    const arrays: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      loop.push(await loopPerSecond(cluster, jobs));
-      single.push(await submittedPerSecond(cluster, jobs, false));
-      arrays.push(await submittedPerSecond(cluster, jobs, true));
-      const rates = [loop, single, arrays].map((values) => values.at(-1)?.toFixed(1) ?? "");
-      say(`round ${round + 1}: loop ${rates[0]}/s, one by one ${rates[1]}/s, arrays ${rates[2]}/s`);
-    }
+    const { loop, single, arrays } = await submissions(cluster, { rounds, jobs, say });
     const beside = { what: "shell loop of sbatch, 1/s", values: loop };
     const ratio = (values: readonly number[]): number => median(values) / median(loop);
     const figures: Figure[] = [
@@ -83,11 +74,39 @@ async function loopPerSecond(cluster: SlurmCluster, count: number): Promise<numb
   return rate;
 }
 
-async function submittedPerSecond(cluster: SlurmCluster, count: number, arrays: boolean): Promise<number> {
-  await using site = await slurmSite(cluster, { arrays, settle: "5s" }, count + 10);
+/** Jobs in a second, each the value of a round. */
+async function submissions(
+  cluster: SlurmCluster,
+  { rounds, jobs, say }: { readonly rounds: number; readonly jobs: number } & Pick<BenchOptions, "say">,
+): Promise<Readonly<Record<"loop" | "single" | "arrays", readonly number[]>>> {
+  await using one = await closedSite(cluster, { arrays: false }, jobs);
+  await using many = await closedSite(cluster, { arrays: true }, jobs);
+  for (const site of [one, many]) await submittedPerSecond(cluster, site, jobs);
+  const rates = { loop: [] as number[], single: [] as number[], arrays: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    rates.loop.push(await loopPerSecond(cluster, jobs));
+    rates.single.push(await submittedPerSecond(cluster, one, jobs));
+    rates.arrays.push(await submittedPerSecond(cluster, many, jobs));
+    const [loop, single, arrays] = Object.values(rates).map((values) => values.at(-1)?.toFixed(1) ?? "");
+    say(`round ${round + 1}: loop ${loop}/s, one by one ${single}/s, arrays ${arrays}/s`);
+  }
+  return rates;
+}
+
+/** Its jobs go into the partition that is down. */
+async function closedSite(
+  cluster: SlurmCluster,
+  target: { readonly arrays: boolean },
+  jobs: number,
+): Promise<TestSite> {
+  const site = await slurmSite(cluster, { ...target, poll: "2s" }, jobs + 10);
   await site.replaceInSiteFile("partition: main", "partition: closed");
   const { status } = await new Control(site).post("/v1/reload");
   if (status !== 200) throw new Error(`the site file was not loaded again: ${status}`);
+  return site;
+}
+
+async function submittedPerSecond(cluster: SlurmCluster, site: TestSite, count: number): Promise<number> {
   using log = new SubmissionLog(cluster);
   const startedAt = performance.now();
   await site.client.bulk(Array.from({ length: count }, () => ({ workflow: "noop", config: {} })));
@@ -97,8 +116,12 @@ async function submittedPerSecond(cluster: SlurmCluster, count: number, arrays: 
     intervalMs: 250,
   });
   const rate = (count * 1000) / (log.lastAt - startedAt);
-  await site.killAgent();
   await emptied(cluster);
+  await waitFor(async () => (await site.client.jobPage({ active: true, limit: 1 })).total === 0, {
+    what: "the end of all jobs",
+    timeoutMs: 600_000,
+    intervalMs: 250,
+  });
   return rate;
 }
 

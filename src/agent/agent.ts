@@ -75,6 +75,9 @@ export class Agent implements AsyncDisposable {
     this.#options = options;
     this.#startedAt = isoTime(deps.clock.now());
     this.#contact = new Contact(deps.clock);
+    // One for all: each listener of a signal is compared with each that is added, and there may be thousands of drivers.
+    const interrupt = (): void => this.#drivers.forEach((driver) => driver.interrupt());
+    this.#stop.signal.addEventListener("abort", interrupt, { once: true });
   }
 
   /** Resolves when the agent has ended, by itself or by `stop`. */

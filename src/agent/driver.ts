@@ -55,7 +55,7 @@ export class JobDriver {
     this.done = this.#run();
   }
 
-  /** Something changed that the current step does not know: let it stop early and look again. */
+  /** Something changed that the current step does not know, or the agent stops: let it stop early and look again. */
   interrupt(): void {
     this.#current.abort(cutShort);
   }
@@ -63,8 +63,6 @@ export class JobDriver {
   async #run(): Promise<void> {
     const core = this.#core;
     const log = core.log.child({ jobId: this.id });
-    const stop = (): void => this.interrupt();
-    core.stopping.addEventListener("abort", stop, { once: true });
     try {
       let work = this.#work(log);
       while (!core.stopping.aborted) {
@@ -77,7 +75,6 @@ export class JobDriver {
     } catch (error) {
       core.onFatal(asFault(error));
     } finally {
-      core.stopping.removeEventListener("abort", stop);
       core.prepared.delete(this.id);
     }
   }

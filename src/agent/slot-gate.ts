@@ -21,7 +21,8 @@ interface Reserved {
 /** Lets attempts start when their target has room. What is used comes from the book; only the moment between yes and the journal is kept here. */
 export class SlotGate {
   readonly #core: AgentCore;
-  readonly #reserved = new Map<string, Reserved>();
+  /** By target and job. */
+  readonly #reserved = new Map<string, Map<string, Reserved>>();
 
   constructor(core: AgentCore) {
     this.#core = core;
@@ -33,12 +34,13 @@ export class SlotGate {
       const target = this.#core.parts.site.targets[job.target];
       const gpus = target && this.#room(target, job);
       if (target && gpus) {
-        this.#reserved.set(job.id, { job, gpus });
+        const reserved = this.#reservedOn(job.target);
+        reserved.set(job.id, { job, gpus });
         const given = target.gpus !== undefined && !target.allocation;
         return {
           gpus: given ? { vendor: target.gpuVendor, ids: gpus } : undefined,
           leave: () => {
-            this.#reserved.delete(job.id);
+            reserved.delete(job.id);
             this.#core.changed.notify();
           },
         };
@@ -52,31 +54,39 @@ export class SlotGate {
   reason(job: HeldJob): string | undefined {
     const target = this.#core.parts.site.targets[job.target];
     if (!target) return `target '${job.target}' is not in the site file any more`;
-    if (this.#room(target, job)) return undefined;
+    if (this.#reservedOn(job.target).has(job.id) || this.#room(target, job)) return undefined;
     const { size: running } = this.#core.ledger.book.liveOn(job.target);
     return `all of target '${job.target}' is in use (${running} of ${target.slots} slots)`;
   }
 
-  /** The GPUs that the job would get if it started now; undefined when there is no room for it. */
+  #reservedOn(target: string): Map<string, Reserved> {
+    const known = this.#reserved.get(target);
+    if (known) return known;
+    const made = new Map<string, Reserved>();
+    this.#reserved.set(target, made);
+    return made;
+  }
+
+  /** The GPUs that the job would get if it started now; undefined when there is no room for it. It has no reservation itself. */
   #room(target: SiteTarget, job: HeldJob): readonly string[] | undefined {
     const live = this.#core.ledger.book.liveOn(job.target);
-    const others = [...this.#reserved.values()].filter((other) => other.job.id !== job.id);
-    const there = others.filter((other) => other.job.target === job.target);
-    const running = live.size + there.length;
+    const reserved = this.#reservedOn(job.target);
+    const running = live.size + reserved.size;
     const share = totalShareOf(job.app.resources);
     // Each of thousands that start together asks: where only slots count they are not gone through.
     if (target.cores === undefined && target.memoryBytes === undefined && target.gpus === undefined)
       return fitsNow(target, { running, share: nothing }, share) ? [] : undefined;
-    const shares = [...live.values(), ...there.map((other) => other.job)].map(({ app }) => totalShareOf(app.resources));
-    if (!fitsNow(target, { running, share: shares.reduce(addShares, nothing) }, share)) return undefined;
-    return chooseGpus(target, share.gpus, this.#gpusInUse(target, others));
+    const others = [...live.values(), ...[...reserved.values()].map((other) => other.job)];
+    const taken = others.map(({ app }) => totalShareOf(app.resources)).reduce(addShares, nothing);
+    if (!fitsNow(target, { running, share: taken }, share)) return undefined;
+    return chooseGpus(target, share.gpus, this.#gpusInUse(target));
   }
 
   /** On the target's host. */
-  #gpusInUse(target: SiteTarget, others: readonly Reserved[]): ReadonlySet<string> {
+  #gpusInUse(target: SiteTarget): ReadonlySet<string> {
     const { targets } = this.#core.parts.site;
-    const isHere = ({ job }: Reserved): boolean => (targets[job.target]?.host ?? target.host) === target.host;
-    const reserved = others.filter(isHere).flatMap(({ gpus }) => gpus);
+    const here = [...this.#reserved].filter(([name]) => (targets[name]?.host ?? target.host) === target.host);
+    const reserved = here.flatMap(([, some]) => [...some.values()].flatMap(({ gpus }) => gpus));
     return new Set([...gpusInUse(this.#core.open, targets, target.host), ...reserved]);
   }
 }

@@ -131,5 +131,6 @@ function oomText(oom: OomCounter | undefined): string {
 
 /** One word of a POSIX shell that stands for exactly this text. */
 export function quote(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
+  // Most have none, and a plan has dozens of words.
+  return text.includes("'") ? `'${text.replaceAll("'", `'\\''`)}'` : `'${text}'`;
 }

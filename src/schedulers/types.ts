@@ -97,6 +97,8 @@ export interface Verdict {
   readonly signal?: string | undefined;
   /** Who cancelled it, as the scheduler says (a uid or name). */
   readonly by?: string | undefined;
+  /** What was left of an array was taken out of the queue: true of a task that had not begun, and says nothing of one that had. */
+  readonly neverBegan?: boolean | undefined;
   /** The scheduler's own words: state, exit field, reason. */
   readonly raw: string;
   readonly source: "queue" | "accounting";

@@ -126,7 +126,9 @@ export class Attempts implements Disposable {
     const evidence = await this.#look(known, scheduled, context);
     this.#note(known, scheduled, evidence, now);
     let verdict = this.#judge(known, scheduled, evidence, now, context);
-    if (verdict.status.state === "ended" && !hasBegun(evidence) && scheduled?.state === "absent") {
+    const mayBegin =
+      scheduled?.state === "absent" || (scheduled?.state === "ended" && scheduled.verdict.neverBegan === true);
+    if (verdict.status.state === "ended" && !hasBegun(evidence) && mayBegin) {
       // Nothing may start under this token after it was called over.
       if (!(await takeGuard(this.#options.host, known.ref.directory, context))) {
         known.evidence = await evidenceOn(this.#options.host, known.ref.directory, context);

@@ -47,6 +47,7 @@ export function judge(facts: Facts, patience: Patience): Judgement {
   const record = recordOf(evidence);
   switch (scheduled?.state) {
     case "ended":
+      if (scheduled.verdict.neverBegan === true && hasBegun(evidence)) return absent(facts, record, patience);
       return overBy(facts, scheduled.verdict, record, patience);
     case "absent":
       return absent(facts, record, patience);

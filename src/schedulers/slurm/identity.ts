@@ -44,6 +44,12 @@ export class Rows<Row extends Listed> {
     return this.#candidates(job).filter((row) => isOf(row, job));
   }
 
+  /** The row of a task's array as a whole: only where tasks that never began were cancelled together. */
+  ofArray({ task, ...job }: ScheduledJob): Row | undefined {
+    if (task === undefined) return undefined;
+    return this.#byTask.get(job.id)?.find((row) => isOf(row, job));
+  }
+
   #candidates(job: ScheduledJob): readonly Row[] {
     if (job.task === undefined) return this.#byId.get(job.id) ?? [];
     const lists = this.#byTask.get(`${job.id}_list`) ?? [];

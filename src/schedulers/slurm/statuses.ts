@@ -36,7 +36,8 @@ export async function statusesOf(
   return await mapInSlices(jobs, (job, index): ScheduledStatus => {
     if (!isJobId(job.id)) return { state: "unknown", why: `'${job.id}' is no job id of Slurm` };
     const why = queue.incomplete ?? history.unknown.get(job.id);
-    return merged(inQueue[index] ?? [], recorded.of(job), { why, exact });
+    const rest = listed.ofArray(job);
+    return merged(inQueue[index] ?? [], recorded.of(job), { why, exact, rest });
   });
 }
 
@@ -45,6 +46,8 @@ interface Limits {
   readonly why: string | undefined;
   /** Accounting's exit codes are what they seem. */
   readonly exact: boolean;
+  /** What the queue has of the tasks of its array that never began. */
+  readonly rest: QueueRow | undefined;
 }
 
 function merged(rows: readonly QueueRow[], records: readonly AccountingRow[], limits: Limits): ScheduledStatus {
@@ -56,6 +59,8 @@ function merged(rows: readonly QueueRow[], records: readonly AccountingRow[], li
   });
   if (ends.length > 0 && ends.every((status) => status !== undefined)) return wholeStatus(ends);
   if (rows.length > 0) return wholeStatus(inQueue);
+  const rest = limits.rest && queueStatus(limits.rest);
+  if (rest?.state === "ended") return { state: "ended", verdict: { ...rest.verdict, neverBegan: true } };
   if (limits.why !== undefined) return { state: "unknown", why: limits.why };
   const open = records.find((record) => !hasEnded(record));
   if (open === undefined) return { state: "absent" };

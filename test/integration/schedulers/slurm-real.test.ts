@@ -134,6 +134,15 @@ function jobTests(): void {
     expect(await ended(slurm, job)).toMatchObject({ kind: "cancelled", raw: expect.stringContaining("CANCELLED") });
   });
 
+  it("E14: is the rest of an array that is cancelled by hand, of which no task has a row of its own", async () => {
+    const placement = { ...small.placement, queue: "closed" };
+    const job = await submitted(slurm, request("exit 0", { placement, tasks: 3 }));
+    const tasks = [0, 1, 2].map((task) => ({ ...job, task }));
+    for (const task of tasks) await until(slurm, task, "queued");
+    await cluster.run("scancel", "-p", "closed");
+    for (const task of tasks) expect(await ended(slurm, task)).toMatchObject({ kind: "cancelled", neverBegan: true });
+  });
+
   it("E15: is held by an administrator, says so, and goes on", async () => {
     const job = await submitted(slurm, request("exit 0", { placement: { native: ["--begin=now+1hour"] } }));
     await cluster.run("scontrol", "hold", job.id);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Facts, judge, type Patience } from "../../../src/launchers/batch/judge.ts";
+import { type Facts, hasBegun, judge, type Patience } from "../../../src/launchers/batch/judge.ts";
 import type { Evidence, ExitRecord } from "../../../src/runner/evidence.ts";
 import { type ScheduledStatus, verdictKinds } from "../../../src/schedulers/types.ts";
 
@@ -120,6 +120,20 @@ describe("whatever the two witnesses say", () => {
           expect(facts.overForMs).toBeGreaterThanOrEqual(patience.lostMs);
       }),
       { numRuns: 3_000 },
+    );
+  });
+
+  test("E14: that the rest of an array was cancelled is the end of a task that never began, and says nothing of one that did", () => {
+    const verdict = { kind: "cancelled", neverBegan: true, raw: "CANCELLED", source: "queue" } as const;
+    fc.assert(
+      fc.property(anyFacts, (facts) => {
+        const judged = judge({ ...facts, scheduled: { state: "ended", verdict } }, patience);
+        if (hasBegun(facts.evidence))
+          expect(judged).toEqual(judge({ ...facts, scheduled: { state: "absent" } }, patience));
+        else if (!isRecord(facts.evidence.rc))
+          expect(judged.status).toMatchObject({ state: "ended", end: { cause: "cancelled" } });
+      }),
+      { numRuns: 1_000 },
     );
   });
 
