@@ -23,6 +23,7 @@ import { runRemotely } from "./hosts/ssh/run.ts";
 import { SftpSession } from "./hosts/ssh/sftp.ts";
 import { streamRemotely } from "./hosts/ssh/stream.ts";
 import type { Host } from "./hosts/types.ts";
+import { probeRsync } from "./transfer/rsync/probe.ts";
 import type { FindAccess } from "./transfer/sftp/place.ts";
 import { probeSftp } from "./transfer/sftp/probe.ts";
 import type { SftpAccess } from "./transfer/sftp/types.ts";
@@ -133,7 +134,10 @@ export async function probeRemotes(
   const find = pool.accessOf(site);
   const named = Object.entries(site.remotes).filter(([, { sftp }]) => sftp !== undefined);
   return await Promise.all(
-    named.map(async ([remote, { url }]) => ({ remote, probe: await probeSftp(find(remote, 22), url, context) })),
+    named.map(async ([remote, { url }]) => {
+      const probe = url.startsWith("rsync:") ? probeRsync : probeSftp;
+      return { remote, probe: await probe(find(remote, 22), url, context) };
+    }),
   );
 }
 

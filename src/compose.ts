@@ -32,6 +32,7 @@ import { createTransferEngine } from "./transfer/engine.ts";
 import { createGlobusTransfer } from "./transfer/globus/index.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
+import { createRsyncTransfer } from "./transfer/rsync/index.ts";
 import { createS3Transfer } from "./transfer/s3/index.ts";
 import { createSftpTransfer } from "./transfer/sftp/index.ts";
 import { compilePolicy } from "./transfer/policy.ts";
@@ -143,12 +144,14 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   const own = Object.values(site.adapters).flatMap(({ adapter, options }) =>
     adapter.type === "transfer" ? [adapter.create(options, { policy })] : [],
   );
-  const sftp = createSftpTransfer({ policy, access: shared.hosts.accessOf(site) });
+  const access = shared.hosts.accessOf(site);
+  const bySsh = [createSftpTransfer({ policy, access }), createRsyncTransfer({ policy, access })];
   const s3 = createS3Transfer({ policy, stores: storesOf(site) });
   const cache = shared.caches.of(site);
   const globus = createGlobusTransfer({ policy, globus: globusSettings(site) });
   const local = createLocalTransfer({ policy });
-  const registry = new TransferRegistry([local, http, sftp, s3, globus, shared.hubOutputs, ...own]);
+  const others = [shared.hubOutputs, ...own];
+  const registry = new TransferRegistry([local, http, ...bySsh, s3, globus, ...others]);
   const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host), cache });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(

@@ -113,12 +113,14 @@ export const agentFailpoints = {
     "src/transfer/fetch.ts",
     "src/transfer/landing.ts",
     "src/transfer/many.ts",
+    "src/transfer/rsync/send.ts",
     "src/transfer/sftp/write.ts",
   ],
   "transfer.after-rename": [
     "src/transfer/fetch.ts",
     "src/transfer/landing.ts",
     "src/transfer/many.ts",
+    "src/transfer/rsync/send.ts",
     "src/transfer/sftp/write.ts",
   ],
   "transfer.after-directory-sync": ["src/transfer/landing.ts", "src/transfer/many.ts"],
@@ -134,6 +136,7 @@ export const agentFailpoints = {
   "transfer.before-write": [
     "src/transfer/http/index.ts",
     "src/transfer/local/index.ts",
+    "src/transfer/rsync/send.ts",
     "src/transfer/sftp/bulk.ts",
     "src/transfer/s3/write.ts",
     "src/transfer/sftp/write.ts",
@@ -141,6 +144,7 @@ export const agentFailpoints = {
   "transfer.after-write": [
     "src/transfer/http/index.ts",
     "src/transfer/local/index.ts",
+    "src/transfer/rsync/send.ts",
     "src/transfer/sftp/bulk.ts",
     "src/transfer/s3/write.ts",
     "src/transfer/sftp/write.ts",

@@ -13,6 +13,7 @@ type RemoteInput = SiteSettings["remotes"][string];
 const ways = ["url", "ssh", "host", "s3"] as const;
 /** Keys that have a meaning beside some ways only. */
 const beside = {
+  by: ["ssh", "host"],
   path: ["ssh", "host", "s3"],
   verify: ["ssh", "host", "s3"],
   existing: ["ssh", "host", "s3"],
@@ -112,7 +113,7 @@ async function compileSftp(
       ? sshOfHost(compiling, name, remote.host, hosts)
       : await compileSsh(compiling, ["remotes", name, "ssh"], remote.ssh);
   const { verify = "digest", existing = "replace", shell = true, preserve = false, files = usualFiles } = remote;
-  const url = `sftp://${name}${directoryOf(compiling, name, remote.path)}`;
+  const url = `${remote.by ?? "sftp"}://${name}${directoryOf(compiling, name, remote.path)}`;
   return {
     url,
     files,

@@ -61,5 +61,5 @@ export const builtInRegistries: Registries = {
   },
   schedulers: schedulerKinds,
   hosts: [],
-  schemes: ["file", "globus", "http", "https", "s3", "scp", "sftp"],
+  schemes: ["file", "globus", "http", "https", "rsync", "s3", "scp", "sftp"],
 };

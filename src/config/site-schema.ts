@@ -131,9 +131,12 @@ const urlPrefix = z.string().min(1).max(4096).meta({ description: "a URL; stands
 const remoteSchema = z
   .strictObject({
     url: urlPrefix.optional(),
-    ssh: sshSchema.optional().meta({ description: "reach it by SSH, and move its files by SFTP" }),
+    ssh: sshSchema.optional().meta({ description: "reach it by SSH, and move its files by SFTP or rsync" }),
     host: z.string().optional().meta({ description: "the same with the SSH settings of a name under hosts" }),
     s3: s3Schema.optional(),
+    by: z.enum(["sftp", "rsync"]).optional().meta({
+      description: "of ssh and host: what moves its files; rsync has to be installed at both ends; default: sftp",
+    }),
     path: pathText(
       "of ssh, host and s3: directory there, or beginning of keys, that archive:/ stands for; absolute; default: /",
     ).optional(),

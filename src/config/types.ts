@@ -111,7 +111,7 @@ export interface SiteSsh {
 
 /** A short name for a URL: `archive:/x` stands for `<url>/x`. */
 export interface SiteRemote {
-  /** `sftp://NAME/path` for one that is reached by SSH, `s3://NAME/path` for an object store. */
+  /** `sftp://NAME/path` (or `rsync:`) for one that is reached by SSH, `s3://NAME/path` for an object store. */
   readonly url: string;
   /** Files moved at the same time; undefined: as many as usual. */
   readonly files: number | undefined;

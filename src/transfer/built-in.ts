@@ -3,6 +3,7 @@ import type { GlobusSettings } from "./globus/types.ts";
 import { createHttpTransfer } from "./http/index.ts";
 import { createLocalTransfer } from "./local/index.ts";
 import type { TransferPolicy } from "./policy.ts";
+import { createRsyncTransfer } from "./rsync/index.ts";
 import { createS3Transfer } from "./s3/index.ts";
 import type { FindStore } from "./s3/types.ts";
 import { createSftpTransfer } from "./sftp/index.ts";
@@ -26,5 +27,6 @@ export const builtInTransfers = {
   http: createHttpTransfer,
   sftp: createSftpTransfer,
   globus: createGlobusTransfer,
+  rsync: createRsyncTransfer,
   s3: createS3Transfer,
 } as const satisfies Record<string, TransferFactory>;

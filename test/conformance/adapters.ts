@@ -63,6 +63,12 @@ export const adapters = {
       engine: "radosgw",
       lacks: [],
     },
+    rsync: {
+      on: "a real sshd and a real rsync at both ends",
+      file: "integration/transfer/conformance.test.ts",
+      engine: "rsync",
+      lacks: ["resume"],
+    },
     http: { on: "a server on loopback", file: "integration/transfer/conformance.test.ts", lacks: ["list", "digest"] },
     globus: {
       on: "a server on loopback that answers as the API of Globus is documented",

@@ -18,9 +18,9 @@ export const transferSuite: Suite<TransferHarness> = {
     write: "files are written",
     digest: "the far side tells the SHA-256 of what lies there",
   },
-  lacking: ({ adapter: { capabilities, bulk } }) => [
+  lacking: ({ adapter: { capabilities, bulk }, anywhere = false }) => [
     ...(["resume", "list", "write", "digest"] as const).filter((ability) => !capabilities[ability]),
-    ...(bulk?.leastFiles === 1 ? ["stream"] : []),
+    ...(bulk?.leastFiles === 1 && !anywhere ? ["stream"] : []),
   ],
   shared: false,
   timeoutMs: 60_000,

@@ -54,6 +54,27 @@ export class RemoteDigests {
     return digests;
   }
 
+  /** As `ofMany`; where no command tells, the files are read back. Those that are not there are left out. */
+  async ofAll(
+    access: SftpAccess,
+    files: readonly KnownFile[],
+    context: CallContext,
+  ): Promise<ReadonlyMap<string, string>> {
+    if (files.length === 0) return new Map();
+    const digests = new Map(this.canAsk(access, context) ? await this.ofMany(access, files, context) : []);
+    for (const { path, bytes } of files) {
+      if (digests.has(path)) continue;
+      const handle = await access.files.maybe<Buffer>(context, (sftp, done) => sftp.open(path, "r", done));
+      if (!handle) continue;
+      try {
+        digests.set(path, (await digestBack(access.files, handle, bytes, context)).sha256);
+      } finally {
+        await access.files.call(context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
+      }
+    }
+    return digests;
+  }
+
   async #ask(access: SftpAccess, files: readonly KnownFile[], context: CallContext): Promise<string | undefined> {
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     try {

@@ -10,6 +10,7 @@ import { perlThreads } from "./perl-threads.ts";
 import { postgres } from "./postgres-cluster.ts";
 import { pty } from "./pty.ts";
 import { radosgw } from "./radosgw.ts";
+import { rsync } from "./rsync.ts";
 import { slurm, slurmCgroup, slurmdbd } from "./slurm.ts";
 import { sshd } from "./sshd.ts";
 import { systemdAnalyze } from "./systemd-analyze.ts";
@@ -20,6 +21,7 @@ export const engines = {
   pty,
   "systemd-analyze": systemdAnalyze,
   sshd,
+  rsync,
   chromium,
   container,
   mount,

@@ -10,9 +10,10 @@ import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { GlobusServer, ids } from "../../helpers/globus/server.ts";
 import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
+import { rsyncHarness } from "./rsync-harness.ts";
 import { store } from "./servers.ts";
 import { fileUrl, writeTree } from "./setup.ts";
-import { sftpHarness } from "./sftp-harness.ts";
+import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
 describeTransfer("local", async () => {
   const directory = await temporaryDirectory();
@@ -35,6 +36,10 @@ describeTransfer("local", async () => {
 describeWithEngine("sshd", "over SSH", () => {
   describeTransfer("sftp", () => far({}));
   describeTransfer("sftp, no commands", () => far({ directives: ["ForceCommand internal-sftp"] }));
+});
+
+describeWithEngine("rsync", "over SSH, by rsync", () => {
+  describeTransfer("rsync", byRsync);
 });
 
 describeTransfer("http", async () => {
@@ -79,11 +84,18 @@ describeTransfer("globus", async () => {
 });
 
 async function far(options: SshServerOptions): Promise<TransferHarness> {
-  const harness = await sftpHarness(options);
+  return placeOf(await sftpHarness(options), "sftp");
+}
+
+async function byRsync(): Promise<TransferHarness> {
+  return { ...placeOf(await rsyncHarness(), "rsync"), anywhere: true };
+}
+
+function placeOf(harness: SftpHarness, scheme: string): TransferHarness {
   return {
     adapter: harness.adapter,
     url: (path) => `${harness.url("")}${path}`,
-    forbidden: "sftp://far/elsewhere/x",
+    forbidden: `${scheme}://far/elsewhere/x`,
     put: (path, content) => harness.put(path, content),
     get: (path) => harness.get(path),
     [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),

@@ -330,7 +330,7 @@ describe("things that do not fit each other", () => {
       "policy rules that are none",
       `${head}policy: {sources: [htp://x/, "https://a.example.org/?x", "https://u:hunter2@a.example.org/"], allow_private: [10.0.0.0/99]}\napps: {}\n`,
       [
-        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, globus, http, https, s3, scp, sftp; nearest: 'http'",
+        "site.yaml:3:20: policy.sources[0]: 'htp' is not a scheme that this version moves files by; allowed: file, globus, http, https, rsync, s3, scp, sftp; nearest: 'http'",
         /^site\.yaml:3:30: policy\.sources\[1\]: 'https:\/\/a\.example\.org\/\?x' cannot be used: a rule has no query; allowed: scheme/,
         "site.yaml:3:58: policy.sources[2]: a URL with user or password; allowed: a URL without them",
         /^site\.yaml:3:\d+: policy\.allow_private\[0\]: '10\.0\.0\.0\/99' is not an address/,

@@ -159,7 +159,7 @@ apps:
     const site = await load(
       directory,
       `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: login.example.org, user: svc}}}
-remotes: {archive: {host: login, path: "/data/a b/"}, other: {ssh: {host: o.example.org}, verify: size, files: 2}}
+remotes: {archive: {host: login, path: "/data/a b/"}, other: {ssh: {host: o.example.org}, by: rsync, verify: size, files: 2}}
 policy: {sources: ["archive:/in/", "other:/"], destinations: ["sftp://archive/data/out/"]}
 targets: {local: {host: here, launcher: local}}
 apps:
@@ -168,9 +168,9 @@ apps:
     );
     expect(site.apps["a"]).toMatchObject({
       inputs: { i: { from: "sftp://archive/data/a%20b/in/{{config.n}}" } },
-      outputs: { o: { to: "sftp://other/o/" } },
+      outputs: { o: { to: "rsync://other/o/" } },
     });
-    expect(site.policy.sources).toEqual(["sftp://archive/data/a%20b/in/", "sftp://other/"]);
+    expect(site.policy.sources).toEqual(["sftp://archive/data/a%20b/in/", "rsync://other/"]);
     expect(site.remotes).toMatchObject({
       archive: {
         files: 16,

@@ -21,7 +21,7 @@ describe("readRequest", () => {
   it("refuses an unknown engine and lists the allowed names", () => {
     expect(() => readRequest([], { TEST_REQUIRE: "pty,postgress,constructor" })).toThrow(
       "TEST_REQUIRE names an unknown engine: 'postgress', 'constructor'; allowed are " +
-        "postgres, pty, systemd-analyze, sshd, chromium, container, mount",
+        "postgres, pty, systemd-analyze, sshd, rsync, chromium, container, mount",
     );
   });
 

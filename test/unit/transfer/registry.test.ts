@@ -26,7 +26,7 @@ test("finds adapters by scheme, and names the nearest scheme", async () => {
   await using registry = new TransferRegistry(
     Object.values(builtInTransfers).map((create) => create({ policy, access, stores })),
   );
-  expect(registry.schemes).toEqual(["file", "globus", "http", "https", "s3", "scp", "sftp"]);
+  expect(registry.schemes).toEqual(["file", "globus", "http", "https", "rsync", "s3", "scp", "sftp"]);
   expect(registry.forUrl("HTTPS://x/").kind).toBe("http");
   expect(() => registry.forUrl("htps://x/")).toThrow("no transfer serves scheme 'htps' of 'htps://x/'");
   expect(() => registry.forUrl("")).toThrow("no transfer serves scheme ''");
