@@ -6,6 +6,7 @@ import type { Token } from "../common/token.ts";
 import { BulkOffers, singleMove } from "./bulk.ts";
 import { SharedInputs, type SharingRun } from "./cache/shared.ts";
 import type { InputCache } from "./cache/index.ts";
+import { Crowd } from "./crowd.ts";
 import { isFull, throwIfStopped, transferFault } from "./errors.ts";
 import { isPartialName, openDirectoryBelow } from "./paths.ts";
 import { byPath, type Move, type MovedFile, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
@@ -35,6 +36,8 @@ export interface TransferEngineOptions {
   readonly retry?: Partial<RetryOptions>;
   /** Inputs that earlier jobs fetched; outlives the engine. */
   readonly cache?: InputCache | undefined;
+  /** Whose turn it is among jobs of very many files. */
+  readonly crowd?: Crowd | undefined;
 }
 
 /** The engine that all adapters share. One per agent: the limits per host hold over all its jobs. */
@@ -51,6 +54,7 @@ class Engine implements TransferEngine {
   readonly #retry: RetryOptions;
   readonly #bulk = new BulkOffers();
   readonly #cache: InputCache | undefined;
+  readonly #crowd: Crowd;
   readonly #remotes: Remotes;
 
   constructor(options: TransferEngineOptions) {
@@ -59,6 +63,7 @@ class Engine implements TransferEngine {
     this.#remotes = new Remotes(options.limits ?? (() => undefined));
     this.#retry = { ...defaultRetry, ...options.retry };
     this.#cache = options.cache;
+    this.#crowd = options.crowd ?? new Crowd();
   }
 
   async run(request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
@@ -78,7 +83,8 @@ class Engine implements TransferEngine {
         within: (host, call) => this.#remotes.within(host, turns, context, call),
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
-      const plan = request.direction === "in" ? await planStageIn(input) : await planStageOut(input);
+      const { plan, place } = await this.#planned(input);
+      using _entered = place;
       if (request.direction === "in") await this.#checkSpace(plan, request, context);
       const outcome = await this.#moveAll(plan, request, turns, context);
       // Parts of a source's earlier version are of no use any more.
@@ -107,6 +113,29 @@ class Engine implements TransferEngine {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#remotes.idle();
     await this.#registry[Symbol.asyncDispose]();
+  }
+
+  /** While too many files of other jobs are in memory, the list is let go: it is made again when it is this one's turn. */
+  async #planned(input: PlanInput): Promise<Planned> {
+    const first = await this.#planNow(input);
+    if (typeof first !== "number") return first;
+    const { signal, log } = input.context;
+    log.info({ files: first }, "many files of other jobs are being moved: these wait for their turn");
+    const place = await this.#crowd.enter(first, signal);
+    try {
+      return { plan: await makePlan(input), place };
+    } catch (error) {
+      place[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** The number of files when it is not their turn. */
+  async #planNow(input: PlanInput): Promise<Planned | number> {
+    const plan = await makePlan(input);
+    const files = plan.files.length + plan.done.length;
+    const place = this.#crowd.tryEnter(files);
+    return place ? { plan, place } : files;
   }
 
   /** The cache gives way to what jobs need. */
@@ -172,6 +201,16 @@ class Engine implements TransferEngine {
     }
     await Promise.all(moving);
   }
+}
+
+interface Planned {
+  readonly plan: TransferPlan;
+  /** Among the files of all jobs. */
+  readonly place: Disposable;
+}
+
+function makePlan(input: PlanInput): Promise<TransferPlan> {
+  return input.request.direction === "in" ? planStageIn(input) : planStageOut(input);
 }
 
 /** What one call of `run` has done so far. */

@@ -53,8 +53,8 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * Files of one job's inputs, or outputs: each is in memory until all are there (some 2 KiB), and more would be a danger to the
- * agent and its other jobs.
+ * Files of one job's inputs, or outputs. All are in memory until the last is there: so many took 145 MiB of heap, and the process
+ * grew by 360 MiB. More would be a danger to the agent and its other jobs.
  */
 export const mostFiles = 250_000;
 

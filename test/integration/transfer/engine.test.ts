@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
+import { Crowd, fewFiles } from "../../../src/transfer/crowd.ts";
 import { mostFiles } from "../../../src/transfer/errors.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
@@ -346,6 +347,46 @@ describe("limits", () => {
     expect(fault.message).toContain(`more than ${mostFiles} files: the inputs together`);
     expect(fault.hint).toContain("archives");
     expect([reads, await namesBelow(directory.join("in"))]).toEqual([0, []]);
+  });
+
+  test("F16: jobs of many files wait while those of others fill the memory, and list theirs anew when it is their turn", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.join("data"), { a: "a" });
+    const rules = [fileUrl(directory.join("data/"))];
+    const events: string[] = [];
+    const file = { bytes: 1, mtimeMs: 0, version: "1" };
+    const adapter = customised(rules, () => ({
+      list: async (url) => {
+        events.push(`list ${url.slice(-1)}`);
+        return Array.from({ length: fewFiles }, (_, n) => ({ ...file, path: `${n}` }));
+      },
+      read: async (url, _file, _offset, { signal }) => {
+        events.push(`read ${url.slice(-1)}`);
+        return await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      },
+    }));
+    const policy = { sources: rules, destinations: [] };
+    await using engine = startEngine({ policy, adapters: [adapter], filesPerHost: 1, crowd: new Crowd(fewFiles + 1) });
+    const start = (name: string) => {
+      const stop = new AbortController();
+      const items = [item({ name, kind: "directory", source: `${rules[0] ?? ""}${name}`, target: name })];
+      const run = request({ direction: "in", root: directory.join(name), items });
+      return { stop, ended: faultOf(engine.run(run, testContext({ signal: stop.signal }))) };
+    };
+    const first = start("a");
+    await waitFor(() => events.includes("read a"), { what: "the first to move" });
+    first.stop.abort();
+    expect((await first.ended).code).toBe("CANCELLED");
+    const [second, third] = [start("b"), start("c")];
+    await waitFor(() => events.includes("list b") && events.includes("list c"), { what: "both to be listed" });
+    await waitFor(() => events.includes("read b") || events.includes("read c"), { what: "one of them to move" });
+    const [ahead, behind] = events.includes("read b") ? [second, third] : [third, second];
+    ahead.stop.abort();
+    await ahead.ended;
+    await waitFor(() => events.includes("read b") && events.includes("read c"), { what: "the other to move" });
+    behind.stop.abort();
+    await behind.ended;
+    expect(events.filter((event) => event.startsWith("list"))).toHaveLength(4);
   });
 
   test("link makes a symbolic link where a hard link is impossible, and knows it again", async () => {

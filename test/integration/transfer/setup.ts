@@ -9,6 +9,7 @@ import { Fault } from "../../../src/common/fault.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
 import { newToken, type Token } from "../../../src/common/token.ts";
 import { InputCache, type InputCacheOptions } from "../../../src/transfer/cache/index.ts";
+import type { Crowd } from "../../../src/transfer/crowd.ts";
 import { createTransferEngine } from "../../../src/transfer/engine.ts";
 import { builtInTransfers } from "../../../src/transfer/built-in.ts";
 import { compilePolicy, type PolicyInput } from "../../../src/transfer/policy.ts";
@@ -53,6 +54,7 @@ export interface EngineSetup {
   readonly cache?: InputCache;
   /** The stores of `s3:` URLs; without it there is none. */
   readonly stores?: FindStore;
+  readonly crowd?: Crowd;
   /** Instead of the built-in ones. */
   readonly adapters?: readonly TransferAdapter[];
 }
@@ -68,6 +70,7 @@ export function startEngine(setup: EngineSetup): TransferEngine {
     policy,
     registry: new TransferRegistry(adapters),
     cache: setup.cache,
+    crowd: setup.crowd,
     ...(setup.retry === undefined ? {} : { retry: setup.retry }),
     limits: () => ({ files: setup.filesPerHost }),
   });
