@@ -161,6 +161,29 @@ describeWithEngine("sshd", "many small files by SFTP", () => {
     expect(calls).toEqual({ fetched: [12], sent: [12], failures: 0 });
   });
 
+  it("F10: go and come as an archive, whatever the account prints at its start", async () => {
+    const noise =
+      "echo 'Welcome to the centre'; printf 'k end 0 none'; head -c 100000 /dev/zero; echo 'stty: not a tty' >&2";
+    const servers = "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server";
+    const files = `for server in ${servers}; do if [ -x $server ]; then exec $server; fi; done`;
+    const login = `#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in internal-sftp*) ${files};; esac\n${noise}\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n`;
+    await using far = await sftpHarness({ login });
+    await using here = await temporaryDirectory();
+    await writeTree(here.join("work"), smallFiles(60));
+    const expected = await digestTree(here.join("work"));
+    const calls = countCalls(far);
+    await using engine = engineWith(far);
+    const out = await engine.run(sending(far, here.join("work"), "t"), context);
+    expect(await digestTree(far.path("t"))).toEqual(expected);
+    const brought = await engine.run(fetching(far, here.join("in")), context);
+    expect(await digestTree(here.join("in/t"))).toEqual(expected);
+    expect([calls.sent, calls.fetched, calls.failures]).toEqual([[60], [60], 0]);
+    // Digests by command as well: a banner is no digest.
+    expect(new Set([...out.manifest, ...brought.manifest].map(({ verified }) => verified))).toEqual(
+      new Set(["digest"]),
+    );
+  });
+
   it("F4: replace what is there, or are refused if it is another; a directory is never replaced", async () => {
     await using here = await temporaryDirectory();
     await writeTree(here.join("tree"), smallFiles(13));
