@@ -90,7 +90,8 @@ export class Follower {
       else if (isForAll) pauseMs = Math.min(pauseMs * 2, longestMs);
       allAt = isForAll ? now + pauseMs : Math.min(allAt, now + pauseMs);
       if (this.#hinted.size > 0) continue;
-      await sleepUnless(context.clock, allAt - now, woken.heard, context.signal);
+      // Whole milliseconds, as timers have them: what is left of one by rounding would be slept for without end.
+      await sleepUnless(context.clock, Math.ceil(allAt - now), woken.heard, context.signal);
     }
   }
 

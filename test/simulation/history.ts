@@ -191,12 +191,14 @@ class History {
     const world = this.#world;
     this.#closing = true;
     world.oracle.atEnd();
-    let stopped = world.process?.dead === true;
+    let stopped = false;
     void this.#current?.agent.stop().then(() => {
       stopped = true;
     });
+    // One whose start fails is gone as well.
+    const isGone = (): boolean => stopped || world.process?.dead === true;
     const deadline = world.time.now + hourMs;
-    while (!stopped && world.time.now < deadline) if (!(await world.time.step())) break;
-    if (!stopped) world.violation("the agent does not stop");
+    while (!isGone() && world.time.now < deadline) if (!(await world.time.step())) break;
+    if (!isGone()) world.violation("the agent does not stop");
   }
 }
