@@ -1,5 +1,8 @@
-/** How long nothing may come from the other end; a line that is dead is noticed sooner by the connection itself. */
-const silenceS = 300;
+/**
+ * How long nothing may come from the other end: a line that is dead is noticed sooner by the connection itself, and one whose
+ * bandwidth is shared by many jobs may be silent for minutes.
+ */
+const silenceS = 900;
 
 /**
  * What every run has: named files alone (`--files-from`), by their relative names, links followed (paths were looked at before, and

@@ -98,15 +98,18 @@ class Sending {
       return;
     }
     await failpoint("transfer.before-write");
-    await using staging = await this.#deps.staging.open(this.#access, this.#staging, this.#context);
+    const staging = await this.#deps.staging.open(this.#access, this.#staging, this.#context);
+    let isDone = false;
     try {
       await this.#rsync(isDurable);
-      await staging.remove();
-      await failpoint("transfer.after-write");
+      isDone = true;
     } catch (error) {
       throwIfStopped(this.#context.signal);
       throw staging.hasGrown ? advanced(asFault(error)) : error;
+    } finally {
+      await staging.release(isDone);
     }
+    await failpoint("transfer.after-write");
   }
 
   /** Real path of the directory that all names are relative to. */

@@ -9,17 +9,19 @@ import type { SftpAccess } from "../sftp/types.ts";
 const commandMs = 300_000;
 const environment = { PATH: "/usr/bin:/bin:/usr/local/bin" };
 
-export interface StagingDirectory extends AsyncDisposable {
+export interface StagingDirectory {
   /** The last try of this job has left much more in it than the one before. */
   readonly hasGrown: boolean;
-  /** With all that lies in it, unless another call uses it, too: then that one does. */
-  remove(): Promise<void>;
+  /** To be called once. Where all is done, and no other call uses it, it is removed with what lies in it. */
+  release(isDone: boolean): Promise<void>;
 }
 
 /** Calls of the same job share a directory: what a try leaves is found by the next one, whichever files that moves. */
 export class StagingDirectories {
   /** Calls that use it now. */
   readonly #users = new Map<string, number>();
+  /** Removals under way. */
+  readonly #removing = new Map<string, Promise<void>>();
   /** KiB that were in it when a try began, of those that have failed. */
   readonly #before = new Map<string, number>();
 
@@ -27,18 +29,16 @@ export class StagingDirectories {
     const key = `${access.label}:${path}`;
     this.#users.set(key, (this.#users.get(key) ?? 0) + 1);
     try {
+      await this.#removing.get(key);
       const isNew = await this.#make(access, path, context);
       const now = isNew ? 0 : await sizeOf(access, path, context);
       const before = this.#before.get(key);
       this.#before.set(key, now);
       return {
         hasGrown: before !== undefined && (now - before) * 1024 >= progressBytes,
-        remove: async () => {
-          if (this.#users.get(key) !== 1) return;
-          await run(access, ["rm", "-rf", "--", path], context);
-          this.#before.delete(key);
+        release: async (isDone) => {
+          if (this.#leave(key) === 0 && isDone) await this.#remove(access, path, key, context);
         },
-        [Symbol.asyncDispose]: async () => this.#leave(key),
       };
     } catch (error) {
       this.#leave(key);
@@ -49,10 +49,19 @@ export class StagingDirectories {
   /** Removes what an earlier try has left, if no other call uses it. */
   async clear(access: SftpAccess, path: string, context: CallContext): Promise<void> {
     const key = `${access.label}:${path}`;
-    if (this.#users.has(key)) return;
     const there = await access.files.maybe<Stats>(context, (sftp, done) => sftp.lstat(path, done));
-    if (there) await run(access, ["rm", "-rf", "--", path], context);
+    if (there && !this.#users.has(key)) await this.#remove(access, path, key, context);
+  }
+
+  async #remove(access: SftpAccess, path: string, key: string, context: CallContext): Promise<void> {
     this.#before.delete(key);
+    const removed = run(access, ["rm", "-rf", "--", path], context);
+    const over = removed.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#removing.set(key, over);
+    await removed.finally(() => this.#removing.get(key) === over && this.#removing.delete(key));
   }
 
   /** True if it was not there. */
@@ -69,10 +78,12 @@ export class StagingDirectories {
     }
   }
 
-  #leave(key: string): void {
+  /** How many still use it. */
+  #leave(key: string): number {
     const users = (this.#users.get(key) ?? 1) - 1;
     if (users === 0) this.#users.delete(key);
     else this.#users.set(key, users);
+    return users;
   }
 }
 

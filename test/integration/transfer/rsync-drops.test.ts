@@ -143,7 +143,7 @@ describeWithEngine("rsync", "kill -9 in the middle of rsync", () => {
     },
   );
 
-  it.each(["before-write", "before-rename", "after-rename", "after-write"])(
+  it.each(["before-rename", "after-rename"])(
     "at transfer.%s of a stage-out: absent or complete, then completed",
     async (name) => {
       await using far = await rsyncHarness();

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "
 import { expect, it } from "vitest";
 import { systemClock } from "../../../src/common/clock.ts";
 import { newToken } from "../../../src/common/token.ts";
+import { probeRsync } from "../../../src/transfer/rsync/probe.ts";
 import type { BulkTransfer, RemoteFile, TransferContext, TransferEngine } from "../../../src/transfer/types.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
@@ -107,6 +108,13 @@ describeWithEngine("rsync", "trees by rsync", () => {
     expect(sha256(await readFile(far.path("new/one too")))).toBe(sha256(data));
     expect((await readdir(far.path("new"))).toSorted()).toEqual(["back", "one too"]);
     expect((await readdir(far.path("new/back"))).filter((name) => name.includes(".part-"))).toEqual([".part-rsync"]);
+  });
+
+  it("is said by the doctor with its versions at both ends", async () => {
+    await using far = await rsyncHarness();
+    const version = expect.stringMatching(/^rsync 3\.\S+ there and 3\.\S+ here; .*sha256sum there$/) as unknown;
+    expect(await probeRsync(far.access, far.url(""), context)).toEqual({ ok: true, version });
+    expect(await probeRsync(far.access, far.url("none"), context)).toMatchObject({ ok: false });
   });
 
   it("moves the difference alone to a file of which another version lies there", async () => {
@@ -279,7 +287,10 @@ describeWithEngine("rsync", "a remote whose rsync cannot be used", () => {
     const items = [item({ source: far.url("x"), target: "x" })];
     const fault = await faultOf(engine.run(request({ direction: "in", root: here.path, items }), context));
     expect(fault.message).toMatch(words);
-    expect(fault).toMatchObject({ code: "UNSUPPORTED", hint: expect.stringContaining("install rsync 3.1") as unknown });
+    const hint = expect.stringContaining("install rsync 3.1") as unknown;
+    expect(fault).toMatchObject({ code: "UNSUPPORTED", hint });
+    const reason = expect.stringMatching(words) as unknown;
+    expect(await probeRsync(far.access, far.url(""), context)).toMatchObject({ ok: false, reason, hint });
   });
 
   it("says what it says, and how it ended, when it fails", async () => {
