@@ -34,8 +34,12 @@ export interface TestSiteOptions {
   /** A hub without `/siteagent/v1/`: only what works through the NMDC contract can be asked of this site. */
   readonly plain?: boolean;
   readonly slots?: number;
-  /** In place of the launcher `local`: further keys of the only target. */
+  /** In place of the launcher `local`: further keys of the target that apps have unless they say another. */
   readonly target?: Readonly<Record<string, unknown>>;
+  /** More targets, by name; each on the only host. */
+  readonly targets?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Where its directory is made, if that matters. */
+  readonly parent?: string;
   readonly agent?: Readonly<Record<string, unknown>>;
   /** Adapters of its own, as the site file has them. */
   readonly adapters?: Readonly<Record<string, { readonly module: string; readonly options?: unknown }>>;
@@ -125,7 +129,7 @@ export class TestSite implements AsyncDisposable {
   static async start(options: TestSiteOptions): Promise<TestSite> {
     const resources = new AsyncDisposableStack();
     try {
-      const { path: root } = resources.use(await temporaryDirectory("sa-"));
+      const { path: root } = resources.use(await temporaryDirectory("sa-", options.parent));
       for (const name of ["hub", "delivered", "state", "run", "work", "home", "failpoints"])
         await mkdir(join(root, name), { mode: 0o700 });
       const canaries = new Canaries();
@@ -431,6 +435,7 @@ export class TestSite implements AsyncDisposable {
       name,
       { workflow: name, target: "local", grace: "1s", ...app },
     ]);
+    const more = Object.entries(this.#options.targets ?? {});
     const site = {
       site: access.site.id,
       api: {
@@ -444,7 +449,10 @@ export class TestSite implements AsyncDisposable {
       ...(this.#options.cache && { cache: this.#options.cache }),
       ...(this.#options.adapters === undefined ? {} : { adapters: this.#options.adapters }),
       hosts: { here: { workdir: join(this.root, "work"), ...this.#options.host } },
-      targets: { local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target } },
+      targets: {
+        local: { host: "here", launcher: "local", slots: this.#options.slots ?? 4, ...this.#options.target },
+        ...Object.fromEntries(more.map(([name, target]) => [name, { host: "here", ...target }])),
+      },
       policy: {
         sources: [`${access.url}/`, `file://${root}/inputs/`, ...(this.#options.sources ?? [])],
         destinations: [`file://${this.delivered}/`],

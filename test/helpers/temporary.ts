@@ -13,8 +13,8 @@ export interface TemporaryDirectory extends AsyncDisposable {
 const made: string[] = [];
 
 /** A fresh empty directory (mode 0700) with a short path, removed with all content at the end of the scope, also on failure. */
-export async function temporaryDirectory(prefix = "sa-"): Promise<TemporaryDirectory> {
-  const path = await mkdtemp(join(tmpdir(), prefix));
+export async function temporaryDirectory(prefix = "sa-", parent = tmpdir()): Promise<TemporaryDirectory> {
+  const path = await mkdtemp(join(parent, prefix));
   made.push(path);
   return {
     path,

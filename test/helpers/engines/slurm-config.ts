@@ -16,7 +16,16 @@ export interface SlurmPlace {
   readonly directory: string;
   readonly controllerPort: number;
   readonly accountingPort: number;
-  readonly nodes: readonly { readonly name: string; readonly port: number }[];
+  readonly nodes: readonly SlurmNode[];
+  /** The machine of the controller; default: this one, by loopback. */
+  readonly controller?: { readonly name: string; readonly address: string };
+}
+
+interface SlurmNode {
+  readonly name: string;
+  readonly port: number;
+  /** Of a machine of its own with that name; default: simulated on this one. */
+  readonly address?: string;
 }
 
 /** Of each simulated node; more than the machine may have. */
@@ -26,10 +35,11 @@ const megabytesOfNode = 8_000;
 /** The text of slurm.conf: everything in the directory and on loopback, faults noticed within seconds, jobs started at once. */
 export function slurmConf(place: SlurmPlace, options: SlurmOptions): string {
   const account = userInfo().username;
-  const host = hostname().split(".")[0] ?? "localhost";
+  const here = { name: hostname().split(".")[0] ?? "localhost", address: "127.0.0.1" };
+  const controller = place.controller ?? here;
   const settings: Record<string, string> = {
     ClusterName: "siteagent",
-    SlurmctldHost: `${host}(127.0.0.1)`,
+    SlurmctldHost: `${controller.name}(${controller.address})`,
     SlurmctldPort: String(place.controllerPort),
     SlurmUser: account,
     SlurmdUser: account,
@@ -66,9 +76,10 @@ export function slurmConf(place: SlurmPlace, options: SlurmOptions): string {
     ...options.settings,
   };
   const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
-  for (const { name, port } of place.nodes) {
+  for (const { name, port, address } of place.nodes) {
+    const machine = address === undefined ? here : { name, address };
     lines.push(
-      `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=${cpusOfNode} ` +
+      `NodeName=${name} NodeHostname=${machine.name} NodeAddr=${machine.address} Port=${port} CPUs=${cpusOfNode} ` +
         `RealMemory=${megabytesOfNode} Features=blue State=UNKNOWN`,
     );
   }

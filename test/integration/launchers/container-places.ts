@@ -1,13 +1,13 @@
 /** Container engines for one test file: storage of their own, one image made of this machine's busybox, no network. */
 import { execFile, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, symlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import type { z } from "zod";
 import { ownAccount } from "../../../src/common/account.ts";
 import type { appSchema } from "../../../src/jobs/app.ts";
 import type { PlanInput } from "../../../src/launchers/command.ts";
 import { findProgram } from "../../helpers/engines/command.ts";
+import { podmanHome } from "../../helpers/engines/podman-home.ts";
 import { isAlive } from "../../helpers/processes.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
@@ -29,22 +29,7 @@ export interface ContainerPlace extends AsyncDisposable {
 
 export async function podmanPlace(): Promise<ContainerPlace> {
   const directory = await temporaryDirectory("sa-podman-");
-  for (const name of ["home", "run"]) await mkdir(directory.join(name), { mode: 0o700 });
-  await writeFile(
-    directory.join("storage.conf"),
-    `[storage]\ndriver = "vfs"\ngraphroot = "${directory.join("root")}"\nrunroot = "${directory.join("runroot")}"\n[storage.options.vfs]\nignore_chown_errors = "true"\n`,
-  );
-  // Where limits may not be raised Podman's own defaults do not work.
-  await writeFile(
-    directory.join("containers.conf"),
-    `[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nruntime = "crun"\n`,
-  );
-  const environment = {
-    CONTAINERS_STORAGE_CONF: directory.join("storage.conf"),
-    CONTAINERS_CONF: directory.join("containers.conf"),
-    XDG_RUNTIME_DIR: directory.join("run"),
-  };
-  const program = await podmanProgram(directory);
+  const { program, environment, storage } = await podmanHome(directory);
   const env = { ...basic, ...environment, HOME: directory.join("home") };
   await run(program, ["import", await busyboxTar(directory), image], { env });
   const root = process.getuid?.() === 0;
@@ -55,21 +40,12 @@ export async function podmanPlace(): Promise<ContainerPlace> {
     containers: async () => lines((await run(program, ["ps", "--all", "--format", "{{.Names}}"], { env })).stdout),
     async [Symbol.asyncDispose]() {
       // Files of other ids in its storage are only Podman's to remove.
-      await run(program, ["unshare", "rm", "-rf", directory.join("root")], { env }).catch(() => undefined);
+      await run(program, ["unshare", "rm", "-rf", storage], { env }).catch(() => undefined);
       // Without root it keeps a process that holds its namespaces; this ends it.
       if (!root) await run(program, ["system", "migrate"], { env }).catch(() => undefined);
       await directory[Symbol.asyncDispose]();
     },
   };
-}
-
-/** Where both versions of control groups are mounted crun refuses to run: it gets a name space without the second. */
-async function podmanProgram(directory: TemporaryDirectory): Promise<string> {
-  if (!existsSync("/sys/fs/cgroup/unified") || process.getuid?.() !== 0) return "podman";
-  const wrapper = directory.join("podman");
-  const inner = 'umount /sys/fs/cgroup/unified; exec podman "$@"';
-  await writeFile(wrapper, `#!/bin/sh\nexec unshare --mount sh -c '${inner}' podman "$@"\n`, { mode: 0o755 });
-  return wrapper;
 }
 
 export async function dockerPlace(): Promise<ContainerPlace> {
