@@ -8,10 +8,11 @@ import { loadSite } from "./config/compile.ts";
 import { builtInRegistries } from "./config/registries.ts";
 import type { Site, SiteTarget } from "./config/types.ts";
 import type { App } from "./jobs/app.ts";
+import { objectReference } from "./jobs/object-reference.ts";
 import { resolveParameters } from "./jobs/parameters.ts";
 import { fillInputs, fillOutputs } from "./jobs/staging.ts";
 import { directoriesOf, planAttempt } from "./launchers/command.ts";
-import { compilePolicy } from "./transfer/policy.ts";
+import { compilePolicy, type Verdict } from "./transfer/policy.ts";
 import type { AttemptPlan } from "./launchers/types.ts";
 
 export interface PlannedJob {
@@ -96,7 +97,7 @@ async function plan(site: Site, app: App, request: Request): Promise<PlannedJob>
     }
     return filled.items.map((item) => {
       const [url, path] = set === "sources" ? [item.source, item.target] : [item.target, item.source];
-      const verdict = policy.explain(url, set);
+      const verdict = set === "sources" && objectReference(url) ? asked(url) : policy.explain(url, set);
       if (!verdict.allowed) refused.push(`${item.name}: ${verdict.reason}`);
       return { name: item.name, url: verdict.url, path, allowed: verdict.allowed, reason: verdict.reason };
     });
@@ -138,6 +139,11 @@ async function plan(site: Site, app: App, request: Request): Promise<PlannedJob>
     script,
     refused,
   };
+}
+
+/** Only the central API knows where the bytes of an object are, and the policy is asked then. */
+function asked(url: string): Verdict {
+  return { allowed: true, url, reason: "an object: its access methods are asked for when the job is staged" };
 }
 
 /** A request that no scheduler could be asked for is refused like any other fault of the job. */

@@ -7,7 +7,7 @@ import { checkAccess, versionSchema } from "./check.ts";
 import { HubCentral } from "./hub.ts";
 import { NmdcCentral } from "./nmdc.ts";
 import { SharedCall } from "./shared-call.ts";
-import type { Central, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
+import type { Central, CentralObject, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
 
 export type Dialect = Central["dialect"];
 
@@ -134,6 +134,14 @@ class AutoCentral implements Central {
 
   async downloadHeaders(url: URL, context: CallContext): Promise<Readonly<Record<string, string>>> {
     return (await this.#central(context)).downloadHeaders(url, context);
+  }
+
+  async object(id: string, context: CallContext): Promise<CentralObject | undefined> {
+    return (await this.#central(context)).object(id, context);
+  }
+
+  async objectAccess(id: string, accessId: string, context: CallContext): ReturnType<Central["objectAccess"]> {
+    return (await this.#central(context)).objectAccess(id, accessId, context);
   }
 
   check(context: CallContext): ReturnType<Central["check"]> {

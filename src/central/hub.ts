@@ -15,7 +15,9 @@ import { unreachable } from "./answers.ts";
 import type { Api } from "./api.ts";
 import { checkAccess } from "./check.ts";
 import { hostility } from "./strict-json.ts";
-import type { Central, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
+import { NmdcApi } from "./nmdc-api.ts";
+import { readAccess, readObject } from "./objects.ts";
+import type { Central, CentralObject, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
 
 export interface HubOptions {
   readonly api: Api;
@@ -212,6 +214,14 @@ export class HubCentral implements Central {
       "DIGEST_MISMATCH",
       `the hub has '${value.sha256}' (${value.bytes} bytes) of '${file.path}', sent was '${file.sha256}' (${file.bytes} bytes)`,
     );
+  }
+
+  object(id: string, context: CallContext): Promise<CentralObject | undefined> {
+    return readObject(new NmdcApi(this.#api, "bulk"), id, context);
+  }
+
+  objectAccess(id: string, accessId: string, context: CallContext): ReturnType<Central["objectAccess"]> {
+    return readAccess(new NmdcApi(this.#api, "bulk"), id, accessId, context);
   }
 
   check(context: CallContext): ReturnType<Central["check"]> {

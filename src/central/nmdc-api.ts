@@ -5,6 +5,7 @@ import type { JsonObject } from "../common/json.ts";
 import { unreachable } from "./answers.ts";
 import type { Api } from "./api.ts";
 import {
+  accessSchema,
   jobSchema,
   listSchema,
   type NmdcJob,
@@ -132,6 +133,12 @@ export class NmdcApi {
       if (redirected || isFault(error, "NOT_FOUND", "INVALID")) return undefined;
       throw error;
     }
+  }
+
+  /** @throws Fault NOT_FOUND when no site of the API knows the access id. */
+  async objectAccess(id: string, accessId: string, context: CallContext): Promise<z.output<typeof accessSchema>> {
+    const path = `/objects/${encodeURIComponent(id)}/access/${encodeURIComponent(accessId)}`;
+    return (await this.#call({ method: "GET", path, schema: accessSchema, repeatable: true }, context)).value;
   }
 
   #call<Value>(

@@ -34,13 +34,18 @@ export const listSchema = z.object({
   next_page_token: z.string().nullish(),
 });
 
+/** `headers` that a reader would have to send. */
+export const accessSchema = z.object({ url: z.string(), headers: z.unknown().optional() });
+
 export const objectSchema = z.object({
   id,
+  self_uri: z.string().nullish(),
   name: z.string().nullish(),
   mime_type: z.string().nullish(),
   size: z.int().min(0).nullish(),
   checksums: z.array(z.object({ type: z.string(), checksum: z.string() })).nullish(),
-  access_methods: z.array(z.object({ access_url: z.object({ url: z.string() }).nullish() })).nullish(),
+  access_methods: z.array(z.object({ access_url: accessSchema.nullish(), access_id: z.string().nullish() })).nullish(),
+  contents: z.array(z.unknown()).nullish(),
 });
 
 /** Of the replies to `:claim` and `:release` only this is used: what came of it is read back. */

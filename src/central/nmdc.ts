@@ -8,7 +8,8 @@ import { NmdcApi } from "./nmdc-api.ts";
 import { isCancelled, isLive, NmdcClaims, siteOf } from "./nmdc-claims.ts";
 import { reportAll } from "./nmdc-report.ts";
 import type { NmdcJob } from "./nmdc-schemas.ts";
-import type { Candidate, Central, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
+import { readAccess, readObject } from "./objects.ts";
+import type { Candidate, Central, CentralObject, ClaimAnswer, Report, ReportResult, SyncResult } from "./types.ts";
 
 export interface NmdcOptions {
   readonly api: Api;
@@ -97,6 +98,14 @@ export class NmdcCentral implements Central {
 
   putOutput(): Promise<void> {
     return Promise.reject(new Fault("UNSUPPORTED", "the NMDC Runtime takes no output files"));
+  }
+
+  object(id: string, context: CallContext): Promise<CentralObject | undefined> {
+    return readObject(this.#api.bulk(), id, context);
+  }
+
+  objectAccess(id: string, accessId: string, context: CallContext): ReturnType<Central["objectAccess"]> {
+    return readAccess(this.#api.bulk(), id, accessId, context);
   }
 
   check(context: CallContext): ReturnType<Central["check"]> {

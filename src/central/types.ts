@@ -24,6 +24,23 @@ export type ClaimAnswer =
   /** The API refuses this job for us (capability, gone): skip it. */
   | { readonly state: "refused"; readonly reason: string };
 
+/** An object as DRS describes it: what its bytes are, and ways to them. */
+export interface CentralObject {
+  readonly id: string;
+  /** `drs://host/id` as the API itself calls it. */
+  readonly selfUri: string | undefined;
+  readonly size: number | undefined;
+  readonly checksums: readonly { readonly type: string; readonly checksum: string }[];
+  /** In the order of the object. One has a URL, or an id to ask for one with. */
+  readonly accessMethods: readonly {
+    readonly url: string | undefined;
+    readonly accessId: string | undefined;
+    readonly needsHeaders: boolean;
+  }[];
+  /** It consists of others. */
+  readonly isBundle: boolean;
+}
+
 export type SyncResult = SyncAnswer & {
   /** Open jobs to be claimed one by one; empty in the hub dialect. */
   readonly candidates: readonly Candidate[];
@@ -84,6 +101,14 @@ export interface Central extends AsyncDisposable {
   ): Promise<void>;
   /** Headers with which a file of our own API (`/siteagent/v1/files/…`) may be read; none for any other URL. */
   downloadHeaders(url: URL, context: CallContext): Promise<Readonly<Record<string, string>>>;
+  /** An object by its id without prefix; undefined: there is none. */
+  object(id: string, context: CallContext): Promise<CentralObject | undefined>;
+  /** A URL for one access method of an object, good for some minutes. @throws Fault NOT_FOUND */
+  objectAccess(
+    id: string,
+    accessId: string,
+    context: CallContext,
+  ): Promise<{ readonly url: string; readonly needsHeaders: boolean }>;
   /** Can we talk to it with our credentials now? For doctor and status; never throws. */
   check(context: CallContext): Promise<{
     readonly ok: boolean;

@@ -7,6 +7,7 @@ import type { JsonValue } from "../common/json.ts";
 import { isJsonObject } from "../common/json.ts";
 import { quoted } from "../common/nearest.ts";
 import type { ParameterValue } from "./app.ts";
+import { objectReference } from "./object-reference.ts";
 
 /** Where a template stands; decides its names and how values are written. */
 export type TemplateUse = "argument" | "source" | "expectation" | "destination" | "image";
@@ -240,6 +241,7 @@ function encodePart(value: string): string {
 function wholeUrlFlaw(text: string): string | undefined {
   if (text.length > 4096) return "is longer than 4096 characters";
   if (/\s/.test(text)) return "holds a blank";
+  if (objectReference(text)) return undefined;
   return /^[a-z][a-z0-9+._-]*:\/?/i.test(text) ? undefined : "is not a URL";
 }
 

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
-import { Fault, errnoOf, isFault } from "../common/fault.ts";
+import { asFault, Fault, errnoOf, isFault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
 import { BulkOffers, singleMove } from "./bulk.ts";
 import { SharedInputs, type SharingRun } from "./cache/shared.ts";
@@ -10,7 +10,7 @@ import { Crowd } from "./crowd.ts";
 import { isFull, throwIfStopped, transferFault } from "./errors.ts";
 import { isPartialName, openDirectoryBelow } from "./paths.ts";
 import { byPath, type Move, type MovedFile, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
-import type { TransferPolicy } from "./policy.ts";
+import type { TransferPolicy, Verdict } from "./policy.ts";
 import { ProgressMeter } from "./progress.ts";
 import type { TransferRegistry } from "./registry.ts";
 import { defaultRetry, type RetryOptions } from "./retry.ts";
@@ -104,6 +104,17 @@ class Engine implements TransferEngine {
       if (errnoOf(error) !== "ENOENT") throw transferFault(error, `partial files of '${token}'`);
     }
     await failpoint("transfer.after-clean");
+  }
+
+  judgeSource(url: string): Verdict {
+    const verdict = this.#policy.explain(url, "sources");
+    if (!verdict.allowed) return verdict;
+    try {
+      this.#registry.forUrl(url);
+      return verdict;
+    } catch (error) {
+      return { allowed: false, url: verdict.url, reason: asFault(error).message };
+    }
   }
 
   async abandon(token: Token, context: CallContext): Promise<void> {

@@ -3,6 +3,7 @@ import type { Adapter } from "../common/adapter.ts";
 import type { CallContext } from "../common/context.ts";
 import type { Fault } from "../common/fault.ts";
 import type { Token } from "../common/token.ts";
+import type { Verdict } from "./policy.ts";
 
 export type Direction = "in" | "out";
 
@@ -129,6 +130,8 @@ export interface TransferEngine extends AsyncDisposable {
   run(request: TransferRequest, context: CallContext): Promise<TransferOutcome>;
   /** Removes partial files of a job below `root`. */
   clean(token: Token, root: string, context: CallContext): Promise<void>;
+  /** What the site's policy says of a source, asked before a run; one that no adapter serves is not allowed. */
+  judgeSource(url: string): Verdict;
   /** Ends what services still do for a job that needs it no more. Repeatable. */
   abandon(token: Token, context: CallContext): Promise<void>;
 }

@@ -247,8 +247,8 @@ export class TestSite implements AsyncDisposable {
     return (await answer.json()) as { id: string };
   }
 
-  /** A data object of the site; returns its id. */
-  async newObject(): Promise<string> {
+  /** A data object of the site, with these fields instead of some that any object has; returns its id. */
+  async newObject(fields: Readonly<Record<string, unknown>> = {}): Promise<string> {
     const checksum = randomBytes(16).toString("hex");
     const answer = await fetch(`${this.access.url}/objects`, {
       method: "POST",
@@ -259,6 +259,7 @@ export class TestSite implements AsyncDisposable {
         created_time: "2026-01-01T00:00:00Z",
         checksums: [{ type: "sha256", checksum }],
         access_methods: [{ type: "https", access_url: { url: "https://data.example/reads.fq" } }],
+        ...fields,
       }),
     });
     return ((await answer.json()) as { id: string }).id;

@@ -88,6 +88,8 @@ export function simulatedCentral(process: SimulatedProcess): Central {
     putLog: async () => 0,
     putOutput: async () => {},
     downloadHeaders: async () => ({}),
+    object: async () => undefined,
+    objectAccess: () => Promise.reject(new Fault("NOT_FOUND", "simulated: no objects")),
     check: async () => ({ ok: true, detail: "simulated" }),
     async [Symbol.asyncDispose]() {},
   };

@@ -171,6 +171,7 @@ function transfersOf(process: SimulatedProcess): TransferEngine {
     },
     async clean() {},
     async abandon() {},
+    judgeSource: (url) => ({ allowed: true, url, reason: "any" }),
     async [Symbol.asyncDispose]() {},
   };
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile, writeFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -37,6 +38,22 @@ describe.each(ways)("jobs from claim to closed operation, $name", ({ how }) => {
     const operation = await site.operation(job.op_id);
     expect(operation).toMatchObject({ done: true, metadata: { siteagent: { state: "JOB_FINISHED" } } });
     expect(operation.result).toMatchObject({ outputs: [{ output: "result", path: "result.txt", bytes: 6 }] });
+
+    // The same file as an object of the API: the first access method that the policy allows, under what the object promises.
+    const sha256 = createHash("sha256").update("x".repeat(12_345)).digest("hex");
+    const object = {
+      size: 12_345,
+      checksums: [{ type: "sha256", checksum: sha256 }],
+      access_methods: [
+        { type: "https", access_url: { url: "https://elsewhere.example/a.txt" } },
+        { type: "file", access_id: "lab:a.txt" },
+        { type: "file", access_url: { url: `file://${site.root}/inputs/a.txt` } },
+      ],
+    };
+    const drs = `drs://${new URL(site.access.url).host}/${await site.newObject(object)}`;
+    const second = await site.submit("count", { name: "two", url: drs });
+    expect(await site.ended(second.id)).toMatchObject({ status: "FINISHED", attempt: 1 });
+    expect((await readFile(join(site.delivered, "two", "result.txt"), "utf8")).trim()).toBe("12345");
   });
 
   it("BAL-24: reports a failure with exit code and category, and a timeout with its cause", async () => {

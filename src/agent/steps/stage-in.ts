@@ -1,11 +1,17 @@
 import { failpoint } from "../../common/failpoint.ts";
+import { isFault } from "../../common/fault.ts";
+import type { TransferItem, TransferOutcome } from "../../transfer/types.ts";
 import { jobDirectories } from "../directories.ts";
 import type { JobWork } from "../driver.ts";
 import { shortened } from "../held-job.ts";
+import { resolveObjects } from "../objects.ts";
 import { inputItems } from "../plan.ts";
 import { record } from "../records.ts";
 import { transition } from "../transition.ts";
 import { TransferWatch } from "./transfer-watch.ts";
+
+/** URLs that are made for an occasion are good for some minutes: what fails after this time may have failed for that. */
+const mayHaveEndedMs = 60_000;
 
 /** Makes the job's directories and brings its inputs there, verified; each file is journaled, so nothing is moved twice after a crash. */
 export async function stageIn(work: JobWork): Promise<void> {
@@ -21,20 +27,7 @@ export async function stageIn(work: JobWork): Promise<void> {
     if (job.phase !== "staging") await transition(core, id, { type: "staging" }, { durability: "effect" });
     await failpoint("stage.after-phase");
     await using watch = new TransferWatch(work, "inputs");
-    const outcome = await core.parts.transfers.run(
-      {
-        token: job.token,
-        direction: "in",
-        root: jobDirectories(job).in,
-        items,
-        known: [...job.manifest_in],
-        onFile: async (entry) => {
-          await core.ledger.commit([record("job.file", { direction: "in", entry }, id)], "group");
-        },
-        ...watch.callbacks,
-      },
-      work.context,
-    );
+    const outcome = await bring(work, items, watch);
     await watch.finish();
     work.context.log.info(
       { files: outcome.manifest.length, movedBytes: outcome.movedBytes, missing: outcome.missing },
@@ -47,4 +40,34 @@ export async function stageIn(work: JobWork): Promise<void> {
   const skipped = { type: "hook_done", hook: "preprocess", outcome: { kind: "continue" } } as const;
   await transition(core, id, hookless ? [staged, skipped] : staged, { patch: shortened(work.job(), "in") });
   await failpoint("stage.after-record");
+}
+
+/** Moves the inputs. Objects are looked up first, and again when a URL that was made for us may have ended meanwhile. */
+async function bring(work: JobWork, items: readonly TransferItem[], watch: TransferWatch): Promise<TransferOutcome> {
+  const { core, id, context } = work;
+  for (;;) {
+    const { items: resolved, temporary } = await resolveObjects(core, items, context);
+    const began = context.clock.monotonic();
+    const { token, manifest_in: known } = work.job();
+    try {
+      return await core.parts.transfers.run(
+        {
+          token,
+          direction: "in",
+          root: jobDirectories(work.job()).in,
+          items: resolved,
+          known: [...known],
+          onFile: async (entry) => {
+            await core.ledger.commit([record("job.file", { direction: "in", entry }, id)], "group");
+          },
+          ...watch.callbacks,
+        },
+        context,
+      );
+    } catch (error) {
+      const mayHaveEnded = temporary && context.clock.monotonic() - began > mayHaveEndedMs;
+      if (!mayHaveEnded || !isFault(error, "TRANSFER_REFUSED") || work.signal.aborted) throw error;
+      context.log.info({ err: error }, "access to an object is asked for again");
+    }
+  }
 }
