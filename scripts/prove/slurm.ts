@@ -1,5 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { arraysIn, parseNote } from "../../src/launchers/batch/arrays.ts";
 import { slurm as engine } from "../../test/helpers/engines/slurm.ts";
 import { SlurmCluster } from "../../test/helpers/engines/slurm-cluster.ts";
 import { TestSite } from "../../test/helpers/site.ts";
@@ -47,11 +48,10 @@ export const slurm: Phase = {
 /** What was submitted, by the notes beside the attempts, against what Slurm says that it ended. */
 async function submissions(root: string, log: string): Promise<{ scheduled: number; wrong: readonly string[] }> {
   const wanted = new Map<string, number>();
-  const work = join(root, "work");
-  for (const path of await readdir(work, { recursive: true })) {
-    if (!path.endsWith("/submission")) continue;
-    const { token } = JSON.parse(await readFile(join(work, path), "utf8")) as { token: string };
+  const ofAttempt = new Map<string, Set<string>>();
+  for (const { token, attempt } of await noted(join(root, "work"))) {
     wanted.set(token, (wanted.get(token) ?? 0) + 1);
+    ofAttempt.set(attempt, (ofAttempt.get(attempt) ?? new Set()).add(token));
   }
   const ended = new Map<string, Set<string>>();
   for (const [, id = "", name = ""] of (await readFile(log, "utf8")).matchAll(/^JobId=(\d+) .*?\bName=(\S+)/gm)) {
@@ -64,5 +64,24 @@ async function submissions(root: string, log: string): Promise<{ scheduled: numb
     const asked = wanted.get(token) ?? 0;
     if (ids.size > asked) wrong.push(`${ids.size} scheduler jobs bear the name ${token} of ${asked} attempts`);
   }
+  for (const [attempt, tokens] of ofAttempt) {
+    const taken = [...tokens].filter((token) => ended.has(token));
+    if (taken.length > 1) wrong.push(`Slurm took the attempt in '${attempt}' as ${taken.join(" and as ")}`);
+  }
   return { scheduled, wrong };
+}
+
+/** The directory of each attempt with the name of a scheduler job under which it may have been submitted: by itself, or as a task. */
+async function noted(workdir: string): Promise<readonly { readonly token: string; readonly attempt: string }[]> {
+  const found: { token: string; attempt: string }[] = [];
+  for (const name of await readdir(workdir, { recursive: true })) {
+    const path = join(workdir, name);
+    if (basename(path) === "submission") {
+      const { token } = JSON.parse(await readFile(path, "utf8")) as { token: string };
+      found.push({ token, attempt: dirname(path) });
+    }
+    const tasks = dirname(path) === arraysIn(workdir) ? parseNote(await readFile(path, "utf8"))?.tasks : undefined;
+    for (const { directory } of tasks ?? []) found.push({ token: basename(path, ".tasks"), attempt: directory });
+  }
+  return found;
 }

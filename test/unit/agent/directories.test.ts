@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeDirectories, readTraces, removeDirectory, tracesOf } from "../../../src/agent/directories.ts";
 import { newToken } from "../../../src/common/token.ts";
+import { arraysIn, tasksFile, tasksText } from "../../../src/launchers/batch/arrays.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { heldJobOf } from "./builders.ts";
 
@@ -37,6 +38,22 @@ describe("what a job's directory says without the journal", () => {
         { token: two, directory: join(directory, "attempts", "2") },
       ]),
     );
+  });
+
+  it("names attempts that are tasks of an array and have not begun", async () => {
+    await using workdir = await temporaryDirectory();
+    const [token, array] = [newToken(), newToken()];
+    const directory = await jobDirectory(workdir.path, { "job.json": marker });
+    const attempt = join(directory, "attempts", "1");
+    await mkdir(attempt, { recursive: true });
+    await mkdir(arraysIn(workdir.path), { recursive: true });
+    const text = tasksText("2026-11-21T23:15:00.000Z", [{ token, directory: attempt, plan: "plan" }]);
+    await writeFile(tasksFile(workdir.path, array), text);
+    expect(await readTraces(directory)).toEqual({
+      app: "tool",
+      attempts: [{ token, directory: attempt }],
+      whole: true,
+    });
   });
 
   it.each([
