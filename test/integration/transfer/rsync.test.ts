@@ -308,6 +308,40 @@ describeWithEngine("rsync", "a remote whose rsync cannot be used", () => {
   });
 });
 
+describeWithEngine("rsync", "a remote that does something else meanwhile", () => {
+  const around = (before: string, after = ""): string =>
+    `#!/bin/sh\n[ "$1" = --version ] && exec /usr/bin/rsync --version\n${before}\n/usr/bin/rsync "$@"\nc=$?\n${after}\nexit $c\n`;
+
+  it("F6: what vanishes under rsync's hands is told as a source that has changed; the rest arrives", async () => {
+    await using there = await temporaryDirectory();
+    await using far = await rsyncHarness({ login: await loginWith(there, around("/bin/rm gone")) });
+    await using here = await temporaryDirectory();
+    for (const name of ["one", "gone", "other"]) await far.put(`run/${name}`, name);
+    const listed = await far.adapter.list(far.url("run"), "directory", context);
+    const arrived: string[] = [];
+    const arrive = async ({ path }: RemoteFile): Promise<void> => {
+      arrived.push(path);
+    };
+    const info = { token: newToken() };
+    const fetching = bulkOf(far).fetch(far.url("run"), listed, here.path, arrive, context, info);
+    expect(await faultOf(fetching)).toMatchObject({ code: "TRANSFER", details: { source_changed: true } });
+    expect(arrived.toSorted()).toEqual(["one", "other"]);
+  });
+
+  it("F7: an output that is altered there after rsync was content never has its final name", async () => {
+    await using there = await temporaryDirectory();
+    await using far = await rsyncHarness({ login: await loginWith(there, around("", "printf altered >x")) });
+    await using here = await temporaryDirectory();
+    await writeTree(here.path, { x: "what is sent" });
+    await far.put("x", "what was there");
+    await using engine = engineOf(far);
+    const actual = sha256("altered");
+    const expected = { code: "DIGEST_MISMATCH", details: { expected: sha256("what is sent"), actual } };
+    expect(await faultOf(send(engine, here, "x", far.url("x")))).toMatchObject(expected);
+    expect(await far.get("x")).toEqual(Buffer.from("what was there"));
+  });
+});
+
 describeWithEngine(["rsync", "mount"], "a remote whose disk is full, by rsync", () => {
   it("F5: is said as such, and nothing has the final name", async () => {
     await using far = await rsyncHarness({ smallDisk: 2 * mebibyte });
