@@ -8,8 +8,7 @@ import type { FetchedFile } from "./fetch.ts";
 import { unsafe } from "./paths.ts";
 import type { MoveListener } from "./plan.ts";
 import { discard, examine, settle } from "./thread.ts";
-import type { Content } from "./many.ts";
-import type { RemoteFile } from "./types.ts";
+import type { RemoteFile, WrittenFile } from "./types.ts";
 
 /** Files that are looked at in one go. */
 const examinedAtOnce = 256;
@@ -27,9 +26,14 @@ export interface ArrivalPlace {
   readonly directory: string;
 }
 
+interface Come {
+  readonly file: FetchedFile;
+  readonly written: WrittenFile | undefined;
+}
+
 interface Whole {
   readonly file: FetchedFile;
-  readonly content: Content;
+  readonly content: WrittenFile;
 }
 
 /**
@@ -41,7 +45,7 @@ export class Arrivals {
   readonly #left: Map<string, FetchedFile>;
   readonly #context: CallContext;
   readonly #hear: MoveListener;
-  readonly #batches: Batches<FetchedFile>;
+  readonly #batches: Batches<Come>;
   #whole: Whole[] = [];
   #settledMs: number;
   #fault: Fault | undefined;
@@ -52,7 +56,7 @@ export class Arrivals {
     this.#context = context;
     this.#hear = hear;
     const limits = { most: examinedAtOnce, longestMs };
-    this.#batches = new Batches(limits, context.clock, (files) => this.#deal(files));
+    this.#batches = new Batches<Come>(limits, context.clock, (come) => this.#deal(come));
     this.#settledMs = context.clock.monotonic();
   }
 
@@ -74,10 +78,10 @@ export class Arrivals {
   }
 
   /** One more is complete. Resolves when the next may come. @throws Fault that no other try would mend */
-  async add(remote: RemoteFile): Promise<void> {
+  async add(remote: RemoteFile, written?: WrittenFile): Promise<void> {
     if (this.#fault?.row.retry === "never") throw this.#fault;
     const file = this.#left.get(remote.path);
-    if (file) await this.#batches.add(file);
+    if (file) await this.#batches.add({ file, written });
   }
 
   /** All that have come are done, or were refused. @throws Fault the first reason for that */
@@ -87,9 +91,9 @@ export class Arrivals {
     if (this.#fault) throw this.#fault;
   }
 
-  async #deal(files: readonly FetchedFile[]): Promise<void> {
+  async #deal(come: readonly Come[]): Promise<void> {
     try {
-      await this.#look(files);
+      await this.#look(come);
       const isLate = this.#context.clock.monotonic() - this.#settledMs > longestMs;
       if (isLate || this.#whole.length >= settledAtOnce) await this.#settle();
     } catch (error) {
@@ -97,22 +101,25 @@ export class Arrivals {
     }
   }
 
-  async #look(files: readonly FetchedFile[]): Promise<void> {
+  async #look(come: readonly Come[]): Promise<void> {
     const { what, directory } = this.#place;
-    const paths = files.map(({ remote }) => arrivalPath(remote));
-    const seen = await examine(directory, paths);
+    const unseen = come.filter(({ written }) => !written).map(({ file }) => arrivalPath(file.remote));
+    const seen = unseen.length === 0 ? [] : await examine(directory, unseen);
     const refused: string[] = [];
-    for (const [index, file] of files.entries()) {
-      const found = seen[index];
+    let next = 0;
+    for (const { file, written } of come) {
+      const looked = written ? undefined : seen[next++];
+      const found = written ?? looked;
       try {
         if (!found || ("problem" in found && found.missing)) continue; // it is among those that are left
         if ("problem" in found) throw unsafe(`${what}: file`, file.remote.path, found.problem);
-        if (found.links > 1) throw unsafe(`${what}: file`, file.remote.path, "it has a second name");
+        if (looked && "links" in looked && looked.links > 1)
+          throw unsafe(`${what}: file`, file.remote.path, "it has a second name");
         file.check(found);
         this.#whole.push({ file, content: found });
       } catch (error) {
         this.#refuse(error);
-        refused.push(paths[index] ?? "");
+        refused.push(arrivalPath(file.remote));
       }
     }
     if (refused.length > 0) await discard(directory, refused);

@@ -18,10 +18,6 @@ export class Directories implements Disposable {
     this.#root = openSync(root, directoryFlags);
   }
 
-  get opened(): number {
-    return this.#handles.size + 1;
-  }
-
   /** A path that leads to `path` and nowhere else; valid until the next one is asked for. */
   at(path: string): string {
     if (this.#handles.size > mostHandles) this.#close();

@@ -5,7 +5,7 @@ import { type FetchedFile, named, type Source } from "./fetch.ts";
 import { openDirectoryBelow, partialName, partSuffix, relativeSegments } from "./paths.ts";
 import type { Move, MoveListener, PlanInput, PlannedFile } from "./plan.ts";
 import { withRetries } from "./retry.ts";
-import type { BulkTransfer, RemoteFile, TransferContext } from "./types.ts";
+import type { BulkTransfer, RemoteFile, TransferContext, WrittenFile } from "./types.ts";
 import { shownUrl } from "./urls.ts";
 
 /** Files of an input that come in one go. */
@@ -68,9 +68,9 @@ export class FetchedGroup implements Move {
     const directory = await openDirectoryBelow(root, [this.#part()], { create: true, field: `${what}: target` });
     await directory[Symbol.asyncDispose]();
     let failed: { readonly error: unknown } | undefined;
-    const arrived = async (file: RemoteFile): Promise<void> => {
+    const arrived = async (file: RemoteFile, written?: WrittenFile): Promise<void> => {
       await context.remote?.flow(0);
-      await arrivals.add(file);
+      await arrivals.add(file, written);
     };
     try {
       await this.#bulk.fetch(url, files, `${root}/${this.#part()}`, arrived, context, { token });

@@ -94,7 +94,7 @@ export async function settle(
     }
     await failpoint("transfer.after-rename");
   }
-  if (targets.opened < manyNames || !syncAll(root)) targets.sync();
+  targets.sync();
   await failpoint("transfer.after-directory-sync");
   return failed;
 }

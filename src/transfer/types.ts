@@ -156,6 +156,12 @@ export interface FileContent {
   readonly sha256: string;
 }
 
+/** What an adapter has written to a file of this machine. */
+export interface WrittenFile extends FileContent {
+  /** As the file has it now. */
+  readonly mtimeMs: number;
+}
+
 /** A file of this machine on its way to `path` below a URL. */
 export interface BulkOutput extends FileContent {
   /** Relative to the URL with `/`; empty for the URL itself. */
@@ -186,15 +192,16 @@ export interface BulkTransfer {
   /**
    * Brings `files`, as listed at `url`, to `directory` (absolute, on this machine, this source's alone; what an earlier try left
    * in it may lie there still, and another call may bring other files of the source there at the same time) as regular files
-   * named by their `path` (`file` where that is empty). `arrived` is called for each file that is complete: the engine takes it away, and resolves when the
-   * next may come. A file that changed since it was listed is left out or fails with `details.source_changed`.
+   * named by their `path` (`file` where that is empty). `arrived` is called for each file that is complete: the engine takes it away,
+   * and resolves when the next may come; who wrote the file here itself says what it has written, else the engine reads it. A file
+   * that changed since it was listed is left out or fails with `details.source_changed`.
    * @throws Fault UNSUPPORTED: this remote cannot; the engine goes file by file.
    */
   fetch(
     url: string,
     files: readonly RemoteFile[],
     directory: string,
-    arrived: (file: RemoteFile) => Promise<void>,
+    arrived: (file: RemoteFile, written?: WrittenFile) => Promise<void>,
     context: TransferContext,
     info: { readonly token: Token },
   ): Promise<void>;

@@ -13,7 +13,7 @@ import { arrivalPath } from "../bulk.ts";
 import { partialName, partSuffix, unsafe } from "../paths.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { transferThread } from "../thread.ts";
-import type { BulkOutput, BulkTransfer, FoundFile, RemoteFile, TransferContext } from "../types.ts";
+import type { BulkOutput, BulkTransfer, FoundFile, RemoteFile, TransferContext, WrittenFile } from "../types.ts";
 import { urlBelow } from "../urls.ts";
 import {
   checkAnswer,
@@ -64,14 +64,14 @@ export class SftpBulk implements BulkTransfer {
     url: string,
     files: readonly RemoteFile[],
     directory: string,
-    arrived: (file: RemoteFile) => Promise<void>,
+    arrived: (file: RemoteFile, written?: WrittenFile) => Promise<void>,
     context: TransferContext,
   ): Promise<void> {
     const place = this.#place(url, "sources");
     const wanted = new Map(
       files.map((file) => [memberName(this.#options.realOf(file) ?? fileOf(place, file).path), file]),
     );
-    const unproven: RemoteFile[] = [];
+    const unproven: { readonly file: RemoteFile; readonly written: WrittenFile | undefined }[] = [];
     const reader = new ArchiveReader((name) => wanted.get(name));
     const unpackAll = async (): Promise<void> => {
       const { buffer, members } = reader.take();
@@ -81,22 +81,28 @@ export class SftpBulk implements BulkTransfer {
       });
       if (come.length === 0) return;
       const plain = come.map(({ name, at, bytes, path }) => ({ name, at, bytes, path }));
-      await unpack(directory, plain, buffer);
-      const proven = come.filter(({ file }) => file.sha256 !== undefined);
-      for (const { file } of come) if (file.sha256 === undefined) unproven.push(file);
-      await Promise.all(proven.map(({ file }) => arrived(file)));
+      const written = await unpack(directory, plain, buffer);
+      const outcome = come.map(({ file }, index) => ({ file, written: written[index] }));
+      unproven.push(...outcome.filter(({ file }) => file.sha256 === undefined));
+      const proven = outcome.filter(({ file }) => file.sha256 !== undefined);
+      await Promise.all(proven.map((one) => arrived(one.file, one.written)));
     };
     await using command = await start(place, sendingCommand, context);
     command.pipe.end([...wanted.keys()].map((name) => `${name}\0`).join(""));
+    let unpacking = Promise.resolve();
     for await (const chunk of command.pipe as AsyncIterable<Buffer>) {
       reader.add(chunk);
       await context.remote?.flow(chunk.byteLength);
-      if (reader.waiting >= pieceBytes) await unpackAll();
+      if (reader.waiting < pieceBytes) continue;
+      await unpacking;
+      unpacking = unpackAll();
+      unpacking.catch(() => undefined); // awaited before the next
     }
+    await unpacking;
     await unpackAll();
     checkAnswer(place.what, await command.ended);
     // Without a digest only the last word of tar tells that none changed while it was read.
-    await Promise.all(unproven.map((file) => arrived(file)));
+    await Promise.all(unproven.map(({ file, written }) => arrived(file, written)));
   }
 
   async send(
@@ -180,7 +186,6 @@ interface BundleMember {
 /** An archive of files that go to several directories. */
 class Bundle {
   readonly members: readonly BundleMember[];
-  readonly bytes: number;
   /** Real path of one of the directories. */
   readonly base: string;
   readonly #head: Uint8Array;
@@ -194,10 +199,6 @@ class Bundle {
     this.base = reals.toSorted((a, b) => a.length - b.length)[0] ?? "/";
     const sums = this.members.map(({ file, name }) => `${file.sha256}  ${name}\n`).join("");
     this.#head = headOf({ dirs: reals.map((real) => `${real}\n`).join(""), sums });
-    this.bytes =
-      this.#head.byteLength +
-      this.members.reduce((sum, { file, name }) => sum + memberBytes(name, file.bytes), 0) +
-      endBytes;
   }
 
   /** The fault for the first file whose digest in `sums` is not what was sent. */
@@ -211,22 +212,41 @@ class Bundle {
     return new Fault("TRANSFER", `${what}: the remote computes digests of other files than were sent`);
   }
 
+  /** While a piece is on its way the next one is read. */
   async *read(keepMode: boolean, context: TransferContext): AsyncGenerator<Uint8Array> {
-    yield this.#head;
-    let waiting: BundleMember[] = [];
-    let bytes = 0;
-    for (const [index, member] of this.members.entries()) {
-      waiting.push(member);
-      bytes += memberBytes(member.name, member.file.bytes);
-      if (bytes < pieceBytes && index < this.members.length - 1) continue;
+    const head = this.#head;
+    yield head;
+    let next = this.#piece(0, keepMode);
+    while (next) {
       throwIfStopped(context.signal);
-      for (let left = bytes; left > 0; left -= pieceBytes) await context.remote?.flow(Math.min(left, pieceBytes));
-      yield await packed(waiting, keepMode);
-      waiting = [];
-      bytes = 0;
+      const piece = await next.content;
+      next = this.#piece(next.end, keepMode);
+      for (let left = piece.byteLength; left > 0; left -= pieceBytes) {
+        await context.remote?.flow(Math.min(left, pieceBytes));
+      }
+      yield piece;
     }
     yield new Uint8Array(endBytes);
   }
+
+  /** Of the members from `begin` on as many as make a piece; undefined after the last. */
+  #piece(begin: number, keepMode: boolean): Piece | undefined {
+    let end = begin;
+    for (let bytes = 0; end < this.members.length && bytes < pieceBytes; end++) {
+      const member = this.members[end];
+      bytes += member ? memberBytes(member.name, member.file.bytes) : 0;
+    }
+    if (end === begin) return undefined;
+    const content = packed(this.members.slice(begin, end), keepMode);
+    content.catch(() => undefined); // awaited when the piece before is on its way
+    return { end, content };
+  }
+}
+
+interface Piece {
+  /** Number of the member after it. */
+  readonly end: number;
+  readonly content: Promise<Uint8Array>;
 }
 
 function packed(members: readonly BundleMember[], keepMode: boolean): Promise<Uint8Array> {

@@ -13,7 +13,7 @@ const environment = { PATH: "/usr/bin:/bin:/usr/local/bin", LC_ALL: "C" };
 /** Sends the files whose names come on standard input, relative to the root and NUL after each. */
 const sendScript = [
   `case $(tar --version 2>/dev/null) in (*GNU*) ;; (*) exit ${lacking};; esac`,
-  "exec tar -C / --null --no-recursion --hard-dereference --format=gnu -cf - -T -",
+  "exec tar -C / --null --no-recursion --hard-dereference --format=gnu -b 128 -cf - -T -",
 ].join("\n");
 
 /**

@@ -1,8 +1,10 @@
 /** Contents of archives from files and to files, in the thread for transfers: calls block here. */
+import { hash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { errnoOf } from "../../common/fault.ts";
 import { Directories } from "../directories.ts";
 import { sourceChanged } from "../errors.ts";
+import type { WrittenFile } from "../types.ts";
 import { type FoundMember, memberBytes, padded, writeHeader } from "./tar.ts";
 
 const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -45,21 +47,23 @@ export function pack(root: string, files: readonly Packed[], keepMode: boolean):
   return piece;
 }
 
-/** Writes members of an archive below `directory` under their paths, over whatever an earlier try left there. */
+/** Writes members of an archive below `directory` under their paths, over whatever an earlier try left there; says what of each. */
 export function unpack(
   directory: string,
   members: readonly (FoundMember & { readonly path: string })[],
   piece: Uint8Array,
-): void {
+): readonly WrittenFile[] {
   using directories = new Directories(directory, true);
-  for (const { path, at, bytes } of members) {
+  return members.map(({ path, at, bytes }) => {
     const handle = openNew(directories.at(path));
     try {
       for (let done = 0; done < bytes;) done += writeSync(handle, piece, at + done, bytes - done, done);
+      const sha256 = hash("sha256", piece.subarray(at, at + bytes), "hex");
+      return { bytes, sha256, mtimeMs: fstatSync(handle).mtimeMs };
     } finally {
       closeSync(handle);
     }
-  }
+  });
 }
 
 function openNew(path: string): number {
