@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { createHash, randomUUID } from "../../common/crypto.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { errnoOf } from "../../common/fault.ts";
-import { digestMismatch } from "../errors.ts";
+import { digestMismatch, isFull, transferFault } from "../errors.ts";
 import { digestOf, readPieces } from "../landing.ts";
 import type { OpenDirectory } from "../paths.ts";
 import type { FileContent } from "../types.ts";
@@ -66,14 +66,15 @@ export class Objects {
     }
   }
 
-  /** Shares the blocks of an open file with the new file `to`; false where that cannot be. */
+  /** Shares the blocks of an open file with the new file `to`; false where that cannot be. A full disk is thrown. */
   async clone(from: FileHandle, to: string): Promise<boolean> {
     if (!this.#clones) return false;
     try {
       await this.#clone(`/proc/self/fd/${from.fd}`, to);
       return true;
-    } catch {
+    } catch (error) {
       await rm(to, { force: true });
+      if (isFull(transferFault(error, "a file of the cache"))) throw error;
       this.#clones = false;
       return false;
     }

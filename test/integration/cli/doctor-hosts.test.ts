@@ -1,11 +1,14 @@
-import { writeFile } from "node:fs/promises";
-import { mkdir } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { promisify } from "node:util";
 import { stringify } from "yaml";
 import { expect, it } from "vitest";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
-import { SshServer } from "../../helpers/engines/ssh-server.ts";
+import { makeKey, SshServer } from "../../helpers/engines/ssh-server.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { Shell } from "./rig.ts";
+
+const run = promisify(execFile);
 
 interface CheckedHost {
   readonly id: string;
@@ -20,6 +23,7 @@ async function diagnose(
   server: SshServer,
   change: Readonly<Record<string, unknown>> = {},
   remotes: Readonly<Record<string, unknown>> = {},
+  wanted = Object.keys(remotes).length === 0 ? "ssh-hosts" : "remotes",
 ): Promise<CheckedHost> {
   await mkdir(shell.directory.join("config"), { recursive: true });
   await writeFile(shell.directory.join("config", "secret"), "x\n", { mode: 0o600 });
@@ -42,12 +46,33 @@ async function diagnose(
   await writeFile(shell.siteFile, stringify(site));
   const { stdout } = await shell.run(["doctor", "-o", "json"]);
   const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckedHost[] };
-  const check = checks.find(({ id }) => id === (Object.keys(remotes).length === 0 ? "ssh-hosts" : "remotes"));
+  const check = checks.find(({ id }) => id === wanted);
   if (!check) throw new Error("no such check");
   return check;
 }
 
 describeWithEngine("sshd", "the doctor looks at hosts by SSH", () => {
+  it("F13: says of certificates of hosts and remotes that they are about to run out", async () => {
+    await using directory = await temporaryDirectory("sa-cli-");
+    await using server = await SshServer.start();
+    const [authority, remoteKey] = [server.directory.join("authority"), server.directory.join("remote")];
+    await makeKey(authority);
+    await makeKey(remoteKey);
+    const certify = (key: string, validity: string) =>
+      run("ssh-keygen", ["-q", "-s", authority, "-I", "x", "-n", "x", "-V", validity, `${key}.pub`]);
+    const shell = new Shell(directory);
+    const remotes = { archive: { ssh: { host: "127.0.0.1", key: { file: remoteKey }, config: false } } };
+    const look = () => diagnose(shell, server, {}, remotes, "ssh-certificates");
+    await certify(server.userKey, "-1d:+30d");
+    await certify(remoteKey, "-1d:+30d");
+    expect(await look()).toMatchObject({ result: "ok" });
+    await certify(remoteKey, "-30d:+1d");
+    const { result, found } = await look();
+    expect(result).toBe("warning");
+    expect(found).toContain(`'${remoteKey}-cert.pub' runs out at`);
+    expect(found).not.toContain(server.userKey);
+  });
+
   it("says that one works, and what is wrong with one that does not, with the repair", async () => {
     await using directory = await temporaryDirectory("sa-cli-");
     await using server = await SshServer.start();

@@ -289,6 +289,31 @@ describe("room", () => {
     expect(site.cache.view()).toMatchObject({ files: 0, problem: undefined });
   });
 
+  it.each(["ENOSPC", "EDQUOT"])(
+    "is made when the disk says %s, which no free space tells; then it is done without",
+    async (code) => {
+      await using directory = await temporaryDirectory();
+      await using server = await serveFiles({ "/a": Buffer.alloc(mib, "a"), "/b": Buffer.alloc(mib, "b") });
+      let full = 0;
+      await using site = bench(directory, server, {
+        clone: async (from, to) => {
+          if (full-- > 0) throw Object.assign(new Error("full"), { code });
+          await copyFile(from, to);
+        },
+      });
+      await site.stage("one", { x: "a" });
+      full = 1;
+      expect((await site.stage("two", { x: "b" })).movedBytes).toBe(mib);
+      expect(site.cache.view()).toMatchObject({ files: 1, evicted: 1, problem: undefined });
+      expect((await site.stage("three", { x: "b" })).movedBytes).toBe(0);
+      full = 2;
+      expect((await site.stage("four", { x: "a" })).movedBytes).toBe(mib);
+      expect(site.cache.view()).toMatchObject({ files: 0, problem: expect.stringMatching(/no space left|quota/) });
+      expect(await readFile(directory.join("four/x"))).toEqual(Buffer.alloc(mib, "a"));
+      expect(await namesBelow(directory.join("cache/new"))).toEqual([]);
+    },
+  );
+
   it("is never made of a file that a job has as a link", async () => {
     await using directory = await temporaryDirectory();
     await using server = await serveFiles({ "/a": Buffer.alloc(mib, "a"), "/b": Buffer.alloc(mib, "b") });
