@@ -22,7 +22,8 @@ const keysSchema = z.strictObject({
 /** No enumeration: of a mapping with a mistake the mistake is told, not that it is none of these words. */
 const roleSchema = z
   .string()
-  .regex(/^(?:anonymous|instance-role|container-role)$/, "anonymous, instance-role, container-role or a mapping");
+  .regex(/^(?:anonymous|instance-role|container-role)$/, "anonymous, instance-role, container-role or a mapping")
+  .meta({ "x-secret": true });
 
 const credentialsSchema = z.union([roleSchema, fileSchema, keysSchema]).meta({
   "x-secret": true,

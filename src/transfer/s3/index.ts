@@ -3,7 +3,7 @@ import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import type { Token } from "../../common/token.ts";
 import type { TransferPolicy } from "../policy.ts";
-import type { FileContent, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
+import type { FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { S3Client } from "./client.ts";
 import { listObjects } from "./list.ts";
 import { find, mustFind, readObject, s3Code, type S3Object } from "./object.ts";
@@ -65,7 +65,7 @@ class S3Transfer implements TransferAdapter {
     return readObject(this.#client, fileOf(place, file), file, offset, context);
   }
 
-  async write(url: string, localPath: string, info: WriteInfo, context: CallContext): Promise<void> {
+  async write(url: string, localPath: string, info: WriteInfo, context: TransferContext): Promise<void> {
     const place = placeOf(url, "destinations", this.#policy, this.#stores);
     const name = place.name;
     this.#written.delete(name);
@@ -73,7 +73,7 @@ class S3Transfer implements TransferAdapter {
     if (this.#written.size < mostRemembered) this.#written.set(name, written);
   }
 
-  async verify(url: string, context: CallContext): Promise<FoundFile | undefined> {
+  async verify(url: string, context: TransferContext): Promise<FoundFile | undefined> {
     const place = placeOf(url, "destinations", this.#policy, this.#stores);
     const name = place.name;
     const written = this.#written.get(name);
@@ -110,9 +110,12 @@ class S3Transfer implements TransferAdapter {
     }
   }
 
-  async #readBack(place: Place, file: RemoteFile, context: CallContext): Promise<FoundFile> {
+  async #readBack(place: Place, file: RemoteFile, context: TransferContext): Promise<FoundFile> {
     const hash = createHash("sha256");
-    for await (const piece of readObject(this.#client, place, file, 0, context)) hash.update(piece);
+    for await (const piece of readObject(this.#client, place, file, 0, context)) {
+      hash.update(piece);
+      await context.remote?.flow(piece.byteLength);
+    }
     return { bytes: file.bytes, sha256: hash.digest("hex") };
   }
 }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { Fault } from "../../common/fault.ts";
 import { throwIfStopped } from "../errors.ts";
+import type { TransferContext } from "../types.ts";
 
 /** "Amazon S3 multipart upload limits" of the user guide. */
 const mostParts = 10_000;
@@ -55,7 +56,7 @@ export async function digestRange(
 }
 
 /** The bytes of a stretch of an open file, each piece in a buffer of its own: a request keeps what it read. */
-export async function* readRange(
+async function* readRange(
   handle: FileHandle,
   { first, bytes }: Pick<Part, "first" | "bytes">,
   signal: AbortSignal,
@@ -67,6 +68,18 @@ export async function* readRange(
     if (bytesRead === 0) return;
     done += bytesRead;
     yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** The same for the wire, at the speed that the remote's bandwidth allows. */
+export async function* sentRange(
+  handle: FileHandle,
+  part: Pick<Part, "first" | "bytes">,
+  context: TransferContext,
+): AsyncGenerator<Uint8Array> {
+  for await (const piece of readRange(handle, part, context.signal)) {
+    await context.remote?.flow(piece.byteLength);
+    yield piece;
   }
 }
 

@@ -8,11 +8,11 @@ import type { Token } from "../../common/token.ts";
 import { advanced, isSourceChanged, throwIfStopped } from "../errors.ts";
 import { drop } from "../http/client.ts";
 import { single } from "../http/headers.ts";
-import type { FileContent } from "../types.ts";
+import type { FileContent, TransferContext } from "../types.ts";
 import type { S3Client } from "./client.ts";
 import { versionOf } from "./list.ts";
 import { find, s3Code, type S3Object } from "./object.ts";
-import { base64Of, digestRange, type Part, partsOf, readRange } from "./parts.ts";
+import { base64Of, digestRange, type Part, partsOf, sentRange } from "./parts.ts";
 import type { Place } from "./place.ts";
 import { encodeText, type Xml } from "./xml.ts";
 
@@ -58,7 +58,7 @@ interface Stored {
  */
 export class Upload {
   readonly #input: UploadInput;
-  readonly #context: CallContext;
+  readonly #context: TransferContext;
   readonly #name: string;
   readonly #parts: readonly Part[];
   readonly #stored = new Map<number, Stored>();
@@ -67,7 +67,7 @@ export class Upload {
   #digests = false;
   #sent = 0;
 
-  constructor(input: UploadInput, context: CallContext) {
+  constructor(input: UploadInput, context: TransferContext) {
     this.#input = input;
     this.#context = context;
     this.#name = input.place.name;
@@ -203,7 +203,7 @@ export class Upload {
     const headers: Record<string, string> =
       md5 === undefined ? { "x-amz-checksum-sha256": base64Of(sha256) } : { "content-md5": base64Of(md5) };
     const query = { partNumber: String(part.number), uploadId: this.#id };
-    const body = { bytes: part.bytes, sha256, read: () => readRange(source, part, signal) };
+    const body = { bytes: part.bytes, sha256, read: () => sentRange(source, part, this.#context) };
     const answer = await client.call(place, "destinations", { method: "PUT", query, headers, body }, this.#context);
     await drop(answer.body);
     const etag = versionOf(single(answer.headers, "etag"));

@@ -6,11 +6,11 @@ import { Fault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
 import { drop } from "../http/client.ts";
 import { single } from "../http/headers.ts";
-import type { FileContent } from "../types.ts";
+import type { FileContent, TransferContext } from "../types.ts";
 import type { S3Client } from "./client.ts";
 import { versionOf } from "./list.ts";
 import { find, md5Header, s3Code, type S3Object, sha256Header, statusOf } from "./object.ts";
-import { base64Of, digestRange, readRange } from "./parts.ts";
+import { base64Of, digestRange, sentRange } from "./parts.ts";
 import type { Place } from "./place.ts";
 import { type BegunUploads, isSameInParts, Upload } from "./upload.ts";
 
@@ -27,7 +27,7 @@ export async function writeObject(
   localPath: string,
   info: FileContent & { readonly token: Token },
   uploads: BegunUploads,
-  context: CallContext,
+  context: TransferContext,
 ): Promise<Written> {
   const { partBytes, existing } = place.store.settings;
   await using source = await open(localPath, "r");
@@ -83,7 +83,7 @@ async function put(
   place: Place,
   source: FileHandle,
   info: FileContent,
-  context: CallContext,
+  context: TransferContext,
 ): Promise<string | undefined> {
   const whole = { first: 0, bytes: info.bytes };
   const { md5 = "" } = await digestRange(source, whole, true, context.signal);
@@ -94,7 +94,7 @@ async function put(
     "x-amz-checksum-sha256": base64Of(info.sha256),
     ...(place.store.settings.existing === "refuse" ? { "if-none-match": "*" } : {}),
   };
-  const body = { bytes: info.bytes, sha256: info.sha256, read: () => readRange(source, whole, context.signal) };
+  const body = { bytes: info.bytes, sha256: info.sha256, read: () => sentRange(source, whole, context) };
   const answer = await client.call(place, "destinations", { method: "PUT", headers, body }, context);
   await drop(answer.body);
   return versionOf(single(answer.headers, "etag"));

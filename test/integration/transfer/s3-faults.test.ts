@@ -233,6 +233,35 @@ describe("uploads in parts", () => {
     }
   });
 
+  it("keep to the bandwidth of the remote, also small ones and what is read back", async () => {
+    await using server = await partsStore(true);
+    await using here = await temporaryDirectory();
+    await using adapter = adapterAt(server);
+    let flown = 0;
+    let largest = 0;
+    const remote = {
+      begin: async () => {},
+      done: () => {},
+      failed: () => false,
+      flow: async (bytes: number) => {
+        flown += bytes;
+        largest = Math.max(largest, bytes);
+      },
+    };
+    const within = { ...context, remote };
+    await writeFile(here.join("x"), large);
+    const info = { bytes: large.byteLength, sha256: sha256(large), token: newToken() };
+    await adapter.write(url, here.join("x"), info, within);
+    expect(flown).toBe(large.byteLength);
+    expect(largest).toBeLessThanOrEqual(1024 * 1024);
+    await writeFile(here.join("y"), "mine");
+    await adapter.write(url, here.join("y"), { bytes: 4, sha256: sha256("mine"), token: newToken() }, within);
+    expect(flown).toBe(large.byteLength + 4);
+    server.on(`HEAD ${object}`, raw(200, "", "", { etag, "content-length": "7" })).on(`GET ${object}`, whole);
+    expect(await adapter.verify(url, within)).toEqual({ bytes: 7, sha256: sha256("content") });
+    expect(flown).toBe(large.byteLength + 4 + 7);
+  });
+
   it("F3: that lost a connection go on with the parts that arrived", async () => {
     await using server = await partsStore(true);
     await using adapter = adapterAt(server, { parts: 1 });
