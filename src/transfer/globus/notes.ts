@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { z } from "zod";
 import { errnoOf, Fault } from "../../common/fault.ts";
 import { durableReplace } from "../../common/files.ts";
-import type { Token } from "../../common/token.ts";
 
 const itemSchema = z.object({ source_path: z.string(), destination_path: z.string() });
 
@@ -52,7 +51,7 @@ export class Notes {
   }
 
   /** Those of a job, or all. A note that cannot be read is left where it is and says so. */
-  async all(token?: Token): Promise<readonly Note[]> {
+  async all(token?: string): Promise<readonly Note[]> {
     const notes: Note[] = [];
     for (const name of await this.#names()) {
       if (!name.endsWith(".json") || (token !== undefined && !name.startsWith(`${token}-`))) continue;

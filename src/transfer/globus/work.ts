@@ -1,9 +1,9 @@
 import type { CallContext } from "../../common/context.ts";
 import { asFault, isFault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
-import { isSourceChanged, throwIfStopped } from "../errors.ts";
+import { isMissing, isSourceChanged, throwIfStopped } from "../errors.ts";
 import type { Note, NotedFile, Notes } from "./notes.ts";
-import type { Submission, Tasks } from "./tasks.ts";
+import type { Submission, Tasks, TaskState } from "./tasks.ts";
 
 /** Hands over those of `files` that lie whole at their destination. @throws Fault with `source_changed` after all others. */
 export type Settle = (files: readonly NotedFile[]) => Promise<readonly NotedFile[]>;
@@ -19,6 +19,8 @@ export class Work {
   readonly #notes: Notes;
   /** Submissions that a call of this process follows. */
   readonly #followed = new Set<string>();
+  /** Tokens of jobs whose tasks are still to be ended; read once, for an earlier process may have left some. */
+  #ending: Set<string> | undefined;
 
   constructor(tasks: Tasks, notes: Notes) {
     this.#tasks = tasks;
@@ -49,13 +51,14 @@ export class Work {
     for (const note of await this.#notes.all(token)) {
       if (!note.abandoned) await this.#notes.put({ ...note, abandoned: true });
     }
-    for (const note of await this.#notes.all()) {
-      if (!note.abandoned) continue;
+    this.#ending ??= new Set((await this.#notes.all()).flatMap((note) => (note.abandoned ? [note.token] : [])));
+    for (const one of this.#ending.add(token)) {
       try {
-        await this.#end(note, context);
+        for (const note of await this.#notes.all(one)) if (note.abandoned) await this.#end(note, context);
+        this.#ending.delete(one);
       } catch (error) {
-        if (note.token === token) throw error;
-        context.log.info({ err: asFault(error), task: note.task }, "a Globus task could not be ended yet");
+        if (one === token) throw error;
+        context.log.info({ err: asFault(error), token: one }, "a Globus task could not be ended yet");
       }
     }
   }
@@ -104,8 +107,9 @@ export class Work {
     settle: Settle,
     context: CallContext,
   ): Promise<readonly NotedFile[]> {
-    const note = await this.#tasks.resubmit(noted, context);
-    const state = await this.#tasks.follow(note.task, context);
+    const found = await this.#ended(noted, context);
+    if (!found) return files;
+    const { note, state } = found;
     if (state.status === "SUCCEEDED") return await this.#settled(note, files, settle);
     const brought = await this.#tasks.brought(note.task, context);
     const failure = await this.#tasks.failure(note.task, state, context);
@@ -115,6 +119,23 @@ export class Work {
       settle,
     );
     throw failure;
+  }
+
+  /** How the task ended; undefined when there is none: the submission is refused by now, or Globus knows the task no more. */
+  async #ended(
+    noted: Note,
+    context: CallContext,
+  ): Promise<{ readonly note: Note & { readonly task: string }; readonly state: TaskState } | undefined> {
+    try {
+      const note = await this.#tasks.resubmit(noted, context);
+      return { note, state: await this.#tasks.follow(note.task, context) };
+    } catch (error) {
+      const isRefused = noted.task === undefined && isFault(error, "TRANSFER_REFUSED");
+      if (!isRefused && !isMissing(error)) throw error;
+      context.log.info({ err: error, task: noted.task }, "a transfer that was submitted before is submitted anew");
+      await this.#notes.drop(noted);
+      return undefined;
+    }
   }
 
   async #settled(note: Note, files: readonly NotedFile[], settle: Settle): Promise<readonly NotedFile[]> {

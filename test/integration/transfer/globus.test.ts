@@ -235,6 +235,22 @@ describe("one transfer, whatever happens", () => {
     expect(place.server.tasks).toHaveLength(1);
   });
 
+  test("one that is refused by now, or whose task is known no more, is submitted anew", async () => {
+    await using place = await rig({ a: "a" });
+    const { http, tasks } = place.server;
+    const files = await place.list();
+    http.next(submit, refusal(503, "ServiceUnavailable", "down"));
+    http.next(submit, refusal(400, "ClientError.BadRequest", "the deadline has passed"));
+    await expect(place.fetch(files)).rejects.toMatchObject({ code: "TRANSFER" });
+    expect(await place.fetch(files)).toEqual(["a"]);
+    http.next(submit, answerLost(http.lasting(submit)));
+    await expect(place.fetch(files)).rejects.toMatchObject({ code: "TRANSFER" });
+    http.next("GET /v0.10/task/*", refusal(404, "ClientError.NotFound", "no such task"));
+    expect(await place.fetch(files)).toEqual(["a"]);
+    expect(tasks).toHaveLength(3);
+    expect(await place.notes()).toEqual([]);
+  });
+
   test("an aborted call leaves the task; the next one follows it, also for a part of its files", async () => {
     await using place = await rig({ a: "a", b: "b" });
     place.server.idleLooks = 1e9;
