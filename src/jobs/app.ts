@@ -3,6 +3,7 @@
  * generated JSON Schema and the configuration manual derive from them. After parsing, durations are milliseconds and sizes bytes.
  */
 import { z } from "zod";
+import { patternProblem } from "../common/path-pattern.ts";
 import { duration, size } from "../common/zod-units.ts";
 import { mpiSchema } from "./mpi.ts";
 import { archivePolicies, hookNames, warningSignals } from "./rules.ts";
@@ -94,6 +95,15 @@ export const inputSchema = z.strictObject({
 });
 export type InputSpec = z.output<typeof inputSchema>;
 
+const filterSchema = z
+  .string()
+  .min(1)
+  .max(1000)
+  .superRefine((pattern, context) => {
+    const problem = patternProblem(pattern);
+    if (problem !== undefined) context.addIssue({ code: "custom", message: `it is no RE2 expression: ${problem}` });
+  });
+
 export const outputSchema = z.strictObject({
   from: z.string().meta({ description: "path or glob below the job's work/ directory" }),
   to: templateSchema.optional().meta({
@@ -105,8 +115,15 @@ export const outputSchema = z.strictObject({
     .default("file")
     .meta({ description: "one file, a whole directory, or all that match a pattern" }),
   required: z.boolean().default(true).meta({ description: "false: nothing there is no failure" }),
-  include: z.array(z.string()).default([]).meta({ description: "patterns; empty: all" }),
-  exclude: z.array(z.string()).default([]).meta({ description: "patterns that are left out" }),
+  include: z.array(filterSchema).max(100).default([]).meta({
+    description:
+      "of directories and globs: files that are taken; empty: all. Globs (without / of the name alone), or re: and an RE2 expression for the whole path",
+  }),
+  exclude: z
+    .array(filterSchema)
+    .max(100)
+    .default([])
+    .meta({ description: "files and directories that are left out, written alike" }),
   max_size: size().optional(),
 });
 export type OutputSpec = z.output<typeof outputSchema>;

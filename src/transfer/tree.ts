@@ -2,6 +2,7 @@ import type { BigIntStats, Dirent } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { matchesGlob } from "node:path/posix";
 import { errnoOf } from "../common/fault.ts";
+import { compilePattern } from "../common/path-pattern.ts";
 import { refuseTooMany, throwIfStopped } from "./errors.ts";
 import { decodeName, unsafe } from "./paths.ts";
 
@@ -33,8 +34,8 @@ export interface Selection {
 }
 
 /**
- * `include` (empty = all) and `exclude` on paths relative to the item's directory; for kind `glob` also `pattern`. A pattern
- * without `/` means the last component at any depth. An excluded directory is not entered. Names that begin with a dot are
+ * `include` (empty = all) and `exclude` on paths relative to the item's directory; for kind `glob` also `pattern`. Patterns
+ * are those of `src/common/path-pattern.ts`. An excluded directory is not entered. Names that begin with a dot are
  * matched by patterns that say so only, except that kind `directory` without `include` takes them.
  */
 export function selection(filters: {
@@ -44,19 +45,15 @@ export function selection(filters: {
 }): Selection {
   const { pattern, include, exclude } = filters;
   const depth = pattern === undefined || pattern.includes("**") ? Infinity : pattern.split("/").length;
-  const excluded = (path: string): boolean => exclude.some((glob) => matches(path, glob));
+  const [included, left] = [include, exclude].map((patterns) => patterns.map(compilePattern));
+  const excluded = (path: string): boolean => left?.some((matches) => matches(path)) === true;
   return {
     wantsFile: (path) =>
       (pattern === undefined || matchesGlob(path, pattern)) &&
-      (include.length === 0 || include.some((glob) => matches(path, glob))) &&
+      (include.length === 0 || included?.some((matches) => matches(path)) === true) &&
       !excluded(path),
     entersDirectory: (path) => path.split("/").length < depth && !excluded(path),
   };
-}
-
-function matches(path: string, glob: string): boolean {
-  if (glob.includes("/")) return matchesGlob(path, glob);
-  return matchesGlob(path.slice(path.lastIndexOf("/") + 1), glob);
 }
 
 /** Splits a relative pattern into its literal directory and the rest. */

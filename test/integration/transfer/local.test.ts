@@ -3,6 +3,7 @@ import { link, lstat, mkdir, readFile, rm, stat, symlink, utimes, writeFile } fr
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { newToken } from "../../../src/common/token.ts";
 import { partialName } from "../../../src/transfer/paths.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import {
@@ -89,6 +90,39 @@ describe("stage-in from local files", () => {
     ]);
     expect(outcome.manifest[0]?.url).toBe(fileUrl(directory.join("data/one.txt")));
     expect(outcome.manifest[4]?.url).toBe(fileUrl(directory.join("data/run/deep/er/c.fq")));
+  });
+
+  test("takes of an output's tree what its globs and expressions name", async () => {
+    await using directory = await place();
+    await using engine = startEngine({ policy: policyOf(directory) });
+    const made = [
+      "s1/calls_001.vcf",
+      "s1/calls_001.vcf.idx",
+      "s2/calls_02.vcf",
+      "s2/tmp/calls_003.vcf",
+      "s2/x.log",
+      "s2/y.log",
+    ];
+    await writeTree(directory.join("job/work"), Object.fromEntries(made.map((path) => [path, path])));
+    const sent = async (filters: { include?: readonly string[]; exclude?: readonly string[] }) => {
+      const target = `${fileUrl(directory.join("out"))}/${newToken()}/`;
+      const items = [item({ kind: "directory", source: ".", target, ...filters })];
+      const outcome = await engine.run(
+        request({ direction: "out", root: directory.join("job/work"), items }),
+        testContext(),
+      );
+      return outcome.manifest.map(({ path }) => path);
+    };
+    expect(await sent({ include: [String.raw`re:s\d/.*_\d{3}\.vcf`] })).toEqual([
+      "s1/calls_001.vcf",
+      "s2/tmp/calls_003.vcf",
+    ]);
+    expect(await sent({ include: ["re:.*vcf", "x.*"], exclude: ["re:s2/t.p"] })).toEqual([
+      "s1/calls_001.vcf",
+      "s2/calls_02.vcf",
+      "s2/x.log",
+    ]);
+    expect(await sent({ exclude: ["*.log", "s1/**"] })).toEqual(["s2/calls_02.vcf", "s2/tmp/calls_003.vcf"]);
   });
 
   test("BAL-16, TAP-9: an empty required source is an error, a missing optional one is listed", async () => {

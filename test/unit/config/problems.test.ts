@@ -537,6 +537,11 @@ apps: {}
       ],
     ],
     [
+      "filters that are no expressions",
+      app(`command: [x]\noutputs: {o: {from: ., kind: directory, include: ["*.a", "re:("], exclude: ["re:a.*"]}}`),
+      [/^site\.yaml:8:\d+: apps\.b\.outputs\.o\.include\[1\]: .*it is no RE2 expression: /],
+    ],
+    [
       "more than the target or the site allows",
       `${head}max_output: 1MiB\nhooks: {max_timeout: 1m}\ntargets: {t: {host: here, launcher: local, cores: 2}}\napps:\n  b: {workflow: w, command: [x], target: t, resources: {cores: 4, nodes: 2}, max_output: 2MiB, hooks: {postprocess: {command: [y], timeout: 5m}, preprocess: {command: [y]}}}\n`,
       [
