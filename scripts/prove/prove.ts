@@ -1,8 +1,8 @@
 /**
  * `npm run prove`: the promises under fire. `matrix` kills agent, runner, hub and all three at every failpoint; `random` kills them at
  * random moments while jobs of many shapes run; `slurm` does so with 0.3 of the jobs on a real Slurm, where there is one, until
- * a fifth of the kills have hit the agent (the hub's come on top); `simulation` plays histories of faults without processes. All four by default,
- * those that are named otherwise. Exits 0 only if all books balance.
+ * a fifth of the kills have hit the agent (the hub's come on top); `transfers` moves random trees over SFTP while lines are cut and movers killed;
+ * `simulation` plays histories of faults without processes. All five by default, those that are named otherwise. Exits 0 only if all books balance.
  */
 import { readOptions } from "../lib/options.ts";
 import { matrix } from "./matrix.ts";
@@ -10,8 +10,9 @@ import type { Phase, PhaseOptions } from "./phases.ts";
 import { random } from "./random.ts";
 import { simulation } from "./simulated.ts";
 import { slurm } from "./slurm.ts";
+import { transfers } from "./transfers.ts";
 
-const phases: readonly Phase[] = [matrix, random, slurm, simulation];
+const phases: readonly Phase[] = [matrix, random, slurm, transfers, simulation];
 const usage = `usage: npm run prove -- [${phases.map((phase) => phase.name).join("] [")}] [--jobs N] [--kills N] [--seed N] [--histories N] [--only TEXT]`;
 
 const { values, positionals } = readOptions(usage, {

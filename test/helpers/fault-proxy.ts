@@ -23,6 +23,7 @@ export class FaultProxy implements AsyncDisposable {
   #fault: ProxyFault = { kind: "pass" };
   #accepted = 0;
   #passed = 0;
+  #severed = 0;
 
   private constructor(server: Server, target: number) {
     this.#server = server;
@@ -48,6 +49,11 @@ export class FaultProxy implements AsyncDisposable {
   /** Bytes that came in from either side so far. */
   get bytes(): number {
     return this.#passed;
+  }
+
+  /** Connections that were reset after their number of bytes so far. */
+  get severed(): number {
+    return this.#severed;
   }
 
   set fault(fault: ProxyFault) {
@@ -81,8 +87,10 @@ export class FaultProxy implements AsyncDisposable {
     let left = this.#fault.kind === "sever" ? this.#fault.afterBytes() : Infinity;
     const count = (chunk: Buffer): void => {
       this.#passed += chunk.length;
+      const before = left;
       left -= chunk.length;
       if (left > 0) return;
+      if (before > 0) this.#severed++;
       near.resetAndDestroy();
       far.resetAndDestroy();
     };

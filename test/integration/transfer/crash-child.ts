@@ -2,7 +2,7 @@
 import { systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
 import { isToken } from "../../../src/common/token.ts";
-import type { TransferItem } from "../../../src/transfer/types.ts";
+import type { ManifestEntry, TransferItem } from "../../../src/transfer/types.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import type { S3Settings } from "../../../src/transfer/s3/types.ts";
@@ -19,6 +19,8 @@ export interface ChildTask {
   readonly items: readonly TransferItem[];
   /** How every host of an `sftp:` URL is reached. */
   readonly ssh?: SshSettings;
+  /** What was recorded before. */
+  readonly known?: readonly ManifestEntry[];
   /** Files are moved many at a time. */
   readonly bulk?: boolean;
   readonly cache?: { readonly directory: string; readonly maxBytes: number };
@@ -42,7 +44,7 @@ const outcome = await engine.run(
   {
     ...task,
     token: task.token,
-    known: [],
+    known: task.known ?? [],
     onFile: async (entry) => {
       process.stdout.write(`file ${JSON.stringify(entry)}\n`);
     },

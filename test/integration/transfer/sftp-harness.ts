@@ -12,6 +12,7 @@ import type { TransferAdapter } from "../../../src/transfer/types.ts";
 import { compilePolicy, type PolicyInput } from "../../../src/transfer/policy.ts";
 import { SshServer, type SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 import { FaultProxy } from "../../helpers/fault-proxy.ts";
+import { Relay, type RelayOptions } from "../../helpers/relay.ts";
 import { sha256, writeTree } from "./setup.ts";
 
 /** A server that holds `data/` in its directory, and the adapter's way to it under the name `far`. */
@@ -61,11 +62,16 @@ export function accessTo(
 
 export async function sftpHarness(
   options: SshServerOptions = {},
-  change: Partial<SftpSettings> & { readonly proxied?: boolean; readonly ssh?: Partial<SshSettings> } = {},
+  change: Partial<SftpSettings> & {
+    readonly proxied?: boolean;
+    readonly line?: RelayOptions;
+    readonly ssh?: Partial<SshSettings>;
+  } = {},
 ): Promise<SftpHarness> {
   const server = await SshServer.start(options);
-  const { ssh, proxied = false, ...settings } = change;
-  const proxy = proxied ? await FaultProxy.start(server.port) : undefined;
+  const { ssh, proxied = false, line, ...settings } = change;
+  const relay = line && (await Relay.start(server.port, line));
+  const proxy = proxied ? await FaultProxy.start(relay?.port ?? server.port) : undefined;
   if (proxy) await server.know(await server.knownLine("ed25519", `[127.0.0.1]:${proxy.port}`));
   const way = accessTo(server.settings({ ...(proxy && { port: proxy.port }), ...ssh }), settings);
   const data = server.directory.join("data");
@@ -93,6 +99,7 @@ export async function sftpHarness(
     async [Symbol.asyncDispose]() {
       await way[Symbol.asyncDispose]();
       await proxy?.[Symbol.asyncDispose]();
+      await relay?.[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
   };

@@ -1,0 +1,252 @@
+/** Random trees that go out and come in again over real SFTP while lines are cut and the process that moves them is killed. */
+import { link, mkdir, open, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { newToken } from "../../../src/common/token.ts";
+import type { ManifestEntry, TransferItem } from "../../../src/transfer/types.ts";
+import { cleanEnvironment } from "../../helpers/cli.ts";
+import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
+import type { FaultProxy } from "../../helpers/fault-proxy.ts";
+import { Program } from "../../helpers/program.ts";
+import { pick, seeded } from "../../helpers/random.ts";
+import type { RelayOptions } from "../../helpers/relay.ts";
+import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
+import { waitFor } from "../../helpers/wait.ts";
+import type { ChildTask } from "./crash-child.ts";
+import { digestTree, item } from "./setup.ts";
+import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
+
+/** A server as sites have them, and the line to it. */
+export interface FarSide {
+  readonly name: string;
+  readonly server: SshServerOptions;
+  /** Default: one so narrow that a process can be killed before it is done. */
+  readonly line?: RelayOptions;
+  /** It is compared by reading back what was sent, which begins anew with each connection: some must live as long as that takes. */
+  readonly readsBack?: boolean;
+}
+
+const narrow: RelayOptions = { bytesPerSecond: 16 * 1024 * 1024 };
+
+export const farSides: readonly FarSide[] = [
+  { name: "one session at a time", server: { directives: ["MaxSessions 1"] } },
+  {
+    name: "files alone, no shell",
+    server: { directives: ["ForceCommand internal-sftp"], sftp: "internal-sftp" },
+    readsBack: true,
+  },
+  { name: "a long and narrow line", server: {}, line: { delayMs: 10, bytesPerSecond: 16 * 1024 * 1024 } },
+];
+
+export interface RoundTripOptions {
+  readonly seed: number;
+  /** Of the largest file. */
+  readonly mostBytes: number;
+  readonly mostFiles: number;
+  /** In each direction. */
+  readonly kills: number;
+  /** One connection is cut in each direction, not all of them sooner or later. */
+  readonly cutOnce?: boolean;
+}
+
+export interface RoundTrip {
+  readonly files: number;
+  readonly bytes: number;
+  readonly kills: number;
+  /** Connections that were cut. */
+  readonly cuts: number;
+  /** Empty: the tree that came back is the tree that went. */
+  readonly wrong: readonly string[];
+}
+
+/** One tree there and back, by processes that are killed, over connections that are cut. */
+export async function roundTrip(side: FarSide, options: RoundTripOptions): Promise<RoundTrip> {
+  const random = seeded(options.seed);
+  await using far = await sftpHarness(side.server, { proxied: true, line: side.line ?? narrow });
+  await using here = await temporaryDirectory();
+  const { proxy } = far;
+  if (!proxy) throw new Error("no proxy");
+  const { files, bytes } = await plantTree(here.join("tree"), random, options);
+  await mkdir(here.join("back"));
+  // Long enough for some progress, short enough that large trees need several connections.
+  const shortest = side.readsBack === true ? 5 * options.mostBytes : 1_500_000 + bytes / 8;
+  const lives = (): number => shortest * (1 + 2 * random());
+  const leg = {
+    far,
+    proxy,
+    here,
+    random,
+    kills: options.kills,
+    bytes,
+    lives: options.cutOnce === true ? undefined : lives,
+  };
+  const out = await travel(
+    leg,
+    "out",
+    here.join("tree"),
+    item({ kind: "directory", source: ".", target: far.url("tree/") }),
+  );
+  const back = await travel(
+    leg,
+    "in",
+    here.join("back"),
+    item({ kind: "directory", source: far.url("tree"), target: "." }),
+  );
+  const [sent, there, came] = await Promise.all(
+    [here.join("tree"), far.path("tree"), here.join("back")].map(digestTree),
+  );
+  const wrong = [...differences("there", sent ?? {}, there ?? {}), ...differences("back", sent ?? {}, came ?? {})];
+  await rm(far.path("tree"), { recursive: true });
+  return {
+    files,
+    bytes,
+    kills: out + back,
+    cuts: proxy.severed,
+    wrong,
+  };
+}
+
+interface Leg {
+  readonly far: SftpHarness;
+  readonly proxy: FaultProxy;
+  readonly here: TemporaryDirectory;
+  readonly random: () => number;
+  readonly kills: number;
+  readonly bytes: number;
+  /** How many bytes a connection lives; undefined: one is cut, after a kill. */
+  readonly lives: (() => number) | undefined;
+}
+
+/** As agents do it: each process goes on with what the ones before have recorded. Returns how many were killed. */
+async function travel(leg: Leg, direction: "in" | "out", root: string, what: TransferItem): Promise<number> {
+  const { far, proxy, here, random, bytes } = leg;
+  const known = new Map<string, ManifestEntry>();
+  const token = newToken();
+  let kills = 0;
+  const { severed } = proxy;
+  for (let starts = 1; ; starts++) {
+    const task: ChildTask = {
+      token,
+      direction,
+      root,
+      rules: far.policy.sources,
+      items: [what],
+      ssh: far.server.settings({ port: proxy.port }),
+      known: [...known.values()],
+    };
+    const cut = leg.lives ?? (() => (kills > 0 && proxy.severed === severed ? bytes * 0.3 : Infinity));
+    proxy.fault = { kind: "sever", afterBytes: cut };
+    const before = proxy.bytes;
+    const after = random() * bytes * 0.4;
+    await using child = await Program.start(
+      process.execPath,
+      [join(import.meta.dirname, "crash-child.ts"), JSON.stringify(task)],
+      { env: cleanEnvironment(here.path), cwd: here.path, input: "" },
+    );
+    if (kills < leg.kills) {
+      await waitFor(() => !child.running || proxy.bytes - before > after, {
+        what: "something to have moved",
+        intervalMs: 2,
+        timeoutMs: 300_000,
+      });
+      if (child.running) {
+        child.signal("SIGKILL");
+        kills++;
+      }
+    }
+    await child.finished;
+    for (const line of child.stdout.split("\n").slice(0, -1)) {
+      if (line.startsWith("done ")) return kills;
+      if (!line.startsWith("file ")) continue;
+      const entry = JSON.parse(line.slice(5)) as ManifestEntry;
+      known.set(entry.path, entry);
+    }
+    // Its tries were used up, or it was killed: the next one goes on.
+    if (starts > 60) throw new Error(`after ${starts} starts not ${direction}: ${child.stderr.slice(-2_000)}`);
+  }
+}
+
+const oddities = [
+  "plain",
+  " blank ",
+  "-rf",
+  "$HOME",
+  "`id`",
+  "'\"",
+  "*?[x]{a,b}",
+  "100% %41",
+  "#~&;|",
+  "ünïcödé",
+  "日本語",
+  "🧬",
+  "..hidden",
+  "a:b@c",
+  "x".repeat(180),
+];
+
+/** Files of many sizes and names in directories up to twelve deep: empty ones, holes, hard links, and one or two that are large. */
+async function plantTree(
+  root: string,
+  random: () => number,
+  { mostBytes, mostFiles }: RoundTripOptions,
+): Promise<{ readonly files: number; readonly bytes: number }> {
+  const count = 3 + Math.floor(random() * mostFiles);
+  const directories = [""];
+  for (let index = 0; index < count / 4; index++) {
+    const parent = pick(directories, random);
+    if (parent.split("/").length < 12 && parent.length < 900)
+      directories.push(`${parent}d${index}${pick(oddities, random)}/`);
+  }
+  const made: string[] = [];
+  let bytes = 0;
+  for (let index = 0; index < count; index++) {
+    const path = `${pick(directories, random)}${index}${pick(oddities, random)}`;
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    const kind = index === 0 ? "large" : pick(["empty", "small", "small", "small", "middle", "sparse", "link"], random);
+    if (kind === "link") await link(join(root, made[0] ?? ""), join(root, path));
+    else await plantFile(join(root, path), sizeOf(kind, mostBytes, random), kind === "sparse" ? 500_000 : 0, random);
+    made.push(path);
+  }
+  for (const path of await readdir(root, { recursive: true })) {
+    await using file = await open(join(root, path), "r");
+    const stats = await file.stat();
+    if (stats.isFile()) bytes += stats.size;
+  }
+  return { files: count, bytes };
+}
+
+function sizeOf(kind: string, mostBytes: number, random: () => number): number {
+  switch (kind) {
+    case "large":
+      return Math.ceil(mostBytes * (0.5 + random() / 2));
+    case "middle":
+      return Math.floor(random() * Math.min(mostBytes, 2_000_000));
+    case "empty":
+      return 0;
+    default:
+      return Math.floor(random() * 40_000);
+  }
+}
+
+/** No two pieces of it are alike, and `hole` bytes after them are not written. */
+async function plantFile(path: string, bytes: number, hole: number, random: () => number): Promise<void> {
+  await using file = await open(path, "wx");
+  const piece = Buffer.alloc(64 * 1024);
+  for (let at = 0; at < bytes; at += piece.length) {
+    piece.fill(`${at} ${random()} `);
+    await file.write(piece, 0, Math.min(piece.length, bytes - at));
+  }
+  if (hole > 0) await file.write("end", bytes + hole);
+}
+
+function differences(
+  where: string,
+  wanted: Readonly<Record<string, string>>,
+  found: Readonly<Record<string, string>>,
+): readonly string[] {
+  const paths = new Set([...Object.keys(wanted), ...Object.keys(found)]);
+  return [...paths].flatMap((path) => {
+    if (wanted[path] === found[path]) return [];
+    const how = found[path] === undefined ? "is missing" : wanted[path] === undefined ? "is too many" : "is another";
+    return [`${where}: '${path}' ${how}`];
+  });
+}
