@@ -56,7 +56,7 @@ it("D5, TAP-7: a job that is cancelled but cannot be killed says so, keeps its s
     clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) },
     log: silentLogger,
     machine: thisMachine,
-    central: {} as Central,
+    central: { capabilities: { outputs: false } } as Central,
     problems: new Problems(systemClock),
     stopping: stopping.signal,
     parts: parts as unknown as SiteParts,
