@@ -128,7 +128,7 @@ describe("listings", () => {
     });
   });
 
-  test("F9: a link that leads out of what the policy names is refused, one inside is followed", async () => {
+  test("F8: a link that leads out of what the policy names is refused, one inside is followed", async () => {
     await using place = await rig({ "a.txt": "aa", "sub/x": "x" });
     const { directory } = place.server;
     await symlink("../a.txt", directory.join("far/data/sub/in"));
@@ -168,7 +168,7 @@ describe("moving", () => {
     expect(await place.adapter.verify(`${far}/out/none`, testContext())).toBeUndefined();
   });
 
-  test("F3: a source that changed since it was listed is not handed over", async () => {
+  test("F6: a source that changed since it was listed is not handed over", async () => {
     await using place = await rig({ a: "aa", b: "bb" });
     const files = await place.list();
     await writeFile(place.server.directory.join("far/data/b"), "longer");
@@ -213,7 +213,7 @@ describe("moving", () => {
 });
 
 describe("one transfer, whatever happens", () => {
-  test("F1: an answer to a submission that is lost is asked for again: the same submission", async () => {
+  test("an answer to a submission that is lost is asked for again: the same submission", async () => {
     await using place = await rig({ a: "a" });
     const files = await place.list();
     place.server.http.next(submit, answerLost(place.server.http.lasting(submit)));
@@ -476,7 +476,7 @@ describe("through the engine", () => {
     expect(await place.notes()).toEqual([]);
   });
 
-  test("a promised digest that the copy does not have fails the input", async () => {
+  test("F7: a promised digest that the copy does not have fails the input", async () => {
     await using place = await rig({ a: "altered" });
     await using engine = startEngine({
       policy: { sources: [`globus://${ids.far}/`], destinations: [] },
