@@ -204,9 +204,9 @@ export const hubFailpoints = {
 /** Passed by the agent's process where attempts are jobs of a batch scheduler. */
 export const batchFailpoints = {
   "batch.before-launch": ["src/launchers/batch/index.ts"],
-  "batch.before-intent": ["src/launchers/batch/index.ts"],
-  "batch.after-intent": ["src/launchers/batch/index.ts"],
-  "batch.after-submit": ["src/launchers/batch/index.ts"],
+  "batch.before-intent": ["src/launchers/batch/submitter.ts"],
+  "batch.after-intent": ["src/launchers/batch/submitter.ts"],
+  "batch.after-submit": ["src/launchers/batch/submitter.ts"],
   "batch.after-launch": ["src/launchers/batch/index.ts"],
   "batch.before-find": ["src/launchers/batch/submissions.ts"],
   "batch.after-find": ["src/launchers/batch/submissions.ts"],

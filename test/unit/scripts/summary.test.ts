@@ -68,7 +68,7 @@ describe("formatSummary", () => {
     const probes: EngineProbes = {
       ...available,
       postgres: { ok: false, reason: "no initdb" },
-      container: { ok: false, reason: "no engine answers" },
+      mount: { ok: false, reason: "it is not allowed" },
     };
     const summary = { ...green, skipped: 2, notRun: [{ engine: "postgres", file: "a.test.ts", tests: 2 }] as const };
     expect(formatSummary(summary, probes).split("\n")).toEqual([
@@ -76,7 +76,7 @@ describe("formatSummary", () => {
       "Not available here, and what did not run because of it:",
       "  postgres: no initdb (Debian: postgresql)",
       "    a.test.ts (2 tests)",
-      "  container: no engine answers",
+      "  mount: it is not allowed",
       "    nothing: no selected test needs it",
       "",
       "12 passed, 0 failed, 2 skipped",
