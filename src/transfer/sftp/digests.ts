@@ -8,9 +8,13 @@ import type { SftpAccess, SftpCalls } from "./types.ts";
 
 /** Up to this size reading back costs less than a command. */
 export const readBackBytes = 1024 * 1024;
-/** Names in one command; their answers stay well below the limit of output. */
-const namesAtOnce = 2_000;
+/** In one command: to begin one takes as long as the digests of thousands of small files. */
+const namesAtOnce = 20_000;
 const maxAnswerBytes = 16 * 1024 * 1024;
+/** Of the answer to a command; it stays well below the limit of output. */
+const answersAtOnce = maxAnswerBytes / 2;
+/** What stands in a line besides the name. */
+const lineBytes = 67;
 /** A command may take so long, and longer for many bytes: no disk is slower than that rate. */
 const commandMs = 300_000;
 const slowestBytesPerMs = 5_000;
@@ -42,8 +46,9 @@ export class RemoteDigests {
     context: CallContext,
   ): Promise<ReadonlyMap<string, string>> {
     const digests = new Map<string, string>();
-    for (let at = 0; at < files.length; at += namesAtOnce) {
-      const some = files.slice(at, at + namesAtOnce);
+    for (let at = 0; at < files.length;) {
+      const some = firstOf(files, at);
+      at += some.length;
       const stdout = await this.#ask(access, some, context);
       if (stdout === undefined) return digests;
       for (const line of stdout.split("\n")) {
@@ -99,6 +104,16 @@ export class RemoteDigests {
       return undefined;
     }
   }
+}
+
+/** As many from `begin` on as one command is asked for. */
+function firstOf(files: readonly KnownFile[], begin: number): readonly KnownFile[] {
+  let end = begin;
+  let answer = 0;
+  for (; end < files.length && end - begin < namesAtOnce && answer < answersAtOnce; end++) {
+    answer += Buffer.byteLength(files[end]?.path ?? "") + lineBytes;
+  }
+  return files.slice(begin, end);
 }
 
 function runsNone(details: { readonly [name: string]: unknown } | undefined): boolean {
