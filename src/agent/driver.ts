@@ -35,6 +35,8 @@ const stepTries: Partial<Record<Step, number>> = {
   handle_timeout: 3,
 };
 const blockedBackoff = { baseMs: 5_000, capMs: 600_000 };
+/** Room comes back whenever another job ends. */
+const limitedBackoff = { baseMs: 5_000, capMs: 120_000 };
 
 /**
  * Moves one held job through its lifecycle: step after step as `nextStep` says, each repeatable, until the job is over, handed
@@ -164,7 +166,10 @@ export class JobDriver {
         await transition(core, id, { type: "fail", failure: failureOfStep(step, fault) }, { message: fault.message });
       return;
     }
-    const waitMs = backoffMs(blockedBackoff, tries);
+    const waitMs = backoffMs(
+      step === "follow" && fault.code === "RATE_LIMITED" ? limitedBackoff : blockedBackoff,
+      tries,
+    );
     const now = core.clock.now();
     const hold = {
       kind: "blocked",

@@ -22,6 +22,10 @@ export class SimulatedLauncher implements Launcher {
   readonly kind = "local";
   readonly capabilities = { runtimes: ["plain", "pty"], tier: "cgroup", attach: false } as const;
   readonly attempts = new Map<Token, Attempt>();
+  /** Set: why it takes none just now. */
+  busy: string | undefined;
+  /** Times at which it took none. */
+  readonly refused: number[] = [];
   /** Attempts that were told to stop. */
   readonly stopped: Token[] = [];
   readonly #clock: Clock;
@@ -71,6 +75,11 @@ export class SimulatedLauncher implements Launcher {
   }
 
   async launch(plans: readonly AttemptPlan[]): Promise<readonly LaunchResult[]> {
+    const { busy } = this;
+    if (busy !== undefined) {
+      this.refused.push(this.#clock.monotonic());
+      return plans.map(() => ({ state: "busy", reason: busy }));
+    }
     return plans.map(({ token }) => {
       const known = this.attempts.get(token);
       if (known) known.starts++;

@@ -110,6 +110,9 @@ async function handOver(work: JobWork, launcher: Launcher, attempt: HeldAttempt)
     case "busy":
       work.context.log.info({ reason: result.reason }, "the launcher is busy");
       core.fresh.add(attempt.token);
+      // Once may be a place that was taken meanwhile. A quota that lasts is shown, and tried less and less often.
+      if (work.job().step_tries > 0) throw new Fault("RATE_LIMITED", `no room now: ${result.reason}`);
+      await amend(core, id, { step_tries: 1 }, "lazy");
       await core.clock.sleep(busyWaitMs, work.signal);
       return undefined;
     case "unknown":
