@@ -13,6 +13,7 @@ import {
   silent,
 } from "../../helpers/scripted-server.ts";
 import { heldBytes } from "../../helpers/heap.ts";
+import { waitFor } from "../../helpers/wait.ts";
 import { serveTokens } from "../central/context.ts";
 import { gaps, hours, minutes, play, type Scene, seconds } from "./scene.ts";
 import { emptyAnswer } from "./scripted-hub.ts";
@@ -114,14 +115,17 @@ it("A15: answers without end cost no memory that stays", async () => {
     hub.lie = endless;
     const asked = hub.called.length;
     await scene.until(`${more} calls`, () => hub.called.length > asked + more, 2 * hours);
-    // Each may have 32 MiB before it is refused: measured is what stays when none is under way.
     hub.lie = undefined;
     await scene.pass(10 * minutes);
   };
   await lies(8);
   const before = heldBytes();
   await lies(8);
-  expect(heldBytes() - before).toBeLessThan(32 * 1024 * 1024);
+  // Each may have 32 MiB before it is refused, and lets go of it when its socket has closed.
+  await waitFor(() => heldBytes() - before < 32 * 1024 * 1024, {
+    what: () => `${heldBytes() - before} bytes more than before to be given back`,
+    timeoutMs: 30_000,
+  });
 });
 
 describe("credentials that are refused", () => {
