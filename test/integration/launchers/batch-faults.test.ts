@@ -329,11 +329,12 @@ describe("a job that the site begins again", () => {
   test("E12: its guard lets nothing run twice, and the end is the infrastructure's", async () => {
     const it = await plan('echo started >> ../count; kill -KILL "$PPID"; sleep 60');
     const ref = await launchOne(harness.launcher, it);
-    await waitFor(() => exists(join(it.workDirectory, "..", "count")), { what: "the first run" });
+    // From the beginning, and until it runs again: nobody is to see it ended in between.
     using lost = says(ref, { state: "queued", reason: "BeginTime", restarts: 1 });
+    await waitFor(() => exists(join(it.workDirectory, "..", "count")), { what: "the first run" });
     expect((await statusNow(harness.launcher, ref)).state).not.toBe("ended");
-    lost[Symbol.dispose]();
     harness.scheduler.startAgain(jobId(ref));
+    lost[Symbol.dispose]();
     const { end } = await untilState(harness.launcher, ref, "ended");
     expect(end.cause).toBe("infrastructure");
     expect(await count(it)).toBe(1);
