@@ -1,37 +1,19 @@
 import { readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { type Clock, systemClock } from "../../../src/common/clock.ts";
-import { newToken } from "../../../src/common/token.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { listProcesses } from "../../helpers/processes.ts";
-import { Program } from "../../helpers/program.ts";
 import { seeded } from "../../helpers/random.ts";
-import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import type { ChildTask } from "./crash-child.ts";
 import { rsyncHarness } from "./rsync-harness.ts";
+import { childTask, skipping, startChild } from "./lost-lines.ts";
 import { digestTree, item, namesBelow, request, sha256, startEngine, testContext, writeTree } from "./setup.ts";
-import type { SftpHarness } from "./sftp-harness.ts";
 
 failOnLeakedProcesses();
 
 const mebibyte = 1024 * 1024;
-
-/** Waits between tries are over at once, for the connection too; time limits of requests and commands stay. */
-function skipping(): Clock {
-  let ahead = 0;
-  return {
-    now: () => systemClock.now(),
-    monotonic: () => systemClock.monotonic() + ahead,
-    sleep: async (ms, signal) => {
-      if (ms >= 5_000) return systemClock.sleep(ms, signal);
-      ahead += ms;
-    },
-  };
-}
 
 /** No two MiB of it are alike. */
 function numbered(bytes: number): Buffer {
@@ -51,7 +33,7 @@ describeWithEngine("rsync", "an rsync whose connection is lost again and again",
     for (let index = 0; index < 40; index++) await far.put(`run/d/${index}`, `file ${index}`);
     const retry = { tries: 6, backoff: { baseMs: 1, capMs: 10 } };
     await using engine = startEngine({ policy: far.policy, access: far.find, retry });
-    const context = testContext({ clock: skipping() });
+    const context = testContext({ clock: skipping(5_000) });
     const random = seeded(7);
     proxy.fault = { kind: "sever", afterBytes: () => (3.5 + 2 * random()) * mebibyte };
     const items = [item({ kind: "directory", source: far.url("run"), target: "run" })];
@@ -72,26 +54,6 @@ describeWithEngine("rsync", "an rsync whose connection is lost again and again",
 });
 
 describeWithEngine("rsync", "kill -9 in the middle of rsync", () => {
-  function task(far: SftpHarness, here: TemporaryDirectory, direction: "in" | "out"): ChildTask {
-    const [source, target] = direction === "in" ? [far.url("x"), "x"] : ["x", far.url("y")];
-    return {
-      token: newToken(),
-      direction,
-      root: here.path,
-      rules: far.policy.sources,
-      items: [item({ source, target })],
-      ssh: far.server.settings(far.proxy && { port: far.proxy.port }),
-    };
-  }
-
-  async function start(here: TemporaryDirectory, work: ChildTask, failpoints = ""): Promise<Program> {
-    return Program.start(process.execPath, [join(import.meta.dirname, "crash-child.ts"), JSON.stringify(work)], {
-      env: cleanEnvironment(here.path, { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints }),
-      cwd: here.path,
-      input: "",
-    });
-  }
-
   /** The local rsyncs, their leader and their remote shells. */
   function rsyncsHere(): readonly number[] {
     return listProcesses().flatMap(({ pid, command }) => (command.includes("there:.") ? [pid] : []));
@@ -107,7 +69,7 @@ describeWithEngine("rsync", "kill -9 in the middle of rsync", () => {
       const size = 16 * mebibyte;
       await far.put("x", numbered(size));
       if (direction === "out") await writeTree(here.path, { x: numbered(size) });
-      const work = task(far, here, direction);
+      const work = childTask(far, direction, here.path);
       const [root, final] = direction === "in" ? [here.path, "x"] : [far.path(""), "y"];
       // After some MiB the line is silent.
       const stall = setInterval(() => {
@@ -115,7 +77,7 @@ describeWithEngine("rsync", "kill -9 in the middle of rsync", () => {
       }, 1);
       let mine: ReadonlySet<number>;
       try {
-        await using child = await start(here, work);
+        await using child = await startChild(here, work);
         await waitFor(async () => (await largestBelow(root)) > 2 * mebibyte, {
           what: "a part of the file",
           timeoutMs: 30_000,
@@ -135,7 +97,7 @@ describeWithEngine("rsync", "kill -9 in the middle of rsync", () => {
       far.server.cutConnections();
       proxy.fault = { kind: "pass" };
       const before = proxy.bytes;
-      await using second = await start(here, work);
+      await using second = await startChild(here, work);
       await second.result(60_000);
       expect(second.stdout).toContain("done ");
       expect(proxy.bytes - before).toBeLessThan(size);
@@ -150,12 +112,12 @@ describeWithEngine("rsync", "kill -9 in the middle of rsync", () => {
       await using far = await rsyncHarness();
       await using here = await temporaryDirectory();
       await writeTree(here.path, { x: numbered(2 * mebibyte) });
-      const work = task(far, here, "out");
-      await using killed = await start(here, work, `transfer.${name}=kill`);
+      const work = childTask(far, "out", here.path);
+      await using killed = await startChild(here, work, `transfer.${name}=kill`);
       expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
       const there = await far.get("y");
       if (there) expect(sha256(there)).toBe(sha256(numbered(2 * mebibyte)));
-      await using second = await start(here, work);
+      await using second = await startChild(here, work);
       await second.result(60_000);
       expect(second.stdout).toContain("done ");
       expect(await far.digest("y")).toBe(sha256(numbered(2 * mebibyte)));

@@ -1,7 +1,6 @@
 import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { type Clock, systemClock } from "../../../src/common/clock.ts";
 import { newToken } from "../../../src/common/token.ts";
 import type { BulkTransfer, TransferEngine } from "../../../src/transfer/types.ts";
 import { cleanEnvironment } from "../../helpers/cli.ts";
@@ -11,25 +10,13 @@ import { Program } from "../../helpers/program.ts";
 import { seeded } from "../../helpers/random.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import type { ChildTask } from "./crash-child.ts";
+import { skipping } from "./lost-lines.ts";
 import { digestTree, faultOf, item, namesBelow, request, startEngine, testContext, writeTree } from "./setup.ts";
 import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
 failOnLeakedProcesses();
 
-/** Waits between tries are over at once, for the connection too; time limits of requests and commands stay. */
-function skipping(): Clock {
-  let ahead = 0;
-  return {
-    now: () => systemClock.now(),
-    monotonic: () => systemClock.monotonic() + ahead,
-    sleep: async (ms, signal) => {
-      if (ms >= 2_000) return systemClock.sleep(ms, signal);
-      ahead += ms;
-    },
-  };
-}
-
-const context = testContext({ clock: skipping() });
+const context = testContext({ clock: skipping(2_000) });
 
 function engineOf(far: SftpHarness): TransferEngine {
   return startEngine({

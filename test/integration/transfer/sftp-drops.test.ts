@@ -2,39 +2,22 @@ import { mkdir, open, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type Clock, systemClock } from "../../../src/common/clock.ts";
 import { isFault } from "../../../src/common/fault.ts";
-import { newToken } from "../../../src/common/token.ts";
 import type { TransferEngine } from "../../../src/transfer/types.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
 import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { Program } from "../../helpers/program.ts";
 import { seeded } from "../../helpers/random.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import type { ChildTask } from "./crash-child.ts";
+import { childTask, skipping, startChild } from "./lost-lines.ts";
 import { digestTree, item, namesBelow, request, sha256, startEngine, testContext, writeTree } from "./setup.ts";
 import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
 failOnLeakedProcesses();
 
 const mebibyte = 1024 * 1024;
-/** Waits between tries are over at once, for the connection too; time limits of requests and commands stay. */
-function skipping(): Clock {
-  let ahead = 0;
-  return {
-    now: () => systemClock.now(),
-    monotonic: () => systemClock.monotonic() + ahead,
-    sleep: async (ms, signal) => {
-      if (ms >= 30_000) return systemClock.sleep(ms, signal);
-      ahead += ms;
-    },
-  };
-}
-
-const context = testContext({ clock: skipping() });
+const context = testContext({ clock: skipping(30_000) });
 
 function engineOf(far: SftpHarness): TransferEngine {
   return startEngine({
@@ -157,26 +140,6 @@ async function plant(
 }
 
 describeWithEngine("sshd", "kill -9 in the middle of SFTP", () => {
-  function task(far: SftpHarness, here: TemporaryDirectory, direction: "in" | "out"): ChildTask {
-    const [source, target] = direction === "in" ? [far.url("x"), "x"] : ["x", far.url("y")];
-    return {
-      token: newToken(),
-      direction,
-      root: here.path,
-      rules: far.policy.sources,
-      items: [item({ source, target })],
-      ssh: far.server.settings(far.proxy && { port: far.proxy.port }),
-    };
-  }
-
-  async function start(here: TemporaryDirectory, work: ChildTask, failpoints = ""): Promise<Program> {
-    return Program.start(process.execPath, [join(import.meta.dirname, "crash-child.ts"), JSON.stringify(work)], {
-      env: cleanEnvironment(here.path, { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints }),
-      cwd: here.path,
-      input: "",
-    });
-  }
-
   it.each(["in", "out"] as const)(
     "stage-%s goes on where it was, and the final name is never partial",
     async (direction) => {
@@ -187,14 +150,14 @@ describeWithEngine("sshd", "kill -9 in the middle of SFTP", () => {
       const size = 16 * mebibyte;
       await far.put("x", numbered(size));
       if (direction === "out") await writeTree(here.path, { x: numbered(size) });
-      const work = task(far, here, direction);
+      const work = childTask(far, direction, here.path);
       const [root, final] = direction === "in" ? [here.path, "x"] : [far.path(""), "y"];
       // After some MiB the line is silent.
       const stall = setInterval(() => {
         if (proxy.bytes > 6 * mebibyte) proxy.fault = { kind: "black-hole" };
       }, 1);
       try {
-        await using child = await start(here, work);
+        await using child = await startChild(here, work);
         const part = await waitFor(
           async () => {
             const found = (await namesBelow(root)).find((name) => name.startsWith(".part-"));
@@ -211,7 +174,7 @@ describeWithEngine("sshd", "kill -9 in the middle of SFTP", () => {
       }
       proxy.fault = { kind: "pass" };
       const before = proxy.bytes;
-      await using second = await start(here, work);
+      await using second = await startChild(here, work);
       await second.result(60_000);
       expect(second.stdout).toContain("done ");
       expect(proxy.bytes - before).toBeLessThan(size);
@@ -226,12 +189,12 @@ describeWithEngine("sshd", "kill -9 in the middle of SFTP", () => {
       await using far = await sftpHarness();
       await using here = await temporaryDirectory();
       await writeTree(here.path, { x: numbered(2 * mebibyte) });
-      const work = task(far, here, "out");
-      await using killed = await start(here, work, `transfer.${name}=kill`);
+      const work = childTask(far, "out", here.path);
+      await using killed = await startChild(here, work, `transfer.${name}=kill`);
       expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
       const there = await far.get("y");
       if (there) expect(sha256(there)).toBe(sha256(numbered(2 * mebibyte)));
-      await using second = await start(here, work);
+      await using second = await startChild(here, work);
       await second.result(60_000);
       expect(second.stdout).toContain("done ");
       expect(await digestTree(far.path(""))).toEqual({ y: sha256(numbered(2 * mebibyte)) });
