@@ -20,8 +20,8 @@ const resolve = { alias: { "siteagent/adapter": fileURLToPath(new URL("src/adapt
 export default defineConfig({
   test: {
     silent: "passed-only",
-    // Most tests wait for processes of their own: on two cores one worker would leave half of them idle.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Most tests wait for processes of their own: two workers leave a third of two cores idle.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     // Once per run, in the process of vitest: engines, and the PostgreSQL of the run.
     globalSetup: ["test/helpers/engines/setup.ts"],
     projects: [
