@@ -210,7 +210,13 @@ export async function jobScript(site: Site, target: SiteTarget, attempt: Attempt
   const settings = batchSchema.parse(target.settings);
   const workdir = site.hosts[target.host]?.workdir ?? "/";
   const { path } = await programOn(workdir, "recorder.sh");
-  const request = requestOf([attempt], attempt.token, path, workdir, requestOptions(settings));
+  const request = requestOf(
+    [attempt],
+    { token: attempt.token, at: new Date().toISOString() },
+    path,
+    workdir,
+    requestOptions(settings),
+  );
   const host = new LocalHost({ name: target.host, workdir });
   return renderer(site, settings.scheduler, { host, environment: {} }).render(request);
 }

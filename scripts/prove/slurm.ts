@@ -1,5 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, parse } from "node:path";
 import { arraysIn, parseNote } from "../../src/launchers/batch/arrays.ts";
 import { slurm as engine } from "../../test/helpers/engines/slurm.ts";
 import { SlurmCluster } from "../../test/helpers/engines/slurm-cluster.ts";
@@ -72,16 +72,18 @@ async function submissions(root: string, log: string): Promise<{ scheduled: numb
 }
 
 /** The directory of each attempt with the name of a scheduler job under which it may have been submitted: by itself, or as a task. */
-async function noted(workdir: string): Promise<readonly { readonly token: string; readonly attempt: string }[]> {
-  const found: { token: string; attempt: string }[] = [];
+async function noted(workdir: string): Promise<Iterable<{ readonly token: string; readonly attempt: string }>> {
+  // A task that has begun is named by the note of its array and beside its attempt.
+  const found = new Map<string, { readonly token: string; readonly attempt: string }>();
+  const note = (token: string, attempt: string): void => void found.set(`${token} ${attempt}`, { token, attempt });
   for (const name of await readdir(workdir, { recursive: true })) {
     const path = join(workdir, name);
     if (basename(path) === "submission") {
       const { token } = JSON.parse(await readFile(path, "utf8")) as { token: string };
-      found.push({ token, attempt: dirname(path) });
+      note(token, dirname(path));
     }
     const tasks = dirname(path) === arraysIn(workdir) ? parseNote(await readFile(path, "utf8"))?.tasks : undefined;
-    for (const { directory } of tasks ?? []) found.push({ token: basename(path, ".tasks"), attempt: directory });
+    for (const { directory } of tasks ?? []) note(parse(path).name, directory);
   }
-  return found;
+  return found.values();
 }

@@ -4,9 +4,10 @@
  *
  * `<workdir>/.siteagent/arrays/<token>.tasks`: a line `siteagent-array 1 AT TASKS BYTES`, for each task a line `FROM LENGTH TOKEN DIRECTORY`
  * (of its plan: from which byte, counted from 1, and how many), BYTES in all, then the plans. Of values from outside only directories are in the
- * lines: a plan is taken by its place, whatever stands in it.
+ * lines: a plan is taken by its place, whatever stands in it. `<token>.lines` has the lines once more: which attempts are in an array whose file is
+ * damaged, and that no other is.
  */
-import { basename, join, relative } from "node:path";
+import { join, relative } from "node:path";
 import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
 import { inChunks } from "../../common/chunks.ts";
@@ -25,10 +26,18 @@ export function arraysIn(workdir: string): string {
   return join(workdir, ".siteagent", "arrays");
 }
 
-const ending = ".tasks";
-
 export function tasksFile(workdir: string, token: Token): string {
-  return join(arraysIn(workdir), `${token}${ending}`);
+  return join(arraysIn(workdir), `${token}.tasks`);
+}
+
+function linesFile(workdir: string, token: Token): string {
+  return join(arraysIn(workdir), `${token}.lines`);
+}
+
+/** Which array a file is about; undefined for what is no part of a note. */
+function arrayOf(name: string): Token | undefined {
+  const token = /^(.*)\.(?:tasks|lines)$/.exec(name)?.[1];
+  return token !== undefined && isToken(token) ? token : undefined;
 }
 
 /** What the script prints before it knows which task it is; there only where it did. */
@@ -94,6 +103,9 @@ const readAtOnce = 8;
 export class Arrays {
   readonly #host: Host;
   readonly #submissions = new Map<Token, Submission>();
+  /** Of each array: its tasks that have not ended, as far as this process saw. */
+  readonly #open = new Map<Token, Set<Token>>();
+  /** One of which not even the attempts in it can be read. */
   #damaged: string | undefined;
   #loaded: Promise<void> | undefined;
   #directory: Promise<unknown> | undefined;
@@ -114,15 +126,32 @@ export class Arrays {
     this.#note(token, { at, tasks });
     this.#directory ??= files.mkdir(arraysIn(workdir), {}, context);
     await this.#directory;
-    await files.write(tasksFile(workdir, token), tasksText(at, tasks), { mode: 0o600 }, context);
+    const text = tasksText(at, tasks);
+    const bytes = Buffer.from(text);
+    const lines = bytes.subarray(0, noteBytes(text));
+    await Promise.all([
+      files.write(tasksFile(workdir, token), bytes, { mode: 0o600 }, context),
+      files.write(linesFile(workdir, token), lines, { mode: 0o600 }, context),
+    ]);
   }
 
   /** Nothing was accepted, or nobody needs it any more. */
-  async remove(token: Token, tasks: readonly Pick<ArrayTask, "token">[], context: CallContext): Promise<void> {
+  async remove(token: Token, context: CallContext): Promise<void> {
     const { files, workdir } = this.#host;
-    await files.remove(arrayLog(workdir, token), context);
-    await files.remove(tasksFile(workdir, token), context);
-    for (const one of tasks) if (this.#submissions.get(one.token)?.token === token) this.#submissions.delete(one.token);
+    this.#open.delete(token);
+    for (const [attempt, submission] of this.#submissions)
+      if (submission.token === token) this.#submissions.delete(attempt);
+    for (const place of [arrayLog, tasksFile, linesFile]) await files.remove(place(workdir, token), context);
+  }
+
+  /** These have ended, and their directories say so: a note that no other attempt needs is removed. */
+  async ended(attempts: Iterable<Token>, context: CallContext): Promise<void> {
+    for (const attempt of attempts) {
+      const array = this.#submissions.get(attempt)?.token;
+      if (array === undefined) continue;
+      const open = this.#open.get(array);
+      if (open?.delete(attempt) === true && open.size === 0) await this.#forget(array, context);
+    }
   }
 
   /** As which task an attempt was submitted, or was about to be; undefined = as none that is known. @throws Fault of the host. */
@@ -138,7 +167,9 @@ export class Arrays {
     throw new Fault(
       "RUNNER",
       `'${this.#damaged}' is damaged: whether the attempt was submitted with its array is not known`,
-      { hint: "look for a job named as the file at the scheduler; remove the file when there is none" },
+      {
+        hint: "look for a job named as the file at the scheduler; remove the file and the one beside it when there is none",
+      },
     );
   }
 
@@ -154,37 +185,56 @@ export class Arrays {
 
   async #readAll(context: CallContext): Promise<void> {
     const { files, workdir } = this.#host;
-    const names = ((await files.list(arraysIn(workdir), context)) ?? []).filter((name) => name.endsWith(ending));
+    const names = (await files.list(arraysIn(workdir), context)) ?? [];
+    const arrays = new Set(names.flatMap((name) => arrayOf(name) ?? []));
     const jobs = new Set(await files.list(workdir, context));
-    for (const some of inChunks(names, readAtOnce))
-      await Promise.all(some.map((name) => this.#take(name, jobs, context)));
+    for (const some of inChunks([...arrays], readAtOnce))
+      await Promise.all(some.map((token) => this.#take(token, jobs, context)));
   }
 
   /** `jobs`: the directories that there are. An array none of whose jobs has one any more is nobody's. */
-  async #take(name: string, jobs: ReadonlySet<string>, context: CallContext): Promise<void> {
-    const path = join(arraysIn(this.#host.workdir), name);
-    const token = basename(name, ending);
-    const note = await this.#read(path, context);
+  async #take(token: Token, jobs: ReadonlySet<string>, context: CallContext): Promise<void> {
+    const note = await this.#whole(token, context);
     if (note === undefined) return;
-    if (note === "damaged" || !isToken(token)) {
-      this.#damaged = path;
-      context.log.error({ path }, "the note of an array is damaged");
-      return;
-    }
     const isThere = ({ directory }: ArrayTask): boolean => jobs.has(jobIn(this.#host.workdir, directory));
-    if (jobs.size > 0 && !note.tasks.some(isThere)) return await this.remove(token, note.tasks, context);
+    if (jobs.size > 0 && !note.tasks.some(isThere)) return await this.remove(token, context);
     this.#note(token, note);
+    this.#open.set(token, new Set(note.tasks.filter(isThere).map((task) => task.token)));
   }
 
   /** Of several submissions of an attempt the last counts: those before it were proven to be none. */
-  #note(token: Token, { at, tasks }: ArrayNote): void {
-    for (const [task, one] of tasks.entries()) {
-      const known = this.#submissions.get(one.token);
-      if (known === undefined || known.at <= at) this.#submissions.set(one.token, { v: 1, token, task, at });
+  #note(array: Token, { at, tasks }: ArrayNote): void {
+    this.#open.set(array, new Set(tasks.map(({ token }) => token)));
+    for (const [task, { token }] of tasks.entries()) {
+      const known = this.#submissions.get(token);
+      if (known === undefined || known.at <= at) this.#submissions.set(token, { v: 1, token: array, task, at });
     }
   }
 
-  /** undefined = it went away. */
+  /** By the first of its files that is whole; undefined = none is. */
+  async #whole(token: Token, context: CallContext): Promise<ArrayNote | undefined> {
+    const { workdir } = this.#host;
+    let damaged: string | undefined;
+    for (const path of [tasksFile(workdir, token), linesFile(workdir, token)]) {
+      const note = await this.#read(path, context);
+      if (note !== "damaged" && note !== undefined) return note;
+      if (note === undefined) continue;
+      damaged ??= path;
+      context.log.error({ path }, "the note of an array is damaged");
+    }
+    this.#damaged ??= damaged;
+    return undefined;
+  }
+
+  async #forget(array: Token, context: CallContext): Promise<void> {
+    try {
+      await this.remove(array, context);
+    } catch (error) {
+      context.log.warn({ err: error, array }, "the note of an array cannot be removed; the next start removes it");
+    }
+  }
+
+  /** undefined = it is not there. */
   async #read(path: string, context: CallContext): Promise<ArrayNote | "damaged" | undefined> {
     for (let maxBytes = firstBytes; ;) {
       const text = (await this.#host.files.read(path, { maxBytes }, context))?.toString("utf8");

@@ -13,8 +13,8 @@ import { keyOf, type SchedulerQueue } from "./queue.ts";
 
 interface Known {
   readonly ref: AttemptRef;
-  /** undefined = proven never submitted. */
-  readonly job: ScheduledJob | undefined;
+  /** undefined = proven never submitted; `over` = it has begun, and the scheduler does not know it any more. */
+  readonly job: ScheduledJob | "over" | undefined;
   evidence: Evidence | undefined;
   /** Monotonic times; undefined = not so. */
   lookedAt: number;
@@ -60,13 +60,13 @@ export class Attempts implements Disposable {
   }
 
   jobOf(token: Token): ScheduledJob | undefined {
-    return this.#known.get(token)?.job;
+    return jobIn(this.#known.get(token));
   }
 
-  take(ref: AttemptRef, job: ScheduledJob | undefined): void {
+  take(ref: AttemptRef, job: Known["job"]): void {
     const [oldest] = this.#known.keys();
     if (this.#known.size >= mostKnown && oldest !== undefined) this.#forget(oldest);
-    if (job) this.#tokens.set(keyOf(job), ref.token);
+    if (job && job !== "over") this.#tokens.set(keyOf(job), ref.token);
     this.#known.set(ref.token, {
       ref,
       job,
@@ -92,7 +92,7 @@ export class Attempts implements Disposable {
   async statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]> {
     const open = refs.flatMap(({ token }) => {
       const known = this.#known.get(token);
-      return known?.job && !known.final ? [known.job] : [];
+      return known?.final ? [] : (jobIn(known) ?? []);
     });
     const answers = open.length === 0 ? [] : await this.#options.queue.statuses(open, context);
     const scheduled = new Map(open.map((job, index) => [job, answers[index]]));
@@ -102,7 +102,8 @@ export class Attempts implements Disposable {
         if (!known) return { state: "unknown", why: "unreachable", raw: "what became of its submission is not known" };
         if (known.final) return known.final;
         try {
-          return await this.#status(known, known.job && scheduled.get(known.job), context);
+          const answer = known.job === "over" ? ({ state: "absent" } as const) : known.job && scheduled.get(known.job);
+          return await this.#status(known, answer, context);
         } catch (error) {
           return unreachable(error);
         }
@@ -213,9 +214,10 @@ export class Attempts implements Disposable {
     known.final = status;
     known.watch?.[Symbol.dispose]();
     known.watch = undefined;
-    if (known.job) {
-      this.#options.queue.forget(known.job);
-      this.#tokens.delete(keyOf(known.job));
+    const job = jobIn(known);
+    if (job) {
+      this.#options.queue.forget(job);
+      this.#tokens.delete(keyOf(job));
     }
     this.#onChange(known.ref.token);
     return status;
@@ -224,7 +226,13 @@ export class Attempts implements Disposable {
   #forget(token: Token): void {
     const known = this.#known.get(token);
     known?.watch?.[Symbol.dispose]();
-    if (known?.job) this.#tokens.delete(keyOf(known.job));
+    const job = jobIn(known);
+    if (job) this.#tokens.delete(keyOf(job));
     this.#known.delete(token);
   }
+}
+
+/** Whom the scheduler is asked for. */
+function jobIn(known: Known | undefined): ScheduledJob | undefined {
+  return known?.job === "over" ? undefined : known?.job;
 }

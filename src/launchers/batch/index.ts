@@ -36,7 +36,9 @@ export interface BatchLauncherOptions extends SubmitterOptions {
   readonly lookMs: number;
 }
 
-const handleSchema = z.object({ job: scheduledJobSchema });
+/** `over`: it has begun, and its job is not known any more; its directory says how it ended. */
+const handleSchema = z.union([z.object({ job: scheduledJobSchema }), z.object({ over: z.literal(true) })]);
+const overHandle: Handle = { adapter: "batch", version: 1, data: { over: true } };
 
 /** Timers may be early by a millisecond. */
 const timerSlackMs = 10;
@@ -96,7 +98,7 @@ class BatchLauncher implements Launcher {
       refs.map(async (ref) => {
         if (jobOf(ref)) return ref.handle;
         const submission = await this.#submissionOf(ref, context);
-        if (!submission) return undefined;
+        if (!submission) return (await this.#hasBegun(ref, context)) ? overHandle : undefined;
         let found = await this.#submissions.find(submission, context);
         // After a restart the second look is all that is missing: nobody need come again for it, each time later than before.
         if (found.state === "unknown" && (found.againMs ?? Infinity) <= apartMs) {
@@ -104,14 +106,21 @@ class BatchLauncher implements Launcher {
           found = await this.#submissions.find(submission, context);
         }
         if (found.state === "unknown") throw new Fault("UNREACHABLE", found.why);
-        return found.state === "found" ? makeHandle(found.job) : undefined;
+        if (found.state === "found") return makeHandle(found.job);
+        return (await this.#hasBegun(ref, context)) ? overHandle : undefined;
       }),
     );
   }
 
   async statuses(refs: readonly AttemptRef[], context: CallContext): Promise<readonly AttemptStatus[]> {
     await Promise.all(refs.map((ref) => this.#learnJob(ref, context)));
-    return this.#attempts.statuses(refs, context);
+    const statuses = await this.#attempts.statuses(refs, context);
+    const recorded = refs.filter((_, index) => isRecorded(statuses[index]));
+    await this.#arrays.ended(
+      recorded.map(({ token }) => token),
+      context,
+    );
+    return statuses;
   }
 
   async stop(
@@ -145,7 +154,7 @@ class BatchLauncher implements Launcher {
     if (names.includes("stop")) return refuse("infrastructure", "it was stopped before anything ran");
     const own = names.includes(submissionFile) ? await readSubmission(host, plan.directory, context) : undefined;
     const submission = later(own, await this.#arrays.of(plan.token, context));
-    if (!submission) return undefined;
+    if (!submission) return overBy(names);
     const found = await this.#submissions.find(submission, context);
     switch (found.state) {
       case "found":
@@ -155,7 +164,7 @@ class BatchLauncher implements Launcher {
       case "absent":
         // Others may have been tasks of the same array.
         if (submission.token === plan.token) this.#submissions.forget(submission.token);
-        return undefined;
+        return overBy(names);
     }
   }
 
@@ -164,10 +173,10 @@ class BatchLauncher implements Launcher {
     if (this.#attempts.knows(ref.token)) return;
     if (jobOf(ref)) return this.#take(ref);
     const submission = await this.#submissionOf(ref, context);
-    if (!submission) return this.#attempts.take(ref, undefined);
-    const found = await this.#submissions.find(submission, context);
+    const found = submission ? await this.#submissions.find(submission, context) : ({ state: "absent" } as const);
     if (found.state === "found") this.#attempts.take(ref, found.job);
-    else if (found.state === "absent") this.#attempts.take(ref, undefined);
+    else if (found.state === "absent")
+      this.#attempts.take(ref, (await this.#hasBegun(ref, context)) ? "over" : undefined);
   }
 
   /** What was written before its last submission, also by an earlier agent. */
@@ -177,6 +186,10 @@ class BatchLauncher implements Launcher {
       this.#arrays.certainly(ref.token, context),
     ]);
     return later(own, array);
+  }
+
+  async #hasBegun({ directory }: AttemptRef, context: CallContext): Promise<boolean> {
+    return hasBegun((await this.#options.host.files.list(directory, context)) ?? []);
   }
 
   #take({ token, directory, handle }: AttemptRef): void {
@@ -208,8 +221,23 @@ function later(one: Submission | undefined, other: Submission | undefined): Subm
   return one.at > other.at ? one : other;
 }
 
+/** It was submitted, although neither the scheduler nor a note knows it any more: it is not submitted again. */
+function overBy(names: readonly string[]): LaunchResult | undefined {
+  return hasBegun(names) ? { state: "accepted", handle: overHandle } : undefined;
+}
+
+/** Its recorder took the guard: one with our order beside it and no recorder is ours (places.ts, `takeGuard`). */
+function hasBegun(names: readonly string[]): boolean {
+  return names.includes("rc") || names.includes("recorder") || (names.includes("started") && !names.includes("stop"));
+}
+
+/** Its exit record tells how it ended; it needs no note any more. */
+function isRecorded(status: AttemptStatus | undefined): boolean {
+  return status?.state === "ended" && status.end.evidence === "rc";
+}
+
 /** A handle that this version cannot read costs a search: the directory says what was submitted. */
-function jobOf(ref: AttemptRef): ScheduledJob | undefined {
-  const data = handleSchema.safeParse(ref.handle?.data);
-  return data.success ? data.data.job : undefined;
+function jobOf(ref: AttemptRef): ScheduledJob | "over" | undefined {
+  const { data } = handleSchema.safeParse(ref.handle?.data);
+  return data && ("job" in data ? data.job : "over");
 }

@@ -11,6 +11,7 @@ import type {
   SubmitRequest,
   SubmitResult,
 } from "../../schedulers/types.ts";
+import { Cancels } from "./cancels.ts";
 
 export interface QueueOptions {
   readonly scheduler: Scheduler;
@@ -47,6 +48,7 @@ export class SchedulerQueue implements AsyncDisposable {
   readonly #confirmations: number;
   readonly #tracked = new Map<string, Tracked>();
   readonly #watching = new Set<(job: ScheduledJob) => void>();
+  readonly #cancels: Cancels;
   readonly #commands = new PQueue({ concurrency: mostCommands });
   #query: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
@@ -67,6 +69,7 @@ export class SchedulerQueue implements AsyncDisposable {
     this.#pauseMs = options.pollMs;
     this.#confirmations = options.confirmations ?? 10;
     this.#extra = this.#confirmations;
+    this.#cancels = new Cancels((jobs, context) => this.#cancel(jobs, context), options.pollMs);
   }
 
   get scheduler(): Scheduler {
@@ -86,7 +89,12 @@ export class SchedulerQueue implements AsyncDisposable {
     return this.#commands.add(() => this.#scheduler.find(wanted, context));
   }
 
-  async cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
+  /** Many that come at about the same time are one command. */
+  cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
+    return this.#cancels.cancel(jobs, context);
+  }
+
+  async #cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
     const results = await this.#commands.add(() => this.#scheduler.cancel(jobs, context));
     this.#pauseMs = this.#pollMs;
     for (const job of jobs) if (this.#tracked.has(keyOf(job))) this.hurry(context);
@@ -125,6 +133,7 @@ export class SchedulerQueue implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cancels[Symbol.asyncDispose]();
     await Promise.allSettled([this.#commands.onIdle(), this.#query]);
     await this.#scheduler[Symbol.asyncDispose]();
   }

@@ -18,10 +18,10 @@ export interface RequestOptions {
 /** Of the plan's environment: what the site's lines may need before the command has it (module systems look below HOME). */
 const given = ["PATH", "HOME", "USER", "LOGNAME"];
 
-/** One job for one attempt, an array for several alike ones. `recorder`: its absolute path on the host, `workdir`: the host's. */
+/** One job for one attempt, an array for several alike ones. `at`: ISO 8601, when it is submitted; `recorder`: its absolute path on the host, `workdir`: the host's. */
 export function requestOf(
   plans: readonly [AttemptPlan, ...AttemptPlan[]],
-  token: Token,
+  { token, at }: { readonly token: Token; readonly at: string },
   recorder: string,
   workdir: string,
   options: RequestOptions,
@@ -34,7 +34,7 @@ export function requestOf(
   });
   const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(found) };
   const isArray = tasks > 1;
-  const attempt = isArray ? { file: tasksFile(workdir, token), tasks } : { directory: first.directory };
+  const attempt = isArray ? { file: tasksFile(workdir, token), tasks, token, at } : { directory: first.directory };
   return {
     token,
     tasks,

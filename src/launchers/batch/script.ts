@@ -1,6 +1,7 @@
 /** The body of a batch job's script, after directives and prologue: pure. */
+import type { Token } from "../../common/token.ts";
 import { quote } from "../../runner/plan-files.ts";
-import { logFile } from "./places.ts";
+import { logFile, submissionFile } from "./places.ts";
 
 export interface BodyInput {
   /** What the site's lines find. They may change `PATH`, and what they leave is the command's. */
@@ -9,8 +10,16 @@ export interface BodyInput {
   readonly preamble: readonly string[];
   /** Absolute path of recorder.sh on the host. */
   readonly recorder: string;
-  /** One attempt's directory; or the file with the plans of an array (arrays.ts). */
-  readonly attempt: { readonly directory: string } | { readonly file: string; readonly tasks: number };
+  /** One attempt's directory; or the file with the plans of an array (arrays.ts), and as what that is submitted. */
+  readonly attempt: { readonly directory: string } | ArrayInput;
+}
+
+interface ArrayInput {
+  readonly file: string;
+  readonly tasks: number;
+  readonly token: Token;
+  /** ISO 8601. */
+  readonly at: string;
 }
 
 /** Sets a few variables, runs the site's lines and becomes the recorder of the attempt: guard, identity, limit and exit record are its work. */
@@ -25,8 +34,12 @@ export function batchBody(input: BodyInput): string {
   ].join("\n");
 }
 
-/** Takes the task's plan out of the array's file, as many bytes from where its line says, and goes on in the attempt's own log. */
-function taskLines({ file, tasks }: { readonly file: string; readonly tasks: number }): readonly string[] {
+/**
+ * Takes the task's plan out of the array's file, as many bytes from where its line says, notes as what it was submitted, for the file is not kept
+ * for ever, and goes on in the attempt's own log.
+ */
+function taskLines({ file, tasks, token, at }: ArrayInput): readonly string[] {
+  const submission = `{"v":1,"token":"${token}","task":%s,"at":"${at}"}\\n`;
   return [
     "PATH=/usr/local/bin:/usr/bin:/bin",
     `tasks=${quote(file)}`,
@@ -42,6 +55,7 @@ function taskLines({ file, tasks }: { readonly file: string; readonly tasks: num
     `(`,
     `  umask 077`,
     `  part=$directory/plan.sh.$$`,
+    `  printf ${quote(submission)} "$SITEAGENT_TASK" >"$part" && mv -f "$part" "$directory/${submissionFile}" || exit 1`,
     `  tail -c "+$from" "$tasks" | head -c "$length" >"$part" && [ "$(wc -c <"$part")" -eq "$length" ] && mv -f "$part" "$directory/plan.sh"`,
     `) || { echo "siteagent: the plan cannot be taken out of '$tasks'"; exit 1; } >&2`,
   ];

@@ -96,7 +96,9 @@ export class Submitter {
     const at = isoTime(context.clock.now());
     const recorder = await this.#placedRecorder(context);
     const { host, queue } = this.#options;
-    const requests = groups.map(({ plans, token }) => requestOf(plans, token, recorder, host.workdir, this.#options));
+    const requests = groups.map(({ plans, token }) =>
+      requestOf(plans, { token, at }, recorder, host.workdir, this.#options),
+    );
     await Promise.all(groups.map((group) => this.#writePlan(group, context)));
     await failpoint("batch.before-intent");
     await Promise.all(groups.map((group) => this.#writeIntent(group, at, context)));
@@ -131,7 +133,7 @@ export class Submitter {
 
   async #removeIntent({ plans, token }: Group, context: CallContext): Promise<void> {
     const [plan, ...others] = plans;
-    if (others.length > 0) await this.#arrays.remove(token, plans, context);
+    if (others.length > 0) await this.#arrays.remove(token, context);
     else await this.#options.host.files.remove(join(plan.directory, submissionFile), context);
   }
 

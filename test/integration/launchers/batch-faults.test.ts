@@ -401,14 +401,14 @@ describe("an array", () => {
     });
   };
 
-  test("E23: is written down in one file, and each task gets its own plan whole, whatever stands in it", async () => {
+  test("E23: is written down together, and each task gets its own plan whole, whatever stands in it", async () => {
     await using arrays = await batchHarness({ arrays: true });
     const words = ["plain", "ä\n#end\n'\"$(false)\\", "0000000001 0000000009 x /tmp\n", ""];
     const plans = await Promise.all(
       words.map((word) => makePlan(arrays.root, "", { argv: ["/usr/bin/printf", "%s|", word] })),
     );
     const refs = await accepted(arrays, plans);
-    expect(await notes(arrays.root)).toHaveLength(1);
+    expect(await notes(arrays.root)).toHaveLength(2);
     for (const [index, ref] of refs.entries()) {
       expect((await untilState(arrays.launcher, ref, "ended")).end).toMatchObject({ exit_code: 0 });
       expect(await readOut(plans[index] ?? ref)).toBe(`${words[index]}|`);
@@ -469,18 +469,59 @@ describe("an array", () => {
     }
   });
 
-  test("with a damaged note is no answer; one whose jobs are all gone is forgotten", async () => {
+  test("with a damaged note is known by the second one; with both damaged it is no answer", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const make = (): Promise<AttemptPlan[]> =>
+      Promise.all(["exit 0", "exit 0"].map((script) => makePlan(arrays.root, script)));
+    const [plans, [other]] = [await make(), await make()];
+    if (!other) throw new Error("no attempt");
+    arrays.scheduler.faults.full = true;
+    const refs = await accepted(arrays, plans);
+    const [lines = "", tasks = ""] = (await notes(arrays.root)).toSorted();
+    expect([lines, tasks].map((path) => path.slice(-6))).toEqual([".lines", ".tasks"]);
+    await writeFile(tasks, (await readFile(tasks, "utf8")).slice(0, 60));
+    const handles = await arrays.reopen().find([...plans, other], context);
+    expect(handles).toEqual([...refs.map(({ handle }) => handle), undefined]);
+    await writeFile(lines, "");
+    await expect(arrays.reopen().find([other], context)).rejects.toMatchObject({ code: "RUNNER" });
+    await arrays.launcher.stop(refs, { graceMs: 0, reason: "test" }, context);
+  });
+
+  test("has a note until the last of its tasks has ended, and is not submitted again without it", async () => {
+    await using arrays = await batchHarness({ arrays: true });
+    const scripts = [counting, "while ! test -e go; do sleep 0.05; done"];
+    const plans = await Promise.all(scripts.map((script) => makePlan(arrays.root, script)));
+    const [it, waiting] = plans;
+    const [first, second] = await accepted(arrays, plans);
+    if (!it || !waiting || !first || !second) throw new Error("no attempts");
+    await untilState(arrays.launcher, first, "ended");
+    expect(await notes(arrays.root)).toHaveLength(2);
+    await letGo(waiting, 0);
+    await untilState(arrays.launcher, second, "ended");
+    expect(await notes(arrays.root)).toEqual([]);
+    // An agent that was killed before it wrote the end down, and the handle with it: the task itself noted as what it was submitted.
+    const restarted = arrays.reopen();
+    await rm(join(it.directory, "submission"));
+    const handles = await restarted.find(plans, context);
+    expect(handles.map((handle) => handle?.data)).toEqual([{ over: true }, second.handle?.data]);
+    expect(await restarted.launch(plans, context)).toEqual(handles.map((handle) => ({ state: "accepted", handle })));
+    for (const [index, { token, directory }] of plans.entries()) {
+      const ref = { token, directory, handle: handles[index] };
+      expect((await untilState(restarted, ref, "ended")).end).toMatchObject({ exit_code: 0 });
+    }
+    expect(arrays.scheduler.requests).toHaveLength(1);
+  });
+
+  test("of which a task left no record keeps its note until its jobs are all gone", async () => {
     await using arrays = await batchHarness({ arrays: true });
     const plans = await Promise.all(["exit 0", "exit 0"].map((script) => makePlan(arrays.root, script)));
-    for (const ref of await accepted(arrays, plans)) await untilState(arrays.launcher, ref, "ended");
-    const [path = ""] = await notes(arrays.root);
-    const note = await readFile(path, "utf8");
-    await writeFile(path, note.slice(0, 60));
-    await expect(arrays.reopen().find(plans, context)).rejects.toMatchObject({ code: "RUNNER" });
-    await writeFile(path, note);
+    arrays.scheduler.faults.full = true;
+    for (const ref of await accepted(arrays, plans)) await stopped(arrays.launcher, ref);
+    const paths = await notes(arrays.root);
+    expect(paths).toHaveLength(2);
     for (const it of plans) await rm(dirname(it.directory), { recursive: true });
     expect(await arrays.reopen().find(plans, context)).toEqual([undefined, undefined]);
-    expect(await readdir(dirname(path))).toEqual([]);
+    expect(await notes(arrays.root)).toEqual([]);
   });
 });
 
@@ -494,7 +535,11 @@ describe("the queue", () => {
     for (let look = 0; look < 50; look++) await calm.launcher.statuses(refs, context);
     const intervals = (performance.now() - begun) / 100;
     expect(calm.scheduler.queries - queries).toBeLessThanOrEqual(intervals + 1);
-    for (const ref of refs) await calm.launcher.stop([ref], { graceMs: 100, reason: "test" }, context);
+    // One by one, as agents do it for many jobs that somebody cancels.
+    const cancels = vi.spyOn(calm.scheduler, "cancel");
+    await Promise.all(refs.map((ref) => calm.launcher.stop([ref], { graceMs: 100, reason: "test" }, context)));
+    expect(cancels.mock.calls.length).toBeLessThan(refs.length / 2);
+    expect(calm.scheduler.cancelled).toHaveLength(refs.length);
     for (const ref of refs) await stopped(calm.launcher, ref);
   });
 });
