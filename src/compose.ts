@@ -152,7 +152,14 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   const local = createLocalTransfer({ policy });
   const others = [shared.hubOutputs, ...own];
   const registry = new TransferRegistry([local, http, ...bySsh, s3, globus, ...others]);
-  const transfers = createTransferEngine({ policy, registry, limits: (host) => limitsOf(site, host), cache });
+  const limits = (host: string): RemoteLimits | undefined => limitsOf(site, host);
+  const transfers = createTransferEngine({
+    policy,
+    registry,
+    limits,
+    cache,
+    lists: join(site.agent.stateDir, "lists"),
+  });
   const hosts = shared.hosts.hostsOf(site);
   const launchers = new Map(
     Object.values(site.targets).map((target) => [target.name, shared.launchers.launcherOf(site, target, hosts)]),

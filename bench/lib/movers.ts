@@ -43,12 +43,14 @@ export class OurMover implements Mover, AsyncDisposable {
   readonly #way: ReturnType<typeof accessTo>;
   readonly #rules: readonly string[];
   readonly #cache: InputCache | undefined;
+  readonly #scratch: string;
 
-  constructor({ server, port }: Way, kind: Kind, cache?: InputCache) {
+  constructor({ server, port, scratch }: Way, kind: Kind, cache?: InputCache) {
     this.#kind = kind;
     this.#way = accessTo(server.settings({ port }));
     this.#rules = [`sftp://far${server.directory.path}/`];
     this.#cache = cache;
+    this.#scratch = scratch;
   }
 
   async move(direction: Direction, from: string, to: string): Promise<void> {
@@ -62,6 +64,7 @@ export class OurMover implements Mover, AsyncDisposable {
       policy,
       registry: new TransferRegistry([adapter]),
       cache: this.#cache,
+      lists: this.#scratch,
       limits: () => ({ files: filesAtOnce }),
     });
     const [local, remote] = direction === "up" ? [from, to] : [to, from];

@@ -32,6 +32,7 @@ export function arrivalPath({ path }: RemoteFile): string {
 export function singleMove(file: PlannedFile): Move {
   return {
     host: file.host,
+    files: 1,
     run: async (context, hear) => {
       await hear.done(file, await file.move(context, (bytes) => hear.moved(file, bytes)));
       return [];
@@ -51,7 +52,7 @@ export function cutMoves<File extends PlannedFile>(
   let bytes = 0;
   const close = (): void => {
     if (group.length >= bulk.leastFiles) moves.push(together(group, bulk));
-    else moves.push(...group.map(singleMove));
+    else for (const file of group) moves.push(singleMove(file));
     group = [];
     bytes = 0;
   };

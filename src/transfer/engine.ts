@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, opendir, rm } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { asFault, Fault, errnoOf, isFault } from "../common/fault.ts";
@@ -9,6 +9,7 @@ import type { InputCache } from "./cache/index.ts";
 import { Crowd } from "./crowd.ts";
 import { isFull, throwIfStopped, transferFault } from "./errors.ts";
 import { isPartialName, openDirectoryBelow } from "./paths.ts";
+import { shownEntries } from "./plan-list.ts";
 import { byPath, type Move, type MovedFile, type PlannedFile, type PlanInput, type TransferPlan } from "./plan.ts";
 import type { TransferPolicy, Verdict } from "./policy.ts";
 import { ProgressMeter } from "./progress.ts";
@@ -38,15 +39,24 @@ export interface TransferEngineOptions {
   readonly cache?: InputCache | undefined;
   /** Whose turn it is among jobs of very many files. */
   readonly crowd?: Crowd | undefined;
+  /** Absolute; where lists of files lie that are too long for memory, without names. Not in memory itself, as /tmp may be. */
+  readonly lists: string;
+  /** Files of one job's inputs, or outputs; more are refused. */
+  readonly mostFiles?: number | undefined;
 }
+
+/** The engine's memory does not grow with the number of files, but that of the agent does, which keeps what has come. */
+const usualMostFiles = 250_000;
 
 /** The engine that all adapters share. One per agent: the limits per host hold over all its jobs. */
 export function createTransferEngine(options: TransferEngineOptions): TransferEngine {
   return new Engine(options);
 }
 
-/** Files of one run waiting in a queue; keeps a million small files from becoming a million promises. */
+/** Moves of one run waiting in a queue; keeps a million small files from becoming a million promises. */
 const mostWaiting = 64;
+/** Files of one run that are in memory because they move or wait, whole groups of bulk transfers included. */
+const mostAtOnce = 20_000;
 
 class Engine implements TransferEngine {
   readonly #policy: TransferPolicy;
@@ -56,6 +66,8 @@ class Engine implements TransferEngine {
   readonly #cache: InputCache | undefined;
   readonly #crowd: Crowd;
   readonly #remotes: Remotes;
+  readonly #lists: string;
+  readonly #mostFiles: number;
 
   constructor(options: TransferEngineOptions) {
     this.#policy = options.policy;
@@ -64,6 +76,8 @@ class Engine implements TransferEngine {
     this.#retry = { ...defaultRetry, ...options.retry };
     this.#cache = options.cache;
     this.#crowd = options.crowd ?? new Crowd();
+    this.#lists = options.lists;
+    this.#mostFiles = options.mostFiles ?? usualMostFiles;
   }
 
   async run(request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
@@ -79,16 +93,18 @@ class Engine implements TransferEngine {
           retry: this.#retry,
           bulk: this.#bulk,
           cache: this.#cache,
+          lists: this.#lists,
+          mostFiles: this.#mostFiles,
         },
         within: (host, call) => this.#remotes.within(host, turns, context, call),
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
-      const { plan, place } = await this.#planned(input);
-      using _entered = place;
+      await using plan = await (request.direction === "in" ? planStageIn(input) : planStageOut(input));
+      using _entered = await this.#turn(plan, context);
       if (request.direction === "in") await this.#checkSpace(plan, request, context);
       const outcome = await this.#moveAll(plan, request, turns, context);
       // Parts of a source's earlier version are of no use any more.
-      if (request.direction === "in" && plan.files.length > 0) await this.clean(request.token, request.root, context);
+      if (request.direction === "in" && plan.totals.files > 0) await this.clean(request.token, request.root, context);
       return outcome;
     } catch (error) {
       throwIfStopped(context.signal);
@@ -126,38 +142,28 @@ class Engine implements TransferEngine {
     await this.#registry[Symbol.asyncDispose]();
   }
 
-  /** While too many files of other jobs are in memory, the list is let go: it is made again when it is this one's turn. */
-  async #planned(input: PlanInput): Promise<Planned> {
-    const first = await this.#planNow(input);
-    if (typeof first !== "number") return first;
-    const { signal, log } = input.context;
-    log.info({ files: first }, "many files of other jobs are being moved: these wait for their turn");
-    const place = await this.#crowd.enter(first, signal);
-    try {
-      return { plan: await makePlan(input), place };
-    } catch (error) {
-      place[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  /** The number of files when it is not their turn. */
-  async #planNow(input: PlanInput): Promise<Planned | number> {
-    const plan = await makePlan(input);
-    const files = plan.files.length + plan.done.length;
+  /** Of jobs with very many files not all have theirs in memory at the same time. */
+  async #turn({ totals }: TransferPlan, { signal, log }: CallContext): Promise<Disposable> {
+    const files = Math.min(totals.files, mostAtOnce);
     const place = this.#crowd.tryEnter(files);
-    return place ? { plan, place } : files;
+    if (place) return place;
+    log.info({ files: totals.files }, "many files of other jobs are being moved: these wait for their turn");
+    return await this.#crowd.enter(files, signal);
   }
 
   /** The cache gives way to what jobs need. */
-  async #checkSpace({ files }: TransferPlan, { root, token }: TransferRequest, context: CallContext): Promise<void> {
+  async #checkSpace(
+    { totals: { copiedBytes } }: TransferPlan,
+    { root, token }: TransferRequest,
+    context: CallContext,
+  ): Promise<void> {
     try {
-      await checkSpace(root, token, files);
+      await checkSpace(root, token, copiedBytes);
     } catch (error) {
       const needed = isFault(error) ? error.details?.["needed"] : undefined;
       if (!this.#cache || !isFull(error) || typeof needed !== "number") throw error;
       await this.#cache.makeRoom(context, needed, root);
-      await checkSpace(root, token, files);
+      await checkSpace(root, token, copiedBytes);
     }
   }
 
@@ -171,57 +177,94 @@ class Engine implements TransferEngine {
     const run = new Run(plan, request, context);
     await using shared = new SharedInputs(this.#cache, run);
     try {
-      const { taken, follow } = await shared.sort(plan.files);
-      const fetchOne = (file: PlannedFile): Promise<void> => this.#moveEach([singleMove(file)], run, shared, turns);
-      const following = shared.followAll(follow, fetchOne);
-      await Promise.all([following, this.#moveEach(plan.moves(new Set([...taken, ...follow])), run, shared, turns)]);
+      const moves = this.#movesOf(plan, { run, shared, turns });
+      await this.#moveEach(moves, { run, shared, turns });
       await shared.settled();
     } catch (error) {
       run.stop(error);
     }
-    return run.outcome(plan.missing);
+    return run.outcome(plan);
+  }
+
+  /** In the order of the plan, without what other jobs have fetched or are fetching: that is waited for beside it. */
+  async *#movesOf(plan: TransferPlan, moving: Moving): AsyncGenerator<Move> {
+    const { run, shared } = moving;
+    const fetchOne = (file: PlannedFile): Promise<void> => this.#moveEach([singleMove(file)], moving);
+    let [before, following] = [Promise.resolve(), Promise.resolve()];
+    try {
+      for await (const { files, moves } of plan.chunks()) {
+        const { taken, follow } = await shared.sort(files);
+        const others = new Set([...taken, ...follow]);
+        const follows = shared.followAll(follow, fetchOne).catch((error: unknown) => run.stop(error));
+        yield* moves(others.size === 0 ? files : files.filter((file) => !others.has(file)));
+        // All that others may wait for is on its way: this run may wait itself.
+        await before;
+        [before, following] = [following, follows];
+      }
+    } finally {
+      await Promise.all([before, following]);
+    }
   }
 
   /** Never rejects. */
-  async #moveEach(planned: readonly Move[], run: Run, shared: SharedInputs, turns: RemoteRun): Promise<void> {
+  async #moveEach(planned: AsyncIterable<Move> | Iterable<Move>, { run, shared, turns }: Moving): Promise<void> {
     const moving = new Set<Promise<void>>();
-    let waiting = 0;
-    let room = Promise.withResolvers<void>();
-    const moves = [...planned];
-    for (let at = 0; at < moves.length && !run.stopped; at++) {
-      const move = moves[at];
-      if (!move) break;
+    const left: PlannedFile[] = [];
+    let [waiting, files] = [0, 0];
+    let changed = Promise.withResolvers<void>();
+    const begin = (move: Move): void => {
       const task = async (turn: TransferContext): Promise<void> => {
-        if (--waiting <= mostWaiting / 2) room.resolve();
-        for (const file of await run.move(move, turn, shared)) moves.push(singleMove(file));
+        waiting--;
+        changed.resolve();
+        for (const file of await run.move(move, turn, shared)) left.push(file);
       };
+      waiting++;
+      files += move.files;
       const moved = this.#remotes
         .within(move.host, turns, run.context, task)
-        .catch((error: unknown) => {
-          run.stop(error); // before its turn: the whole run is over
-          room.resolve();
-        })
-        .finally(() => moving.delete(moved));
+        .catch((error: unknown) => run.stop(error)) // before its turn: the whole run is over
+        .finally(() => {
+          moving.delete(moved);
+          files -= move.files;
+          changed.resolve();
+        });
       moving.add(moved);
-      if (++waiting >= mostWaiting) {
-        room = Promise.withResolvers<void>();
-        await room.promise;
+    };
+    const hasRoom = async (more: number): Promise<void> => {
+      while (moving.size > 0 && (waiting >= mostWaiting || files + more > mostAtOnce)) {
+        changed = Promise.withResolvers<void>();
+        await changed.promise;
       }
-      // Those that are under way may leave more to be done.
-      while (at + 1 === moves.length && moving.size > 0) await Promise.race(moving);
+    };
+    // Those that go one by one after all come before new ones: there are never more of them than were in memory.
+    const beginLeft = async (): Promise<void> => {
+      for (let file = left.shift(); file && !run.stopped; file = left.shift()) {
+        await hasRoom(1);
+        begin(singleMove(file));
+      }
+    };
+    try {
+      for await (const move of planned) {
+        await beginLeft();
+        await hasRoom(move.files);
+        if (run.stopped) break;
+        begin(move);
+      }
+    } catch (error) {
+      run.stop(error);
     }
-    await Promise.all(moving);
+    while (moving.size > 0) {
+      await Promise.race(moving);
+      await beginLeft();
+    }
   }
 }
 
-interface Planned {
-  readonly plan: TransferPlan;
-  /** Among the files of all jobs. */
-  readonly place: Disposable;
-}
-
-function makePlan(input: PlanInput): Promise<TransferPlan> {
-  return input.request.direction === "in" ? planStageIn(input) : planStageOut(input);
+/** What the moves of a run share. */
+interface Moving {
+  readonly run: Run;
+  readonly shared: SharedInputs;
+  readonly turns: RemoteRun;
 }
 
 /** What one call of `run` has done so far. */
@@ -233,6 +276,7 @@ class Run implements SharingRun {
   readonly context: CallContext;
   readonly #meter: ProgressMeter;
   readonly #manifest: ManifestEntry[];
+  #files: number;
   #movedBytes = 0;
   #fault: unknown;
 
@@ -240,8 +284,9 @@ class Run implements SharingRun {
     this.#request = request;
     this.#outer = context.signal;
     this.context = { ...context, signal: AbortSignal.any([context.signal, this.#failed.signal]) };
-    this.#meter = new ProgressMeter(request.onProgress, context.clock, plan.files);
-    this.#manifest = [...plan.done];
+    this.#meter = new ProgressMeter(request.onProgress, context.clock, plan.totals);
+    this.#manifest = [...plan.done.some];
+    this.#files = plan.done.files;
   }
 
   /** Whether its end is that of its job, and says nothing of its files. */
@@ -283,7 +328,8 @@ class Run implements SharingRun {
       await failpoint("transfer.before-record");
       await this.#request.onFile(entry);
       await failpoint("transfer.after-record");
-      this.#manifest.push(entry);
+      this.#files++;
+      if (this.#manifest.length < shownEntries) this.#manifest.push(entry);
       this.#movedBytes += movedBytes;
       this.#meter.finished(file);
       this.context.log.debug({ item: entry.item, path: entry.path, bytes: entry.bytes }, "file moved and verified");
@@ -297,10 +343,11 @@ class Run implements SharingRun {
     this.#failed.abort(new Fault("CANCELLED", "another file of the same transfer failed"));
   }
 
-  outcome(missing: readonly string[]): TransferOutcome {
+  outcome({ missing }: TransferPlan): TransferOutcome {
     throwIfStopped(this.#outer);
     if (this.#fault !== undefined) throw this.#fault;
-    return { manifest: this.#manifest.toSorted(byPath), missing, movedBytes: this.#movedBytes };
+    const manifest = this.#manifest.toSorted(byPath);
+    return { manifest, files: this.#files, missing, movedBytes: this.#movedBytes };
   }
 }
 
@@ -312,11 +359,17 @@ async function cleanDirectory(
   context: CallContext,
 ): Promise<void> {
   throwIfStopped(context.signal);
-  await using directory = await openDirectoryBelow(root, segments, { create: false, field: "directory" });
-  for (const entry of await readdir(directory.at("."), { withFileTypes: true })) {
-    if (isPartialName(entry.name, token)) await rm(directory.at(entry.name), { force: true, recursive: true });
-    else if (entry.isDirectory()) await cleanBelow(token, root, [...segments, entry.name], context);
+  const partial: string[] = [];
+  const below: string[] = [];
+  {
+    await using directory = await openDirectoryBelow(root, segments, { create: false, field: "directory" });
+    for await (const entry of await opendir(directory.at("."))) {
+      if (isPartialName(entry.name, token)) partial.push(entry.name);
+      else if (entry.isDirectory()) below.push(entry.name);
+    }
+    for (const name of partial) await rm(directory.at(name), { force: true, recursive: true });
   }
+  for (const name of below) await cleanBelow(token, root, [...segments, name], context);
 }
 
 /** A directory that went away or became a link meanwhile holds nothing of ours. */

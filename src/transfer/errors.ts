@@ -52,14 +52,8 @@ export function isMissing(error: unknown): boolean {
   return isFault(error, "TRANSFER_REFUSED") && error.details?.["missing"] === true;
 }
 
-/**
- * Files of one job's inputs, or outputs. All are in memory until the last is there: so many took 145 MiB of heap, and the process
- * grew by 360 MiB. More would be a danger to the agent and its other jobs.
- */
-export const mostFiles = 250_000;
-
-/** Refuses `what` with so many files; to be called as they are listed, before memory runs out. */
-export function refuseTooMany(what: string, files: number): void {
+/** Refuses `what` with more files than `mostFiles`; to be called as they are listed. */
+export function refuseTooMany(what: string, files: number, mostFiles: number): void {
   if (files <= mostFiles) return;
   throw new Fault("TRANSFER_REFUSED", `more than ${mostFiles} files: ${what}`, {
     hint: "so many are not moved one by one: pack them into archives, and unpack those in the job",

@@ -26,6 +26,10 @@ export class FetchedGroup implements Move {
     return this.#source.host;
   }
 
+  get files(): number {
+    return this.#files.length;
+  }
+
   async run(context: TransferContext, hear: MoveListener): Promise<readonly PlannedFile[]> {
     const { what, adapter, host } = this.#source;
     const { retry, bulk } = this.#input.deps;
@@ -85,7 +89,11 @@ export class FetchedGroup implements Move {
   /** The source is another one now: sizes and versions must be asked for again. */
   async #relist(left: ReadonlyMap<string, FetchedFile>, context: TransferContext): Promise<void> {
     const { adapter, url, item, what } = this.#source;
-    const listed = new Map((await adapter.list(url, item.kind, context)).map((file) => [file.path, file]));
+    const listed = new Map<string, RemoteFile>();
+    const found = async (files: readonly RemoteFile[]): Promise<void> => {
+      for (const file of files) if (left.has(file.path)) listed.set(file.path, file);
+    };
+    await found(await adapter.list(url, item.kind, context, found));
     for (const [path, file] of left) {
       const now = listed.get(path);
       if (!now) throw missingSource(`${what} (${file.path})`);

@@ -71,7 +71,7 @@ export class FetchedFile implements PlannedFile {
     this.#source = source;
     this.#remote = promisedBy(source.item, remote);
     this.#input = input;
-    this.path = [...source.target, ...(remote.path === "" ? [] : [remote.path])].join("/");
+    this.path = targetPath(source, remote.path);
   }
 
   get item(): TransferItem {
@@ -125,9 +125,12 @@ export class FetchedFile implements PlannedFile {
   /** The source is another one now: its size and version must be asked for again. */
   async #relist(context: TransferContext): Promise<void> {
     const { adapter, url, item } = this.#source;
-    const files = await adapter.list(url, item.kind, context);
-    const same = files.find((file) => file.path === this.#remote.path);
-    if (same) this.relisted(same);
+    const { path } = this.#remote;
+    const found = async (files: readonly RemoteFile[]): Promise<void> => {
+      const same = files.find((file) => file.path === path);
+      if (same) this.relisted(same);
+    };
+    await found(await adapter.list(url, item.kind, context, found));
   }
 
   relisted(remote: RemoteFile): void {
@@ -273,6 +276,11 @@ export class FetchedFile implements PlannedFile {
       mtimeMs: Math.trunc(mtimeMs),
     };
   }
+}
+
+/** Below the job's root, of a file by its path in the source. */
+export function targetPath({ target }: Source, path: string): string {
+  return [...target, ...(path === "" ? [] : [path])].join("/");
 }
 
 /** The job's own promise goes before the server's. */

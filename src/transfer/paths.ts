@@ -73,30 +73,31 @@ export function unsafe(field: string, value: string, problem: string, cause?: un
   });
 }
 
+/** A path, and what file systems that ignore case or Unicode form make of it. */
+export interface FoldedPath {
+  readonly path: string;
+  /** Ordered so that a directory comes right before what is in it. */
+  readonly folded: string;
+}
+
+export function foldedPath(path: string): FoldedPath {
+  return { path, folded: fold(path).replaceAll("/", "\0") };
+}
+
 /**
- * Throws UNSAFE_PATH when two of `paths` name the same file on a file system that ignores case or Unicode form, or when one is
- * a directory of the other.
+ * To be asked of all that follow each other when they are sorted by `folded`. Throws UNSAFE_PATH when the two name the same file on a
+ * file system that ignores case or Unicode form, or when the first is a directory of the second.
  */
-export function refuseCollisions(paths: Iterable<string>, field: string): void {
-  const seen = new Map<string, string>();
-  const directories = new Map<string, string>();
-  for (const path of paths) {
-    const folded = fold(path);
-    const twin = seen.get(folded);
-    if (twin !== undefined) {
-      throw unsafe(field, path, `it collides with ${quoted(twin, 200)} (equal but for case or Unicode form)`);
-    }
-    seen.set(folded, path);
-    for (let cut = folded.lastIndexOf("/"); cut > 0; cut = folded.lastIndexOf("/", cut - 1)) {
-      const directory = folded.slice(0, cut);
-      if (directories.has(directory)) break;
-      directories.set(directory, path);
-    }
+export function refuseNeighbours(first: FoldedPath, second: FoldedPath, field: string): void {
+  if (first.folded === second.folded) {
+    throw unsafe(
+      field,
+      second.path,
+      `it collides with ${quoted(first.path, 200)} (equal but for case or Unicode form)`,
+    );
   }
-  for (const [directory, below] of directories) {
-    const file = seen.get(directory);
-    if (file !== undefined) throw unsafe(field, file, `it is also a directory of ${quoted(below, 200)}`);
-  }
+  if (second.folded.startsWith(`${first.folded}\0`))
+    throw unsafe(field, first.path, `it is also a directory of ${quoted(second.path, 200)}`);
 }
 
 function fold(path: string): string {

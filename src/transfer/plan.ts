@@ -16,6 +16,10 @@ export interface TransferDeps {
   readonly retry: RetryOptions;
   readonly bulk: BulkOffers;
   readonly cache: InputCache | undefined;
+  /** Where lists of files lie that are too long for memory. */
+  readonly lists: string;
+  /** More files of one direction are refused. */
+  readonly mostFiles: number;
 }
 
 /** One file that has to be moved. `move` does one whole file with its retries and returns it complete and verified. */
@@ -55,6 +59,7 @@ export interface MovedFile {
 /** What takes one place in the queue of its host: one file, or several that go in one go. */
 export interface Move {
   readonly host: string;
+  readonly files: number;
   /**
    * Moves its files with their retries; the engine hears of each as soon as it is complete. Returns those that have to go one by
    * one after all.
@@ -69,13 +74,29 @@ export interface MoveListener {
   done(file: PlannedFile, moved: MovedFile): Promise<void>;
 }
 
-export interface TransferPlan {
-  readonly files: readonly PlannedFile[];
-  /** All of `files` but these, cut into what is done at a time. */
-  moves(but: ReadonlySet<PlannedFile>): readonly Move[];
+/** Disposed of, it forgets its list. */
+export interface TransferPlan extends AsyncDisposable {
+  /** What is to be moved. */
+  readonly totals: PlanTotals;
+  /** All that is to be moved, some thousand files of one item at a time; once. */
+  chunks(): AsyncIterable<PlanChunk>;
   /** Already there and still the same. */
-  readonly done: readonly ManifestEntry[];
+  readonly done: { readonly files: number; readonly some: readonly ManifestEntry[] };
   readonly missing: readonly string[];
+}
+
+export interface PlanTotals {
+  readonly files: number;
+  /** Undefined: the size of one is not known. */
+  readonly bytes: number | undefined;
+  /** What copies will take here at least. */
+  readonly copiedBytes: number;
+}
+
+export interface PlanChunk {
+  readonly files: readonly PlannedFile[];
+  /** These of `files`, cut into what is done at a time. */
+  readonly moves: (files: readonly PlannedFile[]) => Iterable<Move>;
 }
 
 /** What every plan function is called with. */
@@ -153,10 +174,4 @@ export function byPath(a: ManifestEntry, b: ManifestEntry): number {
 
 export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** Finds known entries of an item in constant time. */
-export function indexKnown(known: readonly ManifestEntry[]): (item: string, path: string) => ManifestEntry | undefined {
-  const index = new Map(known.map((entry) => [`${entry.item}\0${entry.path}`, entry]));
-  return (item, path) => index.get(`${item}\0${path}`);
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../common/clock.ts";
-import type { PlannedFile } from "./plan.ts";
+import type { PlannedFile, PlanTotals } from "./plan.ts";
 import type { Progress } from "./types.ts";
 
 /** At most one call in this time; the last state is always told. */
@@ -22,14 +22,11 @@ export class ProgressMeter {
   /** Bytes at earlier moments, the oldest first. */
   readonly #seen: { readonly at: number; readonly bytes: number }[] = [];
 
-  constructor(tell: ((progress: Progress) => void) | undefined, clock: Clock, files: readonly PlannedFile[]) {
+  constructor(tell: ((progress: Progress) => void) | undefined, clock: Clock, totals: PlanTotals) {
     this.#tell = tell;
     this.#clock = clock;
-    this.#totalFiles = files.length;
-    this.#totalBytes = files.reduce<number | undefined>(
-      (sum, file) => (sum === undefined || file.bytes === undefined ? undefined : sum + file.bytes),
-      0,
-    );
+    this.#totalFiles = totals.files;
+    this.#totalBytes = totals.bytes;
     this.#seen.push({ at: clock.monotonic(), bytes: 0 });
   }
 

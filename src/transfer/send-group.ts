@@ -39,6 +39,10 @@ export class SentGroup implements Move {
     return this.#destination.host;
   }
 
+  get files(): number {
+    return this.#files.length;
+  }
+
   async run(context: TransferContext, hear: MoveListener): Promise<readonly PlannedFile[]> {
     const { what, adapter, host } = this.#destination;
     const { retry, bulk } = this.#input.deps;

@@ -1,16 +1,13 @@
-import { lstat, readdir, statfs } from "node:fs/promises";
+import { lstat, opendir, statfs } from "node:fs/promises";
 import { Fault } from "../common/fault.ts";
 import { formatSize } from "../common/units.ts";
 import { isPartialName } from "./paths.ts";
-import type { PlannedFile } from "./plan.ts";
 
 /**
- * Throws TRANSFER (`details.errno` ENOSPC) when the files to be copied cannot fit below `root`: better before the first byte
- * than after hours. Files of unknown size count as nothing.
+ * Throws TRANSFER (`details.errno` ENOSPC) when so many bytes cannot fit below `root`: better before the first one is copied than
+ * after hours.
  */
-export async function checkSpace(root: string, token: string, files: readonly PlannedFile[]): Promise<void> {
-  const copied = files.filter((file) => file.item.mode === "copy");
-  const needed = copied.reduce((sum, file) => sum + (file.bytes ?? 0), 0);
+export async function checkSpace(root: string, token: string, needed: number): Promise<void> {
   if (needed === 0) return;
   const { bavail, bsize } = await statfs(root);
   const free = bavail * bsize;
@@ -28,7 +25,7 @@ export async function checkSpace(root: string, token: string, files: readonly Pl
 /** What earlier tries of this job already wrote. */
 async function partialBytes(directory: string, token: string, inside = false): Promise<number> {
   let sum = 0;
-  for (const entry of await readdir(directory, { withFileTypes: true })) {
+  for await (const entry of await opendir(directory)) {
     const path = `${directory}/${entry.name}`;
     const partial = inside || isPartialName(entry.name, token);
     if (entry.isDirectory()) sum += await partialBytes(path, token, partial);

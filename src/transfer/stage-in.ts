@@ -4,24 +4,26 @@ import { errnoOf, isFault } from "../common/fault.ts";
 import { isMissing, refuseTooMany } from "./errors.ts";
 import { cutMoves } from "./bulk.ts";
 import { FetchedGroup } from "./fetch-group.ts";
-import { FetchedFile, fileUrl, named, type Source } from "./fetch.ts";
+import { FetchedFile, fileUrl, named, type Source, targetPath } from "./fetch.ts";
 import { digestOf } from "./landing.ts";
-import { openDirectoryBelow, openRegular, refuseCollisions, relativeSegments } from "./paths.ts";
+import { openDirectoryBelow, openRegular, relativeSegments } from "./paths.ts";
+import { KnownFiles, PlanList, sortingOf } from "./plan-list.ts";
 import {
   checkEach,
   checkSize,
   emptyItem,
   hostOf,
-  indexKnown,
   itemName,
   type Move,
+  type PlanChunk,
   type PlanInput,
   type PlannedFile,
   tooLarge,
   type TransferPlan,
 } from "./plan.ts";
 import { withRetries } from "./retry.ts";
-import { selection } from "./tree.ts";
+import { SortedRows } from "./sorted-rows.ts";
+import { type Selection, selection } from "./tree.ts";
 import type { ManifestEntry, RemoteFile } from "./types.ts";
 import { shownUrl } from "./urls.ts";
 
@@ -35,41 +37,75 @@ export async function planStageIn(input: PlanInput): Promise<TransferPlan> {
     const url = deps.policy.check(item.source, "sources");
     return { item, what, url, adapter, host: hostOf(url), target };
   });
-  const known = indexKnown(request.known);
-  const files: FetchedFile[] = [];
-  const bySource = new Map<Source, readonly FetchedFile[]>();
-  const done: ManifestEntry[] = [];
+  const list = new PlanList<RemoteFile>(input);
   const missing: string[] = [];
-  for (const source of sources) {
-    const whole = source.item.kind === "file" ? known(source.item.name, source.target.join("/")) : undefined;
-    if (whole && (await isIntact(whole, source, input))) {
-      done.push(whole);
-      continue;
+  try {
+    await using known = await KnownFiles.of(input);
+    for (const [number, source] of sources.entries()) {
+      const isThere = await planSource({ source, number, known, list }, input);
+      if (!isThere) missing.push(source.item.name);
+      list.endItem();
     }
-    const listed = await listSource(source, input);
-    refuseTooMany(source.what, listed.length);
-    refuseTooMany("the inputs together", files.length + done.length + listed.length);
-    if (listed.length === 0) missing.push(source.item.name);
-    const wanted: FetchedFile[] = [];
-    for (const remote of listed) {
-      const file = new FetchedFile(source, remote, input);
-      const entry = source.item.kind === "file" ? undefined : known(source.item.name, file.path);
-      if (entry && (await isIntact(entry, source, input))) done.push(entry);
-      else wanted.push(file);
-    }
-    for (const file of wanted) files.push(file);
-    bySource.set(source, wanted);
+    await list.refuseCollisions("target");
+  } catch (error) {
+    await list[Symbol.asyncDispose]();
+    throw error;
   }
-  refuseCollisions(
-    [...files, ...done].map((file) => file.path),
-    "target",
-  );
-  const moves = (but: ReadonlySet<PlannedFile>): readonly Move[] =>
-    [...bySource].flatMap(([source, wanted]) => {
-      const some = but.size === 0 ? wanted : wanted.filter((file) => !but.has(file));
-      return movesOf(source, some, input);
-    });
-  return { files, moves, done, missing };
+  return {
+    totals: list.totals,
+    chunks: () => chunksOf(list, sources, input),
+    done: list.done,
+    missing,
+    [Symbol.asyncDispose]: () => list[Symbol.asyncDispose](),
+  };
+}
+
+interface PlannedSource {
+  readonly source: Source;
+  /** Among the items. */
+  readonly number: number;
+  readonly known: KnownFiles;
+  readonly list: PlanList<RemoteFile>;
+}
+
+/** Puts on the list what is wanted of a source. False: nothing is there. */
+async function planSource({ source, number, known, list }: PlannedSource, input: PlanInput): Promise<boolean> {
+  const { item } = source;
+  if (item.kind === "file") {
+    const whole = await known.find(number, targetPath(source, ""));
+    if (whole && (await isIntact(whole, source, input))) {
+      await list.take(whole.path);
+      list.isDone(whole);
+      return true;
+    }
+  }
+  await using listing = await listSource(source, input);
+  list.expect("the inputs together", listing.files);
+  for await (const remote of listing.sorted()) {
+    const path = targetPath(source, remote.path);
+    await list.take(path);
+    const entry = item.kind === "file" ? undefined : await known.find(number, path);
+    if (entry && (await isIntact(entry, source, input))) list.isDone(entry);
+    else await list.want(remote, remote.bytes, item.mode === "copy");
+  }
+  return listing.files > 0;
+}
+
+async function* chunksOf(
+  list: PlanList<RemoteFile>,
+  sources: readonly Source[],
+  input: PlanInput,
+): AsyncGenerator<PlanChunk> {
+  for await (const { item, rows } of list.chunks()) {
+    const source = sources[item];
+    if (!source) continue;
+    const files = rows.map((remote) => new FetchedFile(source, remote, input));
+    const wanted = (some: readonly PlannedFile[]): readonly FetchedFile[] => {
+      const chosen = new Set(some);
+      return files.filter((file) => chosen.has(file));
+    };
+    yield { files, moves: (some) => movesOf(source, wanted(some), input) };
+  }
 }
 
 /** Links are made one by one: nothing is brought for them. */
@@ -80,31 +116,70 @@ function movesOf(source: Source, files: readonly FetchedFile[], input: PlanInput
 }
 
 /** The wanted files of a source; empty only for an optional one. */
-async function listSource(source: Source, input: PlanInput): Promise<readonly RemoteFile[]> {
+async function listSource(source: Source, input: PlanInput): Promise<Listing> {
   const { item, what, adapter } = source;
-  let listed: readonly RemoteFile[] = [];
   try {
-    listed = await input.within(source.host, (context) =>
-      withRetries(`${what} (${shownUrl(source.url)})`, context, input.deps.retry, () =>
-        adapter.list(source.url, item.kind, context),
-      ),
+    const listing = await input.within(source.host, (context) =>
+      withRetries(`${what} (${shownUrl(source.url)})`, context, input.deps.retry, async () => {
+        const tried = new Listing(source, input);
+        try {
+          await tried.add(await adapter.list(source.url, item.kind, context, (files) => tried.add(files)));
+          return tried;
+        } catch (error) {
+          await tried[Symbol.asyncDispose]();
+          throw error;
+        }
+      }),
     );
+    if (listing.files === 0 && item.required) throw emptyItem(what, shownUrl(source.url));
+    return listing;
   } catch (error) {
     if (item.required || !isMissing(error)) throw named(error, what);
+    return new Listing(source, input);
   }
-  if (item.kind !== "file") {
-    const wanted = selection({ include: item.include, exclude: item.exclude });
-    listed = listed.filter((file) => wanted.wantsFile(file.path));
+}
+
+/** What one try to list a source finds of it, as far as it is wanted. */
+class Listing implements AsyncDisposable {
+  readonly #source: Source;
+  readonly #mostFiles: number;
+  readonly #selection: Selection | undefined;
+  readonly #rows: SortedRows<RemoteFile>;
+  #bytes = 0;
+
+  constructor(source: Source, input: PlanInput) {
+    const { item } = source;
+    this.#source = source;
+    this.#mostFiles = input.deps.mostFiles;
+    this.#selection = item.kind === "file" ? undefined : selection({ include: item.include, exclude: item.exclude });
+    this.#rows = new SortedRows<RemoteFile>(({ path }) => path, sortingOf(input));
   }
-  if (listed.length === 0 && item.required) throw emptyItem(what, shownUrl(source.url));
-  let bytes = 0;
-  for (const file of listed) {
-    if (file.path !== "") relativeSegments(file.path, `${what}: file`);
-    checkSize(what, item.expectedSize, file.bytes);
-    bytes += file.bytes ?? 0;
-    if (item.maxBytes !== undefined && bytes > item.maxBytes) throw tooLarge(what, item.maxBytes);
+
+  get files(): number {
+    return this.#rows.count;
   }
-  return listed;
+
+  /** @throws Fault for one that is refused, and for too many. */
+  async add(files: readonly RemoteFile[]): Promise<void> {
+    const { item, what } = this.#source;
+    for (const file of files) {
+      if (this.#selection?.wantsFile(file.path) === false) continue;
+      if (file.path !== "") relativeSegments(file.path, `${what}: file`);
+      checkSize(what, item.expectedSize, file.bytes);
+      this.#bytes += file.bytes ?? 0;
+      if (item.maxBytes !== undefined && this.#bytes > item.maxBytes) throw tooLarge(what, item.maxBytes);
+      await this.#rows.add(file);
+      refuseTooMany(what, this.#rows.count, this.#mostFiles);
+    }
+  }
+
+  sorted(): AsyncIterable<RemoteFile> {
+    return this.#rows.sorted();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rows[Symbol.asyncDispose]();
+  }
 }
 
 /** A known file is still there: size and, as a hint, modification time; without the hint its digest. */

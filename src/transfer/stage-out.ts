@@ -2,24 +2,25 @@ import { realpath } from "node:fs/promises";
 import { join } from "node:path/posix";
 import { errnoOf } from "../common/fault.ts";
 import { missingSource, refuseTooMany, transferFault } from "./errors.ts";
-import { openRegular, refuseCollisions, relativeSegments, unsafe } from "./paths.ts";
+import { openRegular, relativeSegments, unsafe } from "./paths.ts";
+import { KnownFiles, PlanList, sortingOf } from "./plan-list.ts";
 import {
   checkEach,
-  compare,
   emptyItem,
   hostOf,
-  indexKnown,
   itemName,
   type Move,
+  type PlanChunk,
   type PlanInput,
   tooLarge,
   type TransferPlan,
 } from "./plan.ts";
 import { cutMoves } from "./bulk.ts";
 import { SentGroup } from "./send-group.ts";
-import { type Destination, SentFile } from "./send.ts";
+import { type Destination, type LocalFile, SentFile } from "./send.ts";
+import { SortedRows } from "./sorted-rows.ts";
 import { isWithin, selection, splitPattern, walk } from "./tree.ts";
-import type { BulkTransfer, ManifestEntry } from "./types.ts";
+import type { BulkTransfer } from "./types.ts";
 import { urlBelow } from "./urls.ts";
 
 /** A selected file: its name below the root, below the item, and where it really lies. */
@@ -42,34 +43,77 @@ export async function planStageOut(input: PlanInput): Promise<TransferPlan> {
     const adapter = deps.registry.forUrl(item.target);
     return { item, what, url: deps.policy.check(item.target, "destinations"), adapter, host: hostOf(item.target) };
   });
-  const known = indexKnown(request.known);
-  const files: SentFile[] = [];
-  const moves: Move[] = [];
-  const done: ManifestEntry[] = [];
+  const list = new PlanList<Outgoing>(input);
   const missing: string[] = [];
-  const targets: string[] = [];
-  for (const destination of destinations) {
-    const selected = await selectFiles(root, destination, input);
-    refuseTooMany("the outputs together", files.length + done.length + selected.length);
-    if (selected.length === 0) missing.push(destination.item.name);
-    const wanted: SentFile[] = [];
-    for (const found of selected) {
-      const below = belowTarget(destination, found);
-      const url = deps.policy.check(urlBelow(destination.url, below), "destinations");
-      targets.push(url.slice(url.indexOf(":") + 1).replace(/^\/+/, ""));
-      const file = new SentFile(destination, { ...found, below, root, url }, input);
-      const entry = known(destination.item.name, found.path);
-      if (entry && (await file.isUnchanged(entry, input.context))) done.push(entry);
-      else wanted.push(file);
+  try {
+    await using known = await KnownFiles.of(input);
+    for (const [number, destination] of destinations.entries()) {
+      const isThere = await planDestination({ root, destination, number, known, list }, input);
+      if (!isThere) missing.push(destination.item.name);
+      list.endItem();
     }
-    for (const file of wanted) files.push(file);
-    const bulk = deps.bulk.of(destination.adapter, destination.host, input.context);
+    await list.refuseCollisions("destination");
+  } catch (error) {
+    await list[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    totals: list.totals,
+    chunks: () => chunksOf(list, root, destinations, input),
+    done: list.done,
+    missing,
+    [Symbol.asyncDispose]: () => list[Symbol.asyncDispose](),
+  };
+}
+
+/** A file that is to be sent, as the list has it. */
+type Outgoing = Omit<LocalFile, "root">;
+
+interface PlannedDestination {
+  readonly root: string;
+  readonly destination: Destination;
+  /** Among the items. */
+  readonly number: number;
+  readonly known: KnownFiles;
+  readonly list: PlanList<Outgoing>;
+}
+
+/** Puts on the list what is to be sent of an output. False: nothing is there. */
+async function planDestination(
+  { root, destination, number, known, list }: PlannedDestination,
+  input: PlanInput,
+): Promise<boolean> {
+  const { item, url: base } = destination;
+  await using selected = await selectFiles(root, destination, input);
+  list.expect("the outputs together", selected.count);
+  for await (const found of selected.sorted()) {
+    const below = belowTarget(destination, found);
+    const url = input.deps.policy.check(urlBelow(base, below), "destinations");
+    await list.take(url.slice(url.indexOf(":") + 1).replace(/^\/+/, ""));
+    const outgoing = { ...found, below, url };
+    const entry = await known.find(number, found.path);
+    const file = entry && new SentFile(destination, { ...outgoing, root }, input);
+    if (entry && (await file?.isUnchanged(entry, input.context))) list.isDone(entry);
+    else await list.want(outgoing, found.bytes, item.mode === "copy");
+  }
+  return selected.count > 0;
+}
+
+async function* chunksOf(
+  list: PlanList<Outgoing>,
+  root: string,
+  destinations: readonly Destination[],
+  input: PlanInput,
+): AsyncGenerator<PlanChunk> {
+  for await (const { item, rows } of list.chunks()) {
+    const destination = destinations[item];
+    if (!destination) continue;
+    const files = rows.map((outgoing) => new SentFile(destination, { ...outgoing, root }, input));
+    const bulk = input.deps.bulk.of(destination.adapter, destination.host, input.context);
     const together = (some: readonly SentFile[], way: BulkTransfer): Move =>
       new SentGroup(destination, some, way, input);
-    for (const move of cutMoves(wanted, bulk, together)) moves.push(move);
+    yield { files, moves: () => cutMoves(files, bulk, together) };
   }
-  refuseCollisions(targets, "destination");
-  return { files, moves: () => moves, done, missing };
 }
 
 async function realRoot(root: string): Promise<string> {
@@ -87,52 +131,60 @@ function belowTarget({ item, url }: Destination, found: Selected): string {
   return url.replace(/\?.*$/s, "").endsWith("/") ? (item.source.split("/").at(-1) ?? "") : "";
 }
 
-/** The files of an output, sorted; empty only for an optional one. */
-async function selectFiles(root: string, destination: Destination, input: PlanInput): Promise<readonly Selected[]> {
+/** The files of an output, to be read in order; empty only for an optional one. */
+async function selectFiles(root: string, destination: Destination, input: PlanInput): Promise<SortedRows<Selected>> {
   const { item, what } = destination;
-  const selected =
-    item.kind === "file" ? await selectOne(root, destination) : await selectMany(root, destination, input);
-  if (selected.length === 0 && item.required) throw emptyItem(what, item.source);
-  const bytes = selected.reduce((sum, file) => sum + file.bytes, 0);
-  if (item.maxBytes !== undefined && bytes > item.maxBytes) throw tooLarge(what, item.maxBytes);
-  return selected.toSorted((a, b) => compare(a.path, b.path));
+  const selected = new SortedRows<Selected>(({ path }) => path, sortingOf(input));
+  try {
+    let bytes = 0;
+    const found = item.kind === "file" ? selectOne(root, destination) : selectMany(root, destination, input);
+    for await (const file of found) {
+      bytes += file.bytes;
+      if (item.maxBytes !== undefined && bytes > item.maxBytes) throw tooLarge(what, item.maxBytes);
+      await selected.add(file);
+      refuseTooMany(what, selected.count, input.deps.mostFiles);
+    }
+    if (selected.count === 0 && item.required) throw emptyItem(what, item.source);
+    return selected;
+  } catch (error) {
+    await selected[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
-async function selectOne(root: string, destination: Destination): Promise<readonly Selected[]> {
+async function* selectOne(root: string, destination: Destination): AsyncGenerator<Selected> {
   const { item, what } = destination;
   const real = await realInside(root, item.source, what);
-  if (real === undefined) return [];
+  if (real === undefined) return;
   await using handle = await openRegular(real, item.source, `${what}: path`);
   const { size, mtimeMs } = await handle.stat();
-  return [{ path: item.source, below: "", real: real.slice(root.length + 1), bytes: size, mtimeMs }];
+  yield { path: item.source, below: "", real: real.slice(root.length + 1), bytes: size, mtimeMs };
 }
 
-async function selectMany(root: string, destination: Destination, input: PlanInput): Promise<readonly Selected[]> {
+async function* selectMany(root: string, destination: Destination, input: PlanInput): AsyncGenerator<Selected> {
   const { item, what } = destination;
   const segments = item.source === "." ? [] : item.source.split("/");
   const split = item.kind === "glob" ? splitPattern(segments) : { base: segments, pattern: undefined };
   const base = split.base.join("/");
   const start = base === "" ? root : await realInside(root, base, what);
-  if (start === undefined) return [];
+  if (start === undefined) return;
   const wanted = selection({ pattern: split.pattern, include: item.include, exclude: item.exclude });
   const options = { roots: [root], selection: wanted, field: `${what}: file`, signal: input.context.signal };
-  const selected: Selected[] = [];
   try {
     for await (const found of walk(start, options)) {
       const path = join(base, found.path);
       relativeSegments(path, `${what}: file`);
-      selected.push({
+      yield {
         path,
         below: found.path,
         real: found.real.slice(root.length + 1),
         bytes: Number(found.stats.size),
         mtimeMs: Number(found.stats.mtimeNs) / 1e6,
-      });
+      };
     }
   } catch (error) {
     throw errnoOf(error) === "ENOTDIR" ? unsafe(`${what}: path`, base, "it is no directory", error) : error;
   }
-  return selected;
 }
 
 /** The real path of `path`, which must lie below `root`; undefined when nothing is there. */

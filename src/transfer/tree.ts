@@ -1,9 +1,9 @@
 import type { BigIntStats, Dirent } from "node:fs";
-import { lstat, readdir, realpath, stat } from "node:fs/promises";
+import { lstat, opendir, realpath, stat } from "node:fs/promises";
 import { matchesGlob } from "node:path/posix";
 import { errnoOf } from "../common/fault.ts";
 import { compilePattern } from "../common/path-pattern.ts";
-import { refuseTooMany, throwIfStopped } from "./errors.ts";
+import { throwIfStopped } from "./errors.ts";
 import { decodeName, unsafe } from "./paths.ts";
 
 /** Directory links inside linked directories; without a limit ten links per level would make ten to the depth visits. */
@@ -73,14 +73,10 @@ export function isWithin(path: string, root: string): boolean {
 
 /**
  * The selected regular files below the real path `start`, in no order. Symbolic links are followed as long as they stay in
- * `roots` and make no loop. Throws TRANSFER_REFUSED for too many files, UNSAFE_PATH for selected links that leave, special files and names that are no UTF-8.
+ * `roots` and make no loop. Throws UNSAFE_PATH for selected links that leave, special files and names that are no UTF-8.
  */
 export async function* walk(start: string, options: WalkOptions): AsyncGenerator<FoundFile> {
-  let files = 0;
-  for await (const file of walkDirectory({ path: "", real: start, above: [], links: 0 }, options)) {
-    refuseTooMany(options.field.replace(/:(?: file)?$/, ""), ++files);
-    yield file;
-  }
+  yield* walkDirectory({ path: "", real: start, above: [], links: 0 }, options);
 }
 
 interface Place {
@@ -93,11 +89,26 @@ interface Place {
 }
 
 async function* walkDirectory(place: Place, options: WalkOptions): AsyncGenerator<FoundFile> {
-  throwIfStopped(options.signal);
-  for (const entry of await readdir(place.real, { withFileTypes: true, encoding: "buffer" })) {
-    const child = childOf(place, entry, options);
-    if (child) yield* walkEntry(child, entry, options);
+  const below: Dirent<Buffer>[] = [];
+  for await (const entry of await entriesOf(place.real)) {
+    throwIfStopped(options.signal);
+    // Entered when this one is closed: however deep a tree is, one directory of it is open.
+    if (!entry.isFile()) below.push(entry);
+    else yield* walkChild(place, entry, options);
   }
+  for (const entry of below) yield* walkChild(place, entry, options);
+}
+
+async function* walkChild(place: Place, entry: Dirent<Buffer>, options: WalkOptions): AsyncGenerator<FoundFile> {
+  throwIfStopped(options.signal);
+  const child = childOf(place, entry, options);
+  if (child) yield* walkEntry(child, entry, options);
+}
+
+/** Some at a time, with their names as bytes, which the types of Node do not know of. */
+async function entriesOf(directory: string): Promise<AsyncIterable<Dirent<Buffer>>> {
+  const encoding = "buffer" as BufferEncoding;
+  return (await opendir(directory, { encoding, bufferSize: 256 })) as unknown as AsyncIterable<Dirent<Buffer>>;
 }
 
 function childOf(place: Place, entry: Dirent<Buffer>, options: WalkOptions): Place | undefined {

@@ -65,8 +65,11 @@ export interface TransferRequest {
   /** Absolute local directory that no path may leave (`in/` for stage-in, `work/` for stage-out). */
   readonly root: string;
   readonly items: readonly TransferItem[];
-  /** Entries already verified by an earlier run; the engine checks that they still are (size, mtime hint) and does not move them again. */
-  readonly known: readonly ManifestEntry[];
+  /**
+   * Entries already verified by an earlier run, in any order, of those for one file the last; the engine checks that they still are
+   * (size, mtime hint) and does not move them again. Read once.
+   */
+  readonly known: Iterable<ManifestEntry> | AsyncIterable<ManifestEntry>;
   /** Called, and awaited, for each file that is done: the caller journals it. */
   readonly onFile: (entry: ManifestEntry) => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
@@ -114,8 +117,10 @@ export interface TransferContext extends CallContext {
 }
 
 export interface TransferOutcome {
-  /** All files, known ones included, sorted by path. */
+  /** The files, known ones included, sorted by path; of more than 1,000 only some 1,000: `onFile` and `known` had all. */
   readonly manifest: readonly ManifestEntry[];
+  /** How many files lie there now. */
+  readonly files: number;
   /** Optional items of which nothing was there. */
   readonly missing: readonly string[];
   readonly movedBytes: number;
@@ -147,7 +152,12 @@ export interface RemoteFile {
   readonly sha256?: string | undefined;
   /** Permission bits (0 … 0o777) that the copy here gets, with the time of change; told where the site wants them preserved. */
   readonly mode?: number | undefined;
+  /** For the adapter alone: where the file really lies when its path does not say so. */
+  readonly real?: string | undefined;
 }
+
+/** Takes files of a listing as they are found, many at a time; to be awaited. @throws Fault when the rest is of no use. */
+export type FilesFound = (files: readonly RemoteFile[]) => Promise<void>;
 
 /** What a file is known by once its bytes are. */
 export interface FileContent {
@@ -237,10 +247,17 @@ export interface TransferAdapter extends Adapter {
     readonly digest: boolean;
   };
   /**
-   * The files that `url` stands for. Throws TRANSFER_REFUSED with `details.missing` = true when there is nothing, and when there are
-   * more than `mostFiles` (src/transfer/errors.ts).
+   * The files that `url` stands for, in any order, each once. Where `found` is given, files may be handed to it instead of being in the
+   * answer: an adapter that does so with all but a few of them can list a million in bounded memory. They are plain data: the engine
+   * keeps them as JSON and hands copies to the other methods. Throws TRANSFER_REFUSED with `details.missing` = true when there is
+   * nothing, and whatever `found` throws.
    */
-  list(url: string, kind: "file" | "directory" | "glob", context: TransferContext): Promise<readonly RemoteFile[]>;
+  list(
+    url: string,
+    kind: "file" | "directory" | "glob",
+    context: TransferContext,
+    found?: FilesFound,
+  ): Promise<readonly RemoteFile[]>;
   /**
    * Opens for reading from `offset`; `version` must still be the listed one, else TRANSFER with `details.source_changed` = true;
    * noticed at the opening or, where it changes meanwhile, by the end of the iteration. A chunk is valid until the next one is

@@ -174,7 +174,11 @@ async function partsOf(
 ): Promise<SiteParts> {
   const site = await loadSite(directory.join("site.yaml"), builtInRegistries);
   const policy = compilePolicy(site.policy, { trustedSchemes: [hubScheme] });
-  const transfers = createTransferEngine({ policy, registry: new TransferRegistry(adapters) });
+  const transfers = createTransferEngine({
+    policy,
+    registry: new TransferRegistry(adapters),
+    lists: directory.join("lists"),
+  });
   return {
     site,
     hosts: new Map(Object.values(site.hosts).map((host) => [host.name, new LocalHost(host)])),

@@ -12,7 +12,7 @@ import type { Host } from "../../src/hosts/types.ts";
 import { openJournal, type StartWriter } from "../../src/journal/journal.ts";
 import type { FromWorker, ToWorker } from "../../src/journal/messages.ts";
 import { serve } from "../../src/journal/writing.ts";
-import type { TransferEngine } from "../../src/transfer/types.ts";
+import type { ManifestEntry, TransferEngine } from "../../src/transfer/types.ts";
 import { appOf } from "../unit/jobs/builders.ts";
 import { simulatedCentral } from "./central.ts";
 import { journalDirectory } from "./disk.ts";
@@ -155,7 +155,8 @@ function transfersOf(process: SimulatedProcess): TransferEngine {
   const { world } = process;
   return {
     async run(request) {
-      const manifest = [...request.known];
+      const manifest: ManifestEntry[] = [];
+      for await (const entry of request.known) manifest.push(entry);
       for (const { name, source, target } of request.items) {
         if (manifest.some((entry) => entry.item === name)) continue;
         await process.call("transfer", world.random.whole(10, 5_000), () => {
@@ -167,7 +168,7 @@ function transfersOf(process: SimulatedProcess): TransferEngine {
         await request.onFile(entry);
         manifest.push(entry);
       }
-      return { manifest, missing: [], movedBytes: manifest.length };
+      return { manifest, files: manifest.length, missing: [], movedBytes: manifest.length };
     },
     async clean() {},
     async abandon() {},

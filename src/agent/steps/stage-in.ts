@@ -30,7 +30,7 @@ export async function stageIn(work: JobWork): Promise<void> {
     const outcome = await bring(work, items, watch);
     await watch.finish();
     work.context.log.info(
-      { files: outcome.manifest.length, movedBytes: outcome.movedBytes, missing: outcome.missing },
+      { files: outcome.files, movedBytes: outcome.movedBytes, missing: outcome.missing },
       "inputs are staged",
     );
   }

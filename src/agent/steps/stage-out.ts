@@ -70,7 +70,7 @@ async function moveOutputs(work: JobWork, required: boolean): Promise<void> {
   );
   await watch.finish();
   work.context.log.info(
-    { files: outcome.manifest.length, movedBytes: outcome.movedBytes, missing: outcome.missing },
+    { files: outcome.files, movedBytes: outcome.movedBytes, missing: outcome.missing },
     "outputs are staged",
   );
 }

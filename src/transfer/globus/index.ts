@@ -4,7 +4,7 @@ import { asFault, Fault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { splitPattern } from "../tree.ts";
-import type { BulkTransfer, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
+import type { BulkTransfer, FilesFound, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
 import { fetchFiles, type GlobusParts, sendFiles } from "./bulk.ts";
 import { GlobusHttp, TransferApi } from "./client.ts";
 import { Listings } from "./list.ts";
@@ -79,11 +79,17 @@ class GlobusTransfer implements TransferAdapter {
     }
   }
 
-  async list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
+  async list(
+    url: string,
+    kind: "file" | "directory" | "glob",
+    context: CallContext,
+    found?: FilesFound,
+  ): Promise<readonly RemoteFile[]> {
     const place = placeOf(url, "sources", this.#policy);
     const { listings } = this.#ready();
     if (kind === "file") return [await listings.one(place, context)];
-    return await listings.many(place, kind === "glob" ? splitPattern(place.segments).pattern : undefined, context);
+    const pattern = kind === "glob" ? splitPattern(place.segments).pattern : undefined;
+    return await listings.many({ place, pattern, found }, context);
   }
 
   async read(url: string): Promise<AsyncIterable<Uint8Array>> {

@@ -3,14 +3,15 @@ import { z } from "zod";
 import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
 import { isMissing, missingSource, throwIfStopped } from "../errors.ts";
+import { ListedFiles } from "../listed-files.ts";
 import { unsafe } from "../paths.ts";
 import { type Selection, selection } from "../tree.ts";
-import type { RemoteFile } from "../types.ts";
+import type { FilesFound, RemoteFile } from "../types.ts";
 import type { TransferApi } from "./client.ts";
 import { baseOf, below, confineLink, type Place } from "./places.ts";
 
 /** Entries of one answer: the API's own limit, and each page costs the collection a whole listing. */
-const pageEntries = 100_000;
+const pageEntries = 10_000;
 /** Of one source. */
 const mostEntries = 2_000_000;
 const mostDirectories = 20_000;
@@ -30,6 +31,13 @@ const entrySchema = z.object({
 export type Entry = z.output<typeof entrySchema>;
 
 const listSchema = z.object({ DATA: z.array(entrySchema) });
+
+export interface Asked {
+  readonly place: Place;
+  readonly pattern: string | undefined;
+  /** As of `list`. */
+  readonly found: FilesFound | undefined;
+}
 
 /** Where files lie, and how to ask for them. */
 export class Listings {
@@ -72,10 +80,10 @@ export class Listings {
   }
 
   /** The selected files below a directory, or those that a glob means. */
-  async many(place: Place, pattern: string | undefined, context: CallContext): Promise<readonly RemoteFile[]> {
+  async many({ place, pattern, found }: Asked, context: CallContext): Promise<readonly RemoteFile[]> {
     const base = `/${baseOf(place).join("/")}`;
     const wanted = selection({ pattern, include: [], exclude: [] });
-    const found: RemoteFile[] = [];
+    const files = new ListedFiles(found);
     const directories = [""];
     let entries = 0;
     for (const [visited, directory] of walked(directories)) {
@@ -84,11 +92,11 @@ export class Listings {
         if (++entries > mostEntries) throw tooMany(place, `${mostEntries} entries`);
         const path = directory === "" ? entry.name : `${directory}/${entry.name}`;
         const sorted = sort(place, base, path, entry, wanted);
-        if (sorted === "file") found.push(remoteFile(path, entry));
+        if (sorted === "file") await files.add(remoteFile(path, entry));
         if (sorted === "directory") directories.push(path);
       }
     }
-    return found;
+    return files.rest;
   }
 
   /** What now lies at `paths` (absolute) of a collection; those that are not there are not in the answer. */

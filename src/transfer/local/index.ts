@@ -8,10 +8,11 @@ import { Fault, errnoOf } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
 import { digestMismatch, missingSource, sourceChanged, transferFault } from "../errors.ts";
 import { digestOf, Landing, readPieces } from "../landing.ts";
+import { ListedFiles } from "../listed-files.ts";
 import { openDirectoryBelow, partialName, partSuffix, unsafe } from "../paths.ts";
 import type { RuleSet, TransferPolicy } from "../policy.ts";
 import { isWithin, selection, splitPattern, walk } from "../tree.ts";
-import type { FileContent, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import type { FileContent, FilesFound, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { readUrl, shownUrl } from "../urls.ts";
 
 export interface LocalTransferOptions {
@@ -46,7 +47,12 @@ class LocalTransfer implements TransferAdapter {
     }
   }
 
-  async list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
+  async list(
+    url: string,
+    kind: "file" | "directory" | "glob",
+    context: CallContext,
+    found?: FilesFound,
+  ): Promise<readonly RemoteFile[]> {
     const what = quoted(shownUrl(url), 300);
     try {
       if (kind === "file") return [await this.#describe(url, context)];
@@ -57,16 +63,10 @@ class LocalTransfer implements TransferAdapter {
       this.#confine(start, roots, url, "sources");
       if (!(await stat(start)).isDirectory()) throw new Fault("TRANSFER_REFUSED", `${what} is no directory`);
       const chosen = selection({ pattern: split.pattern, include: [], exclude: [] });
-      const files: RemoteFile[] = [];
-      for await (const found of walk(start, {
-        roots,
-        selection: chosen,
-        field: `source ${what}:`,
-        signal: context.signal,
-      })) {
-        files.push(remoteFile(found.path, found.stats));
-      }
-      return files;
+      const files = new ListedFiles(found);
+      const options = { roots, selection: chosen, field: `source ${what}:`, signal: context.signal };
+      for await (const { path, stats } of walk(start, options)) await files.add(remoteFile(path, stats));
+      return files.rest;
     } catch (error) {
       throw transferFault(error, what);
     }

@@ -5,7 +5,7 @@ import type { TransferPolicy } from "../policy.ts";
 import { RemoteDigests } from "../sftp/digests.ts";
 import { createSftpTransfer } from "../sftp/index.ts";
 import { type FindAccess, placeOf } from "../sftp/place.ts";
-import type { BulkTransfer, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
+import type { BulkTransfer, FilesFound, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
 import { fetchByRsync } from "./fetch.ts";
 import { type SendDeps, sendByRsync } from "./send.ts";
 import { StagingDirectories } from "./staging.ts";
@@ -62,8 +62,13 @@ class RsyncTransfer implements TransferAdapter {
     }
   }
 
-  list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
-    return this.#files.list(url, kind, context);
+  list(
+    url: string,
+    kind: "file" | "directory" | "glob",
+    context: CallContext,
+    found?: FilesFound,
+  ): Promise<readonly RemoteFile[]> {
+    return this.#files.list(url, kind, context, found);
   }
 
   async read(url: string): Promise<never> {

@@ -3,7 +3,7 @@ import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import type { Token } from "../../common/token.ts";
 import type { TransferPolicy } from "../policy.ts";
-import type { FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import type { FileContent, FilesFound, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
 import { S3Client } from "./client.ts";
 import { listObjects } from "./list.ts";
 import { find, mustFind, readObject, s3Code, type S3Object } from "./object.ts";
@@ -52,9 +52,14 @@ class S3Transfer implements TransferAdapter {
     return { ok: true, version: "2006-03-01" };
   }
 
-  async list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
+  async list(
+    url: string,
+    kind: "file" | "directory" | "glob",
+    context: CallContext,
+    found?: FilesFound,
+  ): Promise<readonly RemoteFile[]> {
     const place = placeOf(url, "sources", this.#policy, this.#stores);
-    if (kind !== "file") return await listObjects(this.#client, place, kind, context);
+    if (kind !== "file") return await listObjects(this.#client, { place, kind, found }, context);
     const { bytes, mtimeMs, version, sha256 } = await mustFind(this.#client, place, context);
     const compared = place.store.settings.verify === "digest" && sha256 !== undefined;
     return [{ path: "", bytes, mtimeMs, version, ...(compared ? { sha256 } : {}) }];

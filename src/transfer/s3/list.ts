@@ -1,12 +1,20 @@
 import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
 import { missingSource } from "../errors.ts";
+import { ListedFiles } from "../listed-files.ts";
 import { unsafe } from "../paths.ts";
 import { selection, splitPattern } from "../tree.ts";
-import type { RemoteFile } from "../types.ts";
+import type { FilesFound, RemoteFile } from "../types.ts";
 import type { S3Client } from "./client.ts";
 import type { Place } from "./place.ts";
 import type { Xml } from "./xml.ts";
+
+export interface Asked {
+  readonly place: Place;
+  readonly kind: "directory" | "glob";
+  /** As of `list`. */
+  readonly found: FilesFound | undefined;
+}
 
 /**
  * The objects below a key as if it were a directory, or those that a pattern means. Markers of directories (`a/` with nothing in it)
@@ -15,8 +23,7 @@ import type { Xml } from "./xml.ts";
  */
 export async function listObjects(
   client: S3Client,
-  place: Place,
-  kind: "directory" | "glob",
+  { place, kind, found }: Asked,
   context: CallContext,
 ): Promise<readonly RemoteFile[]> {
   const { base, pattern } =
@@ -28,19 +35,19 @@ export async function listObjects(
     // A pattern of one component needs nothing deeper.
     delimiter: pattern === undefined || pattern.includes("/") || pattern.includes("**") ? undefined : "/",
   };
-  const files: RemoteFile[] = [];
-  let found = false;
+  const files = new ListedFiles(found);
+  let isThere = false;
   for await (const object of objects(client, place, asked, context)) {
-    found = true;
+    isThere = true;
     const path = object.key.slice(directory.length);
     if (path === "" || (path.endsWith("/") && object.bytes === 0)) continue;
     if (!chosen.wantsFile(path)) continue;
     if (!object.key.startsWith(directory))
       throw unsafe(`source ${place.what}:`, object.key, "it is not below what was listed");
-    files.push({ path, bytes: object.bytes, mtimeMs: object.mtimeMs, version: object.version });
+    await files.add({ path, bytes: object.bytes, mtimeMs: object.mtimeMs, version: object.version });
   }
-  if (!found && kind === "directory") throw missingSource(place.what);
-  return files;
+  if (!isThere && kind === "directory") throw missingSource(place.what);
+  return files.rest;
 }
 
 interface Listed {

@@ -45,8 +45,6 @@ const processId = randomBytes(6).toString("hex");
 export interface SftpBulkOptions {
   readonly policy: TransferPolicy;
   readonly find: FindAccess;
-  /** Where a listed file really lies. */
-  readonly realOf: (file: RemoteFile) => string | undefined;
 }
 
 export class SftpBulk implements BulkTransfer {
@@ -68,9 +66,7 @@ export class SftpBulk implements BulkTransfer {
     context: TransferContext,
   ): Promise<void> {
     const place = this.#place(url, "sources");
-    const wanted = new Map(
-      files.map((file) => [memberName(this.#options.realOf(file) ?? fileOf(place, file).path), file]),
-    );
+    const wanted = new Map(files.map((file) => [memberName(file.real ?? fileOf(place, file).path), file]));
     const unproven: { readonly file: RemoteFile; readonly written: WrittenFile | undefined }[] = [];
     const reader = new ArchiveReader((name) => wanted.get(name));
     const unpackAll = async (): Promise<void> => {

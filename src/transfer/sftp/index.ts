@@ -6,7 +6,15 @@ import { missingSource, sourceChanged } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { selection, splitPattern } from "../tree.ts";
-import type { BulkTransfer, FileContent, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import type {
+  BulkTransfer,
+  FileContent,
+  FilesFound,
+  FoundFile,
+  RemoteFile,
+  TransferAdapter,
+  TransferContext,
+} from "../types.ts";
 import { SftpBulk } from "./bulk.ts";
 import { digestBack, readBackBytes, RemoteDigests } from "./digests.ts";
 import { sftpFault } from "./faults.ts";
@@ -27,6 +35,8 @@ export function createSftpTransfer({ policy, access }: SftpTransferOptions): Tra
 
 /** Files that were written and not yet asked for; the engine asks at once. */
 const mostRemembered = 1_000;
+/** Files of a listing whose digests are asked for together: to begin a command takes as long as those of thousands of small files. */
+const listedAtOnce = 10_000;
 
 class SftpTransfer implements TransferAdapter {
   readonly kind = "sftp";
@@ -38,38 +48,47 @@ class SftpTransfer implements TransferAdapter {
   /** What was written, compared and given its final name a moment ago, by canonical URL. */
   readonly #written = new Map<string, Written>();
   readonly #began = new Map<string, number>();
-  /** Where listed files really lie. */
-  readonly #reals = new WeakMap<RemoteFile, string>();
   readonly bulk: BulkTransfer;
 
   constructor(policy: TransferPolicy, find: FindAccess) {
     this.#policy = policy;
     this.#find = find;
-    this.bulk = new SftpBulk({ policy, find, realOf: (file) => this.#reals.get(file) });
+    this.bulk = new SftpBulk({ policy, find });
   }
 
   async probe(): Promise<Probe> {
     return { ok: true, version: "3" };
   }
 
-  async list(url: string, kind: "file" | "directory" | "glob", context: CallContext): Promise<readonly RemoteFile[]> {
+  async list(
+    url: string,
+    kind: "file" | "directory" | "glob",
+    context: CallContext,
+    found?: FilesFound,
+  ): Promise<readonly RemoteFile[]> {
     const place = placeOf(url, "sources", this.#policy, this.#find);
     try {
       if (kind === "file") return await this.#withDigests(place, [await regular(place, context)], context);
       const split = kind === "glob" ? splitPattern(place.segments) : { base: place.segments, pattern: undefined };
-      const found = await look(place, `/${split.base.join("/")}`, context);
-      if (!found) throw missingSource(place.what);
-      if (!found.stats.isDirectory()) throw new Fault("TRANSFER_REFUSED", `${place.what} is no directory`);
+      const start = await look(place, `/${split.base.join("/")}`, context);
+      if (!start) throw missingSource(place.what);
+      if (!start.stats.isDirectory()) throw new Fault("TRANSFER_REFUSED", `${place.what} is no directory`);
       const chosen = selection({ pattern: split.pattern, include: [], exclude: [] });
-      const files = await walkRemote(place, found.real, chosen, context);
-      const listed = files.map(({ path, real, attributes: { size, mtime, mode } }) => ({
-        path,
-        real,
-        size,
-        mtime,
-        mode,
-      }));
-      return await this.#withDigests(place, listed, context);
+      let listed: Listed[] = [];
+      const all: RemoteFile[] = [];
+      const handOn = async (): Promise<void> => {
+        const files = await this.#withDigests(place, listed, context);
+        listed = [];
+        if (found) await found(files);
+        else for (const file of files) all.push(file);
+      };
+      for await (const { path, real, attributes } of walkRemote(place, start.real, chosen, context)) {
+        const { size, mtime, mode } = attributes;
+        listed.push({ path, real, size, mtime, mode });
+        if (listed.length >= listedAtOnce) await handOn();
+      }
+      await handOn();
+      return all;
     } catch (error) {
       throw sftpFault(error, place.what);
     }
@@ -143,8 +162,8 @@ class SftpTransfer implements TransferAdapter {
         version: versionOf({ size, mtime }),
         ...(sha256 === undefined ? {} : { sha256 }),
         ...(place.access.settings.preserve ? { mode: mode & 0o777 } : {}),
+        ...(real === fileOf(place, { path }).path ? {} : { real }),
       };
-      this.#reals.set(file, real);
       return file;
     });
   }

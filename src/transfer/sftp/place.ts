@@ -39,7 +39,7 @@ export function placeOf(url: string, set: RuleSet, policy: TransferPolicy, find:
 }
 
 /** Where one listed file of a source lies. */
-export function fileOf(place: Place, file: RemoteFile): Place {
+export function fileOf(place: Place, file: Pick<RemoteFile, "path">): Place {
   if (file.path === "") return place;
   const base = place.segments.some(isPattern) ? splitPattern(place.segments).base : place.segments;
   const segments = [...base, ...file.path.split("/")];

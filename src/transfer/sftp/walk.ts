@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import type { Attributes, FileEntryWithStats } from "ssh2";
 import type { CallContext } from "../../common/context.ts";
-import { refuseTooMany, throwIfStopped } from "../errors.ts";
+import { throwIfStopped } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import { isWithin, type Selection } from "../tree.ts";
 import { sftpFault, statusOf } from "./faults.ts";
@@ -13,6 +13,8 @@ const atOnce = 16;
 /** Directory links on one way; without a limit ten links per level would make ten to the depth visits. */
 const mostLinks = 4;
 const endOfFile = 1;
+/** Of one directory, before they are handed on. */
+const entriesAtOnce = 1_000;
 
 /** A regular file below the directory that was walked. */
 export interface FoundFile {
@@ -35,29 +37,86 @@ interface Directory {
  * The selected regular files below `start` (its real path), in no order. Links are followed as long as they stay in what the policy
  * names and make no loop. @throws Fault UNSAFE_PATH for selected links that leave, special files and names that are no UTF-8.
  */
-export async function walkRemote(
+export async function* walkRemote(
   place: Place,
   start: string,
   selection: Selection,
   context: CallContext,
-): Promise<readonly FoundFile[]> {
+): AsyncGenerator<FoundFile> {
   const walker = new Walker(place, selection, await realRoots(place, context), context);
-  const found: FoundFile[] = [];
-  let level: Directory[] = [{ path: "", real: start, above: [], links: 0 }];
-  while (level.length > 0) {
-    const some = level.splice(0, atOnce);
-    for (const { files, directories } of await Promise.all(some.map((directory) => walker.visit(directory)))) {
-      for (const file of files) found.push(file);
-      refuseTooMany(place.what, found.length);
-      level = level.concat(directories);
+  const waiting: Directory[] = [{ path: "", real: start, above: [], links: 0 }];
+  while (waiting.length > 0) {
+    // The newest first: those that wait are the neighbours of the directories on one way, not all of a level.
+    const visits = waiting.splice(-atOnce).map((directory) => walker.begin(directory));
+    try {
+      while (visits.some((visit) => !visit.isOver)) {
+        await Promise.all(visits.map((visit) => visit.goOn()));
+        for (const { files } of visits) yield* files.splice(0);
+      }
+    } finally {
+      await Promise.all(visits.map((visit) => visit.close()));
     }
+    for (const { directories } of visits) for (const directory of directories) waiting.push(directory);
   }
-  return found;
 }
 
-interface Visit {
-  readonly files: FoundFile[];
-  readonly directories: Directory[];
+/** One directory, read some entries at a time. */
+class Visit {
+  readonly files: FoundFile[] = [];
+  readonly directories: Directory[] = [];
+  readonly #directory: Directory;
+  readonly #place: Place;
+  readonly #context: CallContext;
+  readonly #sort: (entries: readonly FileEntryWithStats[], visit: Visit) => Promise<void>;
+  #handle: Buffer | undefined;
+  #isOver = false;
+
+  constructor(
+    directory: Directory,
+    { place, context }: { readonly place: Place; readonly context: CallContext },
+    sort: (entries: readonly FileEntryWithStats[], visit: Visit) => Promise<void>,
+  ) {
+    this.#directory = directory;
+    this.#place = place;
+    this.#context = context;
+    this.#sort = sort;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Until there are so many files that they are better taken away, or it is over. */
+  async goOn(): Promise<void> {
+    const { files } = this.#place.access;
+    try {
+      this.#handle ??= await files.call<Buffer>(this.#context, (sftp, done) =>
+        sftp.opendir(this.#directory.real, done),
+      );
+      const handle = this.#handle;
+      while (!this.#isOver && this.files.length < entriesAtOnce) {
+        throwIfStopped(this.#context.signal);
+        const some = await files.call<readonly FileEntryWithStats[]>(this.#context, (sftp, done) =>
+          // By handle: an answer for each part of the directory, so that a large one does not seem to hang.
+          sftp.readdir(handle as unknown as string, done),
+        );
+        await this.#sort(some, this);
+      }
+    } catch (error) {
+      if (statusOf(error) !== endOfFile) throw sftpFault(error, `${this.#place.what} ${this.#directory.path}`.trim());
+      this.#isOver = true;
+    }
+    if (this.#isOver) await this.close();
+  }
+
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    this.#isOver = true;
+    if (!handle) return;
+    const { files } = this.#place.access;
+    await files.call(this.#context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
+  }
 }
 
 class Walker {
@@ -73,10 +132,15 @@ class Walker {
     this.#context = context;
   }
 
-  async visit(directory: Directory): Promise<Visit> {
-    const visit: Visit = { files: [], directories: [] };
+  begin(directory: Directory): Visit {
+    return new Visit(directory, { place: this.#place, context: this.#context }, (entries, visit) =>
+      this.#sort(directory, entries, visit),
+    );
+  }
+
+  async #sort(directory: Directory, entries: readonly FileEntryWithStats[], visit: Visit): Promise<void> {
     const links: { readonly path: string; readonly real: string }[] = [];
-    for (const { filename, attrs } of await this.#entries(directory)) {
+    for (const { filename, attrs } of entries) {
       const path = directory.path === "" ? filename : `${directory.path}/${filename}`;
       const real = `${directory.real === "/" ? "" : directory.real}/${filename}`;
       const wanted = this.#selection.wantsFile(path);
@@ -95,28 +159,6 @@ class Walker {
     }
     for (let at = 0; at < links.length; at += atOnce) {
       await Promise.all(links.slice(at, at + atOnce).map((link) => this.#follow(directory, link, visit)));
-    }
-    return visit;
-  }
-
-  async #entries({ path, real }: Directory): Promise<readonly FileEntryWithStats[]> {
-    const { files } = this.#place.access;
-    const handle = await files.call<Buffer>(this.#context, (sftp, done) => sftp.opendir(real, done));
-    const entries: FileEntryWithStats[] = [];
-    try {
-      for (;;) {
-        throwIfStopped(this.#context.signal);
-        const some = await files.call<readonly FileEntryWithStats[]>(this.#context, (sftp, done) =>
-          // By handle: an answer for each part of the directory, so that a large one does not seem to hang.
-          sftp.readdir(handle as unknown as string, done),
-        );
-        for (const entry of some) entries.push(entry);
-      }
-    } catch (error) {
-      if (statusOf(error) !== endOfFile) throw sftpFault(error, `${this.#place.what} ${path}`.trim());
-      return entries;
-    } finally {
-      await files.call(this.#context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
     }
   }
 

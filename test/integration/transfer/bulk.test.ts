@@ -37,7 +37,8 @@ async function scene(onTheWay?: OnTheWay, limits: Partial<Omit<BulkTransfer, "fe
   const policy = compilePolicy({ sources: rules, destinations: rules });
   const adapter = bulkAdapter(policy, limits, onTheWay);
   const retry = { tries: 3, backoff: { baseMs: 1, capMs: 1 } };
-  const engine = createTransferEngine({ policy, registry: new TransferRegistry([adapter]), retry });
+  const lists = directory.join("lists");
+  const engine = createTransferEngine({ policy, registry: new TransferRegistry([adapter]), retry, lists });
   return {
     directory,
     adapter,

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../../../src/common/clock.ts";
@@ -55,6 +56,9 @@ export interface EngineSetup {
   /** The stores of `s3:` URLs; without it there is none. */
   readonly stores?: FindStore;
   readonly crowd?: Crowd;
+  /** Where lists lie that are too long for memory. */
+  readonly lists?: string;
+  readonly mostFiles?: number;
   /** Instead of the built-in ones. */
   readonly adapters?: readonly TransferAdapter[];
 }
@@ -71,6 +75,8 @@ export function startEngine(setup: EngineSetup): TransferEngine {
     registry: new TransferRegistry(adapters),
     cache: setup.cache,
     crowd: setup.crowd,
+    lists: setup.lists ?? tmpdir(),
+    mostFiles: setup.mostFiles,
     ...(setup.retry === undefined ? {} : { retry: setup.retry }),
     limits: () => ({ files: setup.filesPerHost }),
   });

@@ -11,7 +11,8 @@ import {
   openFileBelow,
   partialName,
   pathProblem,
-  refuseCollisions,
+  foldedPath,
+  refuseNeighbours,
   relativeSegments,
 } from "../../../src/transfer/paths.ts";
 import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
@@ -77,6 +78,14 @@ test("partial names are recognised per job and refused as targets", () => {
 });
 
 describe("collisions", () => {
+  const refuseCollisions = (paths: readonly string[]): void => {
+    const sorted = paths.map(foldedPath).toSorted((a, b) => (a.folded < b.folded ? -1 : 1));
+    for (const [index, second] of sorted.entries()) {
+      const first = sorted[index - 1];
+      if (first) refuseNeighbours(first, second, "target");
+    }
+  };
+
   test.each([
     [["a", "A"]],
     [["é", "e\u0301"]],
@@ -85,12 +94,13 @@ describe("collisions", () => {
     [["a", "a/b"]],
     [["a/b/c", "z", "A/B"]],
     [["same", "same"]],
+    [["a/b", "a.c", "a-d", "a", "a c"]],
   ])("%j", (paths) => {
-    expect(() => refuseCollisions(paths, "target")).toThrow(Fault);
+    expect(() => refuseCollisions(paths)).toThrow(Fault);
   });
 
   test("different names are none", () => {
-    expect(() => refuseCollisions(["a", "b", "c/a", "c/b", "cc", "c.d/e"], "target")).not.toThrow();
+    expect(() => refuseCollisions(["a", "b", "c/a", "c/b", "cc", "c.d/e", "c-", "c c"])).not.toThrow();
   });
 });
 
