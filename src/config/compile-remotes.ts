@@ -74,9 +74,20 @@ async function compileStore(
   { verify = "digest", existing = "replace", files = usualObjects, bandwidth, path }: RemoteInput,
   input: S3Input,
 ): Promise<SiteRemote> {
+  if (verify === "sample") {
+    const message = "'sample' has no meaning for a remote by s3";
+    const allowed = "digest or size";
+    compiling.loaded.report.add({ path: ["remotes", name, "verify"], message, value: verify, allowed });
+  }
   const url = `s3://${name}${directoryOf(compiling, name, path)}`;
   const settings = await compileS3(compiling, ["remotes", name, "s3"], input);
-  return { url, files, bytesPerSecond: bandwidth, sftp: undefined, s3: { ...settings, verify, existing } };
+  return {
+    url,
+    files,
+    bytesPerSecond: bandwidth,
+    sftp: undefined,
+    s3: { ...settings, verify: verify === "size" ? verify : "digest", existing },
+  };
 }
 
 /** `s3://BUCKET/` leads to one place: no bucket is named twice, or is called as another remote. */

@@ -140,9 +140,9 @@ const remoteSchema = z
     path: pathText(
       "of ssh, host and s3: directory there, or beginning of keys, that archive:/ stands for; absolute; default: /",
     ).optional(),
-    verify: z.enum(["digest", "size"]).optional().meta({
+    verify: z.enum(["digest", "sample", "size"]).optional().meta({
       description:
-        "of ssh, host and s3: digest (default): by sha256sum there or what an object store keeps, or by reading back; size: sizes alone",
+        "of ssh, host and s3: digest (default): by sha256sum there or what an object store keeps, or by reading back; size: sizes alone; sample, of ssh and host: sizes, and 16 ranges of each output read back",
     }),
     existing: z.enum(["replace", "refuse"]).optional().meta({
       description:

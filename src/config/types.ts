@@ -142,7 +142,7 @@ export type SiteKeys =
 /** How a remote is reached, and how its files are moved, as src/transfer/sftp/types.ts explains. */
 export interface SiteSftp {
   readonly ssh: SiteSsh;
-  readonly verify: "digest" | "size";
+  readonly verify: "digest" | "sample" | "size";
   readonly existing: "replace" | "refuse";
   readonly shell: boolean;
   readonly preserve: boolean;

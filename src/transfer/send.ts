@@ -129,7 +129,8 @@ export class SentFile implements PlannedFile {
     }
     if (there.sha256 !== undefined && there.sha256 !== sha256) throw digestMismatch(name, sha256, there.sha256);
     if (there.sha256 !== undefined) return readBack(adapter);
-    return there.bytes === undefined ? "accepted" : "size";
+    if (there.bytes === undefined) return "accepted";
+    return there.sampled === true ? "sample" : "size";
   }
 
   entry(bytes: number, sha256: string, mtimeMs: number, verified: ManifestEntry["verified"]): ManifestEntry {

@@ -37,10 +37,10 @@ export interface ManifestEntry {
   readonly bytes: number;
   readonly sha256: string;
   /**
-   * How it was verified: `digest` (against a promised digest, or read back or computed there), `size` (only size could be
-   * compared), `local` (both ends are on this machine), `accepted` (the far side acknowledged the whole and tells no more).
+   * How it was verified: `digest` (against a promised digest, or read back or computed there), `sample` (size, and some ranges
+   * that were read back), `size` (only size could be compared), `local` (both ends are on this machine), `accepted` (the far side acknowledged the whole and tells no more).
    */
-  readonly verified: "digest" | "size" | "local" | "accepted";
+  readonly verified: "digest" | "sample" | "size" | "local" | "accepted";
   /** Modification time of the local file (whole milliseconds) when it was verified; a hint that it is still the same. */
   readonly mtimeMs?: number | undefined;
 }
@@ -234,6 +234,8 @@ export interface BulkTransfer {
 export interface FoundFile {
   readonly bytes: number | undefined;
   readonly sha256: string | undefined;
+  /** Some ranges were read back, and are what was sent. */
+  readonly sampled?: boolean;
 }
 
 /** One way to reach files; the engine does everything else (order, parallelism, retries, verification, names). */

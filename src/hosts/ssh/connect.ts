@@ -1,14 +1,16 @@
 /** One connection: the way through the jumps, the check of each server's key, the login. */
 import { lookup } from "node:dns/promises";
-import { connect as connectSocket, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import type { Fault } from "../../common/fault.ts";
 import { useCertificates } from "./certificate.ts";
+import { keepKeys } from "./ciphers.ts";
 import { hostKeyFault, loginFault, unreachable, wordsOf } from "./faults.ts";
 import { judgeHostKey, type KnownKey, knownName, knownTypes, readKnownHosts } from "./known-hosts.ts";
 import { type Login, prepareLogin } from "./login.ts";
 import type { Hop, Route } from "./route.ts";
+import { openSocket } from "./socket.ts";
 
 /** Of one address, before the next one is tried. */
 const socketTimeoutMs = 10_000;
@@ -79,7 +81,7 @@ interface Stage {
 }
 
 async function socketTo(address: string, hop: Hop, { signal }: ConnectOptions): Promise<Socket> {
-  const socket = connectSocket({ host: address, port: hop.port, noDelay: true });
+  const socket = openSocket({ host: address, port: hop.port });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(() => reject(new Error(`no answer within ${socketTimeoutMs / 1000} s`)), socketTimeoutMs);
   const stop = (): void => reject(new Error("ended"));
@@ -149,6 +151,7 @@ async function shakeHands(stage: Stage, socket: Duplex, { keepaliveMs, signal }:
     authHandler: login.handler as ConnectConfig["authHandler"],
   };
   try {
+    keepKeys(client);
     client.connect(config as ConnectConfig);
     if (login.certificates) useCertificates(client);
     await promise;

@@ -1,4 +1,5 @@
 import type { SFTPWrapper } from "ssh2";
+import { cutShort } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
 import { Fault, isFault } from "../../common/fault.ts";
 import { unreachable, wordsOf } from "./faults.ts";
@@ -40,8 +41,7 @@ export class SftpSession {
    * @throws SftpRefusal for the server's own word, Fault UNREACHABLE, CANCELLED.
    */
   async call<Value>(context: CallContext, begin: (sftp: SFTPWrapper, done: Done<Value>) => void): Promise<Value> {
-    this.#calls++;
-    this.#idle.abort();
+    if (this.#calls++ === 0) this.#idle.abort(cutShort);
     try {
       const session = await this.#open(context);
       return await this.#answer(session, context, begin);
@@ -143,7 +143,7 @@ export class SftpSession {
       throw unreachable("session", message, { started: "unknown", cause: error });
     } finally {
       forget();
-      over.abort();
+      over.abort(cutShort);
       signal.removeEventListener("abort", cancel);
     }
   }

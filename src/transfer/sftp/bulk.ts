@@ -120,7 +120,7 @@ export class SftpBulk implements BulkTransfer {
       all: partialName(token, "g"),
       keepMode: settings.preserve,
       replace: settings.existing === "replace",
-      compare: settings.verify,
+      compare: settings.verify === "size" ? ("size" as const) : ("digest" as const),
     };
     await using command = await start(place, takingCommand(taking), context);
     const printed = textOf(command.pipe);

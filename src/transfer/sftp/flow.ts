@@ -132,7 +132,8 @@ export async function writeThrough(
   if (failed) throw failed.error;
 }
 
-async function readWhole(source: FileHandle, buffer: Buffer, position: number, length: number): Promise<number> {
+/** Into `buffer` from its beginning; fewer bytes where the file ends sooner. */
+export async function readWhole(source: FileHandle, buffer: Buffer, position: number, length: number): Promise<number> {
   let got = 0;
   while (got < length) {
     const { bytesRead } = await source.read(buffer, got, length - got, position + got);

@@ -16,10 +16,10 @@ import type {
   TransferContext,
 } from "../types.ts";
 import { SftpBulk } from "./bulk.ts";
-import { digestBack, readBackBytes, RemoteDigests } from "./digests.ts";
+import { readBackBytes, RemoteDigests } from "./digests.ts";
 import { sftpFault } from "./faults.ts";
 import { readThrough } from "./flow.ts";
-import { type FindAccess, fileOf, look, type Place, placeOf, versionOf } from "./place.ts";
+import { type FindAccess, fileOf, type Found, look, type Place, placeOf, versionOf } from "./place.ts";
 import { walkRemote } from "./walk.ts";
 import { type WriteInfo, type Written, writeRemote } from "./write.ts";
 
@@ -114,9 +114,11 @@ class SftpTransfer implements TransferAdapter {
       if (!found) return undefined;
       const { size, mtime } = found.stats;
       if (!found.stats.isFile()) throw notRegular(place, found.stats);
-      if (written?.bytes === size && written.mtime === mtime) return { bytes: size, sha256: written.sha256 };
-      if (place.access.settings.verify === "size") return { bytes: size, sha256: undefined };
-      return await this.#digest(place, found.real, size, context);
+      if (written?.bytes === size && written.mtime === mtime) {
+        return { bytes: size, sha256: written.sha256, sampled: written.sampled };
+      }
+      if (place.access.settings.verify !== "digest") return { bytes: size, sha256: undefined };
+      return await this.#digest(place, found, context);
     } catch (error) {
       throw sftpFault(error, place.what);
     }
@@ -146,7 +148,8 @@ class SftpTransfer implements TransferAdapter {
 
   /** Digests as the remote computes them now: what is read afterwards must have them. */
   async #withDigests(place: Place, files: readonly Listed[], context: CallContext): Promise<readonly RemoteFile[]> {
-    const known = this.#digests.canAsk(place.access, context)
+    const wanted = place.access.settings.verify === "digest" && this.#digests.canAsk(place.access, context);
+    const known = wanted
       ? await this.#digests.ofMany(
           place.access,
           files.map(({ real, size }) => ({ path: real, bytes: size })),
@@ -168,15 +171,18 @@ class SftpTransfer implements TransferAdapter {
     });
   }
 
-  async #digest(place: Place, real: string, bytes: number, context: CallContext): Promise<FileContent> {
-    const { access } = place;
+  async #digest({ access }: Place, { real, stats }: Found, context: CallContext): Promise<FileContent> {
+    const { size: bytes, mtime } = stats;
     if (bytes > readBackBytes && this.#digests.canAsk(access, context)) {
       const sha256 = (await this.#digests.ofMany(access, [{ path: real, bytes }], context)).get(real);
       if (sha256 !== undefined) return { bytes, sha256 };
     }
     const handle = await access.files.call<Buffer>(context, (sftp, done) => sftp.open(real, "r", done));
+    const name = `${real}\0${versionOf({ size: bytes, mtime })}`;
     try {
-      return await digestBack(access.files, handle, bytes, context);
+      const digest = await this.#digests.readBacks.digest(access, { handle, bytes, name }, context);
+      this.#digests.readBacks.forget(access, name);
+      return digest;
     } finally {
       await access.files.call(context, (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
     }

@@ -27,6 +27,7 @@ export async function probeSftp(access: SftpAccess, url: string, context: CallCo
 
 async function comparison(access: SftpAccess, context: CallContext): Promise<string> {
   if (access.settings.verify === "size") return "size alone";
+  if (access.settings.verify === "sample") return "size and samples";
   const digests = new RemoteDigests();
   if (!digests.canAsk(access, context)) return "reading back";
   const empty = "/dev/null";

@@ -56,8 +56,11 @@ export interface RunningCommand extends AsyncDisposable {
 
 /** What the site file says of a remote. */
 export interface SftpSettings {
-  /** `digest`: by `sha256sum` there, or by reading back where no command runs; `size`: sizes alone. */
-  readonly verify: "digest" | "size";
+  /**
+   * `digest`: by `sha256sum` there, or by reading back where no command runs; `sample`: sizes, and of single outputs some ranges that are
+   * read back; `size`: sizes alone.
+   */
+  readonly verify: "digest" | "sample" | "size";
   /** What happens to a file of another content that lies at a destination. */
   readonly existing: "replace" | "refuse";
   /** Commands may be tried there. */

@@ -11,10 +11,11 @@ import { progressBytes } from "../fetch.ts";
 import { partialName, partSuffix } from "../paths.ts";
 import type { FileContent, TransferContext } from "../types.ts";
 import { destinationDirectory, refuseExisting, renameOver } from "./destination.ts";
-import { digestBack, readBackBytes, type RemoteDigests } from "./digests.ts";
+import { readBackBytes, type RemoteDigests } from "./digests.ts";
 import { fullFault, sftpFault, status, statusOf } from "./faults.ts";
 import { writeThrough } from "./flow.ts";
 import { destinationOf, type Place } from "./place.ts";
+import { differingRange, wholeBytes } from "./sample.ts";
 
 /** Flags of SSH_FXP_OPEN (draft-ietf-secsh-filexfer-02, section 6.3). */
 const flags = { read: 1, write: 2, create: 8, exclusive: 32 } as const;
@@ -24,8 +25,10 @@ export type WriteInfo = FileContent & { readonly token: Token };
 export interface Written {
   readonly bytes: number;
   readonly mtime: number;
-  /** Undefined: the site file wants sizes alone. */
+  /** Undefined: the site file wants sizes alone, or samples. */
   readonly sha256: string | undefined;
+  /** Some ranges were compared. */
+  readonly sampled: boolean;
 }
 
 /** What all writes of an adapter share. */
@@ -90,13 +93,13 @@ class Writing {
       };
       await writeThrough(files, handle, source, range, this.#context);
       if (settings.preserve) await this.#preserve(handle, source);
-      written = await this.#check(handle, partial);
+      written = await this.#check(handle, partial, source);
     } finally {
       await this.#close(handle);
     }
     await failpoint("transfer.before-rename");
     await renameOver(files, partial, this.#place.path, this.#context);
-    this.#memory.began.delete(partial);
+    this.#forget(partial);
     await failpoint("transfer.after-rename");
     await failpoint("transfer.after-write");
     return written;
@@ -111,6 +114,7 @@ class Writing {
     const lost = isFault(fault, "UNREACHABLE");
     if (this.#partial !== undefined && !lost && isFault(fault)) {
       const partial = this.#partial;
+      this.#forget(partial);
       await access.files.call(this.#context, (sftp, done) => sftp.unlink(partial, done)).catch(() => undefined);
     }
     if (!lost || this.#partial === undefined) return fault;
@@ -130,6 +134,7 @@ class Writing {
       if (await this.#isBeginning(handle, partial, there.size, source)) return { handle, offset: there.size };
       await this.#close(handle);
     }
+    this.#forget(partial);
     // Opening follows links: only a name that nobody has is written to.
     if (there) await files.maybe(this.#context, (sftp, done) => sftp.unlink(partial, done));
     const handle = await this.#open(partial, flags.read | flags.write | flags.create | flags.exclusive);
@@ -141,7 +146,10 @@ class Writing {
   }
 
   async #isBeginning(handle: Buffer, partial: string, bytes: number, source: FileHandle): Promise<boolean> {
-    if (this.#place.access.settings.verify === "size") return false; // nothing would notice a hole in it
+    // Nothing would notice a hole in it, or to read it back would take as long as to send it.
+    if (!this.#isCompared(bytes)) return false;
+    const there = await this.#digest(handle, partial, bytes);
+    if (bytes === this.#info.bytes) return there === this.#info.sha256;
     const hash = createHash("sha256");
     let left = bytes;
     for await (const piece of readPieces(source, 0, this.#context.signal)) {
@@ -149,11 +157,17 @@ class Writing {
       left -= Math.min(left, piece.byteLength);
       if (left === 0) break;
     }
-    return hash.digest("hex") === (await this.#digest(handle, partial, bytes));
+    return hash.digest("hex") === there;
+  }
+
+  /** The partial file has gone, or will be another. */
+  #forget(partial: string): void {
+    this.#memory.began.delete(partial);
+    this.#memory.digests.readBacks.forget(this.#place.access, partial);
   }
 
   /** Durable where the server can, and all that was sent; before the final name is given. */
-  async #check(handle: Buffer, partial: string): Promise<Written> {
+  async #check(handle: Buffer, partial: string, source: FileHandle): Promise<Written> {
     const { access, what } = this.#place;
     const { bytes, sha256 } = this.#info;
     const [, stats] = await Promise.all([
@@ -163,9 +177,32 @@ class Writing {
     if (stats.size !== bytes) {
       throw new Fault("TRANSFER", `${what} has ${stats.size} bytes there after ${bytes} were to be sent`);
     }
-    const actual = access.settings.verify === "size" ? undefined : await this.#digest(handle, partial, bytes);
-    if (actual !== undefined && actual !== sha256) throw digestMismatch(what, sha256, actual);
-    return { bytes, mtime: stats.mtime, sha256: actual };
+    const { mtime } = stats;
+    if (access.settings.verify === "size") return { bytes, mtime, sha256: undefined, sampled: false };
+    if (access.settings.verify === "sample" && bytes > wholeBytes) {
+      await this.#compareSample(handle, source);
+      return { bytes, mtime, sha256: undefined, sampled: true };
+    }
+    const actual = await this.#digest(handle, partial, bytes);
+    if (actual !== sha256) throw digestMismatch(what, sha256, actual);
+    return { bytes, mtime, sha256: actual, sampled: false };
+  }
+
+  async #compareSample(handle: Buffer, source: FileHandle): Promise<void> {
+    const { access, what } = this.#place;
+    const range = await differingRange(access.files, handle, source, this.#info.bytes, this.#context);
+    if (!range) return;
+    throw new Fault("DIGEST_MISMATCH", `bytes ${range.offset} to ${range.end} of ${what} are not what was sent`, {
+      hint: "something on the way altered it, or it changed here while it was sent",
+    });
+  }
+
+  /** Whether what lies there of an earlier try can be told from something else. */
+  #isCompared(bytes: number): boolean {
+    const { access } = this.#place;
+    if (access.settings.verify === "digest") return true;
+    const byCommand = bytes > readBackBytes && this.#memory.digests.canAsk(access, this.#context);
+    return access.settings.verify === "sample" && byCommand;
   }
 
   async #digest(handle: Buffer, partial: string, bytes: number): Promise<string> {
@@ -175,7 +212,8 @@ class Writing {
       const digest = found.get(partial);
       if (digest !== undefined) return digest;
     }
-    return (await digestBack(access.files, handle, bytes, this.#context)).sha256;
+    return (await this.#memory.digests.readBacks.digest(access, { handle, bytes, name: partial }, this.#context))
+      .sha256;
   }
 
   async #preserve(handle: Buffer, source: FileHandle): Promise<void> {

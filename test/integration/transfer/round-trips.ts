@@ -21,8 +21,6 @@ export interface FarSide {
   readonly server: SshServerOptions;
   /** Default: one so narrow that a process can be killed before it is done. */
   readonly line?: RelayOptions;
-  /** It is compared by reading back what was sent, which begins anew with each connection: some must live as long as that takes. */
-  readonly readsBack?: boolean;
 }
 
 const narrow: RelayOptions = { bytesPerSecond: 16 * 1024 * 1024 };
@@ -32,7 +30,6 @@ export const farSides: readonly FarSide[] = [
   {
     name: "files alone, no shell",
     server: { directives: ["ForceCommand internal-sftp"], sftp: "internal-sftp" },
-    readsBack: true,
   },
   { name: "a long and narrow line", server: {}, line: { delayMs: 10, bytesPerSecond: 16 * 1024 * 1024 } },
 ];
@@ -68,7 +65,7 @@ export async function roundTrip(side: FarSide, options: RoundTripOptions): Promi
   const { files, bytes } = await plantTree(here.join("tree"), random, options);
   await mkdir(here.join("back"));
   // Long enough for some progress, short enough that large trees need several connections.
-  const shortest = side.readsBack === true ? 5 * options.mostBytes : 1_500_000 + bytes / 8;
+  const shortest = 1_500_000 + bytes / 8;
   const lives = (): number => shortest * (1 + 2 * random());
   const leg = {
     far,

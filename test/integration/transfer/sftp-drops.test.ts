@@ -60,6 +60,24 @@ describeWithEngine("sshd", "a connection that is lost again and again", () => {
     expect((await readdir(far.path(""))).toSorted()).toEqual(["x", "y"]);
   });
 
+  it("F3: where no command runs, what is read back to compare it goes on, too, where the last connection ended", async () => {
+    await using far = await sftpHarness({ directives: ["ForceCommand internal-sftp"] }, { proxied: true });
+    await using here = await temporaryDirectory();
+    const { proxy } = far;
+    if (!proxy) throw new Error("no proxy");
+    const content = numbered(12 * mebibyte);
+    await writeTree(here.path, { x: content });
+    await using engine = engineOf(far);
+    // No connection lives long enough for all of it.
+    proxy.fault = { kind: "sever", afterBytes: () => 5 * mebibyte };
+    const items = [item({ source: "x", target: far.url("y") })];
+    const { manifest } = await engine.run(request({ direction: "out", root: here.path, items }), context);
+    expect(manifest).toMatchObject([{ sha256: sha256(content), verified: "digest" }]);
+    expect(await far.digest("y")).toBe(sha256(content));
+    expect(proxy.severed).toBeGreaterThan(3);
+    expect(await readdir(far.path(""))).toEqual(["y"]);
+  });
+
   it("F3: any tree that goes there and comes back is the same", fuzzing, async () => {
     await using far = await sftpHarness({}, { proxied: true });
     const { proxy } = far;

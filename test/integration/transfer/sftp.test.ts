@@ -13,7 +13,9 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
+import type { SFTPWrapper } from "ssh2";
 import { systemClock } from "../../../src/common/clock.ts";
+import type { SftpAccess } from "../../../src/transfer/sftp/types.ts";
 import type { TransferEngine } from "../../../src/transfer/types.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { makeKey } from "../../helpers/engines/ssh-server.ts";
@@ -42,6 +44,30 @@ const retry = { tries: 5, backoff: { baseMs: 1, capMs: 10 } };
 
 function engineOf(far: SftpHarness): TransferEngine {
   return startEngine({ policy: far.policy, access: far.find, filesPerHost: 16, retry });
+}
+
+/** Alters the first byte of whatever is written. */
+function altering(access: SftpAccess): SftpAccess {
+  const { files } = access;
+  const alter = (sftp: SFTPWrapper): SFTPWrapper =>
+    new Proxy(sftp, {
+      get(target, name) {
+        if (name !== "write") return Reflect.get(target, name, target);
+        return (...[handle, buffer, ...rest]: Parameters<SFTPWrapper["write"]>): void => {
+          const other = Buffer.from(buffer);
+          other.writeUInt8(other.readUInt8(0) ^ 1, 0);
+          target.write(handle, other, ...rest);
+        };
+      },
+    });
+  return {
+    ...access,
+    files: {
+      call: (context, begin) => files.call(context, (sftp, done) => begin(alter(sftp), done)),
+      maybe: (context, begin) => files.maybe(context, begin),
+      extension: (context, begin) => files.extension(context, begin),
+    },
+  };
 }
 
 function partials(names: readonly string[]): readonly string[] {
@@ -82,6 +108,8 @@ describeWithEngine("sshd", "files by SFTP", () => {
       [{}, ["ForceCommand internal-sftp"], { in: "size", out: "digest" }],
       [{ shell: false }, [], { in: "size", out: "digest" }],
       [{ verify: "size" }, [], { in: "size", out: "size" }],
+      [{ verify: "sample" }, [], { in: "size", out: "sample" }],
+      [{ verify: "sample" }, ["ForceCommand internal-sftp"], { in: "size", out: "sample" }],
     ] as const) {
       await using far = await sftpHarness({ directives }, change);
       await using here = await temporaryDirectory();
@@ -95,6 +123,22 @@ describeWithEngine("sshd", "files by SFTP", () => {
       expect(outgoing.manifest).toMatchObject([{ sha256: sha256(data), verified: verified.out }]);
       expect(await far.digest("y")).toBe(sha256(data));
     }
+  });
+
+  it("F7: ranges that are read back tell what the line has altered, and such a file gets no name", async () => {
+    await using far = await sftpHarness({}, { verify: "sample" });
+    await using here = await temporaryDirectory();
+    await writeTree(here.path, { x: data });
+    await using engine = startEngine({
+      policy: far.policy,
+      access: () => altering(far.access),
+      filesPerHost: 1,
+      retry,
+    });
+    const items = [item({ source: "x", target: far.url("y") })];
+    const fault = await faultOf(engine.run(request({ direction: "out", root: here.path, items }), context));
+    expect(fault).toMatchObject({ code: "DIGEST_MISMATCH", message: expect.stringContaining("bytes 0 to 65536 of") });
+    expect(await readdir(far.path(""))).toEqual([]);
   });
 
   it("takes permissions and times along if the site file says so", async () => {

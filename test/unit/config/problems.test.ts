@@ -376,6 +376,7 @@ targets: {t: {host: here, launcher: local}}
   br: {s3: {endpoint: "https://u:hunter2@s3.example.org/x", buckets: [lab-b, lab-a], credentials: {file: nothing}}}
   cr: {s3: {buckets: [lab-c], credentials: anonymous, part_size: 1MiB}, url: "file:///x/"}
   dr: {s3: {buckets: [lab-d], credentials: anonymous, part_size: 1MiB}}
+  er: {s3: {buckets: [lab-e], credentials: anonymous}, verify: sample}
 apps: {}
 `,
       [
@@ -386,6 +387,7 @@ apps: {}
         /^site\.yaml:5:106: remotes\.br\.s3\.credentials\.file: the secret 'nothing' cannot be read/,
         "site.yaml:6:3: remotes.cr: remote 'cr' has url and s3; allowed: one of url, ssh, host and s3",
         "site.yaml:7:66: remotes.dr.s3.part_size: '1048576' bytes are no size of a part; allowed: 5MiB to 5GiB",
+        "site.yaml:8:64: remotes.er.verify: 'sample' has no meaning for a remote by s3; allowed: digest or size",
       ],
     ],
     [
