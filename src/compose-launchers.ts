@@ -189,6 +189,8 @@ function batchLauncher(
       verdictMs: settings.verdict_patience,
       lostMs: settings.lost_after,
     },
+    trustsAccounting: settings.trust_accounting,
+    queueLimitMs: settings.queue_limit,
     settleMs: settings.settle,
     lookMs,
     reservedCodes,

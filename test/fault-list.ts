@@ -248,7 +248,7 @@ export const faultList: readonly FaultToProve[] = [
     "A submission gives no id",
     "looked for by its token; repeated only when it is proven that there is none",
   ),
-  fault("E4", "The controller is down", "unknown; no job changes; the interval grows"),
+  fault("E4", "The controller is down", "unknown; no job changes; the interval grows, also when answers are slow"),
   fault("E5", "The queue's answer is empty, with exit status 0", "absent is not ended: asked again, else unknown"),
   fault("E6", "A job has left the queue before anybody looked", "ended by the history and its own record"),
   fault("E7", "The history cannot be asked either", "the exit record tells; without one unknown"),
@@ -267,7 +267,11 @@ export const faultList: readonly FaultToProve[] = [
     "name and time of submission must match; else it is not ours",
   ),
   fault("E14", "Somebody cancels a job by hand", "cancelled, and by whom where the scheduler says so"),
-  fault("E15", "A job that waits for ever: held, in an error state, more than there is", "stuck, with the reason"),
+  fault(
+    "E15",
+    "A job that waits for ever: held, in an error state, more than there is",
+    "stuck, with the reason; a limit on the time in the queue",
+  ),
   fault(
     "E16",
     "A submission is refused: a limit, or a wrong request",
@@ -275,10 +279,18 @@ export const faultList: readonly FaultToProve[] = [
   ),
   fault("E17", "A site's wrapper prints banners around everything", "ids and answers are found between them"),
   fault("E18", "Thousands of jobs, or 100 MB of output", "one question for many; output is cut and said so"),
-  fault("E19", "A question hangs", "ended at its limit; unknown"),
+  fault(
+    "E19",
+    "A question hangs",
+    "ended at its limit; unknown; one at a time; the agent's contact with central goes on",
+  ),
   fault("E20", "Authentication fails", "unknown, with the cause named; submissions wait"),
   fault("E21", "A job ends between two looks", "ended, with its own times"),
-  fault("E22", "Success by accounting, and no exit record", "no success; both facts are told"),
+  fault(
+    "E22",
+    "Success by accounting, and no exit record",
+    "no success, both facts are told; a success where the site trusts its accounting",
+  ),
   fault("E23", "Some tasks of an array fail", "an end for each task"),
   fault(
     "E24",

@@ -65,6 +65,11 @@ export class Follower {
     }
   }
 
+  /** What the last look said; undefined = nobody follows it, or nobody has looked yet. */
+  latest(token: Token): AttemptStatus | undefined {
+    return this.#followed.get(token)?.status;
+  }
+
   /** Ends with the context's signal; call after aborting it. */
   async closed(): Promise<void> {
     this.#watch[Symbol.dispose]();
@@ -138,5 +143,14 @@ export function isSuspended(status: AttemptStatus): boolean {
 }
 
 function isAlike(status: AttemptStatus, before: AttemptStatus | undefined): boolean {
-  return status.state === before?.state && isSuspended(status) === isSuspended(before);
+  return (
+    status.state === before?.state &&
+    isSuspended(status) === isSuspended(before) &&
+    stuckReason(status) === stuckReason(before)
+  );
+}
+
+/** Why it will not start by itself; undefined = it may. */
+export function stuckReason(status: AttemptStatus): string | undefined {
+  return status.state === "queued" && status.stuck === true ? status.reason : undefined;
 }

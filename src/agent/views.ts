@@ -5,7 +5,7 @@ import type { AgentMode, LocalJob, LocalJobDetail } from "../wire/control-api.ts
 import { limitsOf } from "../wire/apps.ts";
 import type { Progress } from "../transfer/types.ts";
 import type { AgentCore } from "./core.ts";
-import type { HeldJob } from "./held-job.ts";
+import { currentAttempt, type HeldJob } from "./held-job.ts";
 
 type TransferProgress = Progress & { readonly stage: "inputs" | "outputs" };
 
@@ -93,10 +93,21 @@ export function waitingReason(core: AgentCore, job: HeldJob): string | null {
     return `blocked (try ${job.hold.tries ?? 1}): ${job.hold.reason}; next try ${job.hold.next_try_at ?? "soon"}`;
   if (job.phase === "suspended") return suspendedReason(core.launcher(job.target)?.kind);
   if (!job.bound) return "waits until central acknowledges that the job is ours";
+  if (nextStep(job) === "follow") return followedReason(core, job);
   if (nextStep(job) !== "launch") return null;
   if (job.not_before !== undefined && Date.parse(job.not_before) > core.clock.now())
     return `waits for its next attempt until ${job.not_before}`;
   return core.gate.reason(job) ?? null;
+}
+
+/** Of an attempt that its launcher or scheduler has: why it waits there, or why nobody knows. */
+function followedReason(core: AgentCore, job: HeldJob): string | null {
+  const launcher = core.launcher(job.target);
+  const token = currentAttempt(job)?.token;
+  const status = launcher && token && core.follower(launcher).latest(token);
+  if (!status) return null;
+  if (status.state === "unknown" && status.raw !== undefined) return `its state is not known: ${status.raw}`;
+  return status.state === "queued" && status.reason ? `waits in the queue: ${status.reason}` : null;
 }
 
 function suspendedReason(launcher: string | undefined): string {

@@ -106,6 +106,14 @@ export const batchSchema = z
     verdict_patience: duration().prefault("2m").meta({
       description: "how long an exit record waits for a scheduler that cannot be asked before a success is believed",
     }),
+    queue_limit: duration().optional().meta({
+      description:
+        "longest time that an attempt may wait in the queue, also held or with a request that nothing can fulfil; then it is taken out and ends with cause launch and the scheduler's last reason; default: no limit",
+    }),
+    trust_accounting: z.boolean().default(false).meta({
+      description:
+        "an attempt that began, left no exit record, and of which the scheduler says that it completed with exit code 0 is a success; otherwise it ends as status-lost",
+    }),
   })
   .check(({ value, issues }) => {
     const message = checkQueue(value);

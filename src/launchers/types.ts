@@ -72,7 +72,8 @@ export type ProofTier = "cgroup" | "unit" | "subreaper" | "group" | "scheduler" 
 
 /** Three-valued: seen (queued, running, ended), authoritatively absent, could not tell (unknown). */
 export type AttemptStatus =
-  | { readonly state: "queued"; readonly reason?: string }
+  /** `stuck`: it will not start by itself. */
+  | { readonly state: "queued"; readonly reason?: string; readonly stuck?: boolean }
   | { readonly state: "running"; readonly since: string; readonly suspended?: boolean; readonly node?: string }
   | {
       readonly state: "ended";

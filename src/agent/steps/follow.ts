@@ -6,7 +6,7 @@ import { decide, type JobCore, type JobEvent, nextStep, type Step } from "../../
 import type { AttemptEnd } from "../../jobs/states.ts";
 import type { AttemptRef, AttemptStatus, Launcher, LaunchResult, StopResult } from "../../launchers/types.ts";
 import type { JobWork } from "../driver.ts";
-import { isSuspended } from "../follower.ts";
+import { isSuspended, stuckReason } from "../follower.ts";
 import { currentAttempt, type HeldAttempt, type HeldJob, rulesOf } from "../held-job.ts";
 import { isRisky } from "../risky.ts";
 import { amend, transition } from "../transition.ts";
@@ -143,10 +143,16 @@ function isNews(status: AttemptStatus, job: HeldJob): status is News {
     case "running":
       return job.state !== "RUNNING" || isSuspended(status) !== (job.phase === "suspended");
     case "queued":
-      return job.state !== "RUNNING" && job.phase !== "queued";
+      return job.state !== "RUNNING" && (job.phase !== "queued" || isStuckAnew(status, job));
     case "unknown":
       return false;
   }
+}
+
+/** It came to be held, or the like, after it was queued: people are told once. */
+function isStuckAnew(status: AttemptStatus, job: HeldJob): boolean {
+  const reason = stuckReason(status);
+  return reason !== undefined && job.history.at(-1)?.message !== reason;
 }
 
 async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: News): Promise<void> {

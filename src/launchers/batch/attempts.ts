@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { CallContext } from "../../common/context.ts";
 import type { Token } from "../../common/token.ts";
+import { formatDuration } from "../../common/units.ts";
 import type { Host } from "../../hosts/types.ts";
 import type { Evidence } from "../../runner/evidence.ts";
 import type { ScheduledJob, ScheduledStatus } from "../../schedulers/types.ts";
@@ -8,7 +9,7 @@ import { unreachable } from "../answers.ts";
 import { recordOf } from "../judging.ts";
 import type { AttemptRef, AttemptStatus } from "../types.ts";
 import { hasBegun, judge, type Judgement, type Patience } from "./judge.ts";
-import { evidenceOn, logTail, takeGuard } from "./places.ts";
+import { evidenceOn, logTail, takeGuard, whyWithdrawn, withdraw } from "./places.ts";
 import { keyOf, type SchedulerQueue } from "./queue.ts";
 
 interface Known {
@@ -23,6 +24,10 @@ interface Known {
   lastState: ScheduledStatus["state"] | undefined;
   hinted: boolean;
   ordered: boolean;
+  /** Since when it has been in the queue; of one that an earlier agent submitted, by what the wall clock says of that. */
+  queuedSince: number | undefined;
+  /** When it was last taken out of the queue for having waited too long. */
+  withdrawnAt: number;
   final: AttemptStatus | undefined;
   watch: Disposable | undefined;
 }
@@ -31,8 +36,15 @@ export interface AttemptsOptions {
   readonly host: Host;
   readonly queue: SchedulerQueue;
   readonly patience: Patience;
+  readonly trustsAccounting: boolean;
+  readonly queueLimitMs: number | undefined;
   readonly lookMs: number;
 }
+
+type Ended = Extract<AttemptStatus, { readonly state: "ended" }>;
+
+/** What was to be taken out of the queue and is still there is tried again after so long. */
+const withdrawAgainMs = 60_000;
 
 /** Ended attempts that are remembered; the agent asks for them a few more times. */
 const mostKnown = 20_000;
@@ -77,6 +89,8 @@ export class Attempts implements Disposable {
       lastState: undefined,
       hinted: true,
       ordered: false,
+      queuedSince: undefined,
+      withdrawnAt: Number.NEGATIVE_INFINITY,
       final: undefined,
       // From the start: what it shows before anybody asks is not missed.
       watch: job && this.#watch(ref),
@@ -96,19 +110,23 @@ export class Attempts implements Disposable {
     });
     const answers = open.length === 0 ? [] : await this.#options.queue.statuses(open, context);
     const scheduled = new Map(open.map((job, index) => [job, answers[index]]));
-    return Promise.all(
-      refs.map(async ({ token }) => {
+    const overdue: ScheduledJob[] = [];
+    const statuses = await Promise.all(
+      refs.map(async ({ token }): Promise<AttemptStatus> => {
         const known = this.#known.get(token);
         if (!known) return { state: "unknown", why: "unreachable", raw: "what became of its submission is not known" };
         if (known.final) return known.final;
         try {
           const answer = known.job === "over" ? ({ state: "absent" } as const) : known.job && scheduled.get(known.job);
-          return await this.#status(known, answer, context);
+          const status = await this.#status(known, answer, context);
+          return status.state === "queued" ? await this.#limited(known, status, overdue, context) : status;
         } catch (error) {
           return unreachable(error);
         }
       }),
     );
+    if (overdue.length > 0) void this.#cancel(overdue, context);
+    return statuses;
   }
 
   [Symbol.dispose](): void {
@@ -141,16 +159,52 @@ export class Attempts implements Disposable {
     return this.#end(known, await this.#explained(known.ref, verdict.status, context));
   }
 
-  /** The job script's last words say why nothing was started. */
-  async #explained<Status extends AttemptStatus>(
-    ref: AttemptRef,
-    status: Status,
+  /** What has waited too long is kept from starting, and goes into `overdue` to be taken out of the queue. */
+  async #limited(
+    known: Known,
+    status: Extract<AttemptStatus, { state: "queued" }>,
+    overdue: ScheduledJob[],
     context: CallContext,
-  ): Promise<Status> {
-    if (status.state !== "ended" || status.end.cause !== "launch") return status;
+  ): Promise<AttemptStatus> {
+    const { host, queueLimitMs } = this.#options;
+    if (queueLimitMs === undefined || known.job === undefined || known.job === "over") return status;
+    const now = context.clock.monotonic();
+    known.queuedSince ??= now - Math.max(0, context.clock.now() - Date.parse(known.job.submittedAt));
+    if (now - known.queuedSince < queueLimitMs) return status;
+    const reason = `it waited longer than the target's queue_limit (${formatDuration(queueLimitMs)}); the scheduler said: ${status.reason || "nothing"}`;
+    if (now - known.withdrawnAt >= withdrawAgainMs && (await withdraw(host, known.ref.directory, reason, context))) {
+      known.withdrawnAt = now;
+      known.ordered = true;
+      overdue.push(known.job);
+    }
+    return { ...status, reason: `${reason}; it is being taken out of the queue` };
+  }
+
+  async #cancel(overdue: readonly ScheduledJob[], context: CallContext): Promise<void> {
+    try {
+      const results = await this.#options.queue.cancel(overdue, context);
+      context.log.warn({ overdue, results }, "jobs that waited longer than queue_limit are cancelled");
+    } catch (error) {
+      context.log.warn({ overdue, err: error }, "jobs that waited longer than queue_limit cannot be cancelled yet");
+    }
+  }
+
+  /** The job script's last words say why nothing was started. */
+  async #explained(ref: AttemptRef, status: Ended, context: CallContext): Promise<Ended> {
+    if (status.end.cause === "cancelled") return await this.#withdrawn(ref, status, context);
+    if (status.end.cause !== "launch") return status;
     const tail = await logTail(this.#options.host, ref.directory, context);
     if (tail === undefined) return status;
     return { ...status, end: { ...status.end, message: `${status.end.message ?? ""}: ${tail}` } };
+  }
+
+  /** What was cancelled for having waited too long says so: nobody ordered it. */
+  async #withdrawn(ref: AttemptRef, status: Ended, context: CallContext): Promise<Ended> {
+    const message = await whyWithdrawn(this.#options.host, ref.directory, context);
+    if (message === undefined) return status;
+    const begun = this.#known.get(ref.token)?.evidence;
+    const cause = begun !== undefined && hasBegun(begun) ? status.end.cause : "launch";
+    return { ...status, end: { ...status.end, cause, message } };
   }
 
   #judge(
@@ -169,6 +223,7 @@ export class Attempts implements Disposable {
         overForMs: since(known.overAt),
         unknownForMs: since(known.unknownAt),
         nowMs: context.clock.now(),
+        trustsAccounting: this.#options.trustsAccounting,
       },
       this.#options.patience,
     );

@@ -30,6 +30,10 @@ export interface BatchLauncherOptions extends SubmitterOptions {
   /** What one attempt can have: more is refused before anything is submitted. */
   readonly limits: AttemptLimits;
   readonly patience: Patience;
+  /** Whether the scheduler's word is taken for a success that left no exit record. */
+  readonly trustsAccounting: boolean;
+  /** How long an attempt may wait in the queue, milliseconds; undefined = for ever. */
+  readonly queueLimitMs: number | undefined;
   /** How long after an unclear submission the scheduler's silence proves that nothing was accepted; milliseconds. */
   readonly settleMs: number;
   /** How often an attempt's directory is looked at where no watch tells of changes, milliseconds. */

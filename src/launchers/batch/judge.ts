@@ -1,6 +1,7 @@
 /**
  * What an attempt's own evidence and the scheduler's word say together. Pure. The exit record is the best source for the command's exit
- * code, the scheduler the best for why a job died; success needs both (rule 0.10 of the reference of schedulers, invariant 2).
+ * code, the scheduler the best for why a job died; success needs both (rule 0.10 of the reference of schedulers, invariant 2), but for sites
+ * that trust their accounting.
  */
 import { isoTime } from "../../common/clock.ts";
 import type { AttemptEnd, EndCause } from "../../jobs/states.ts";
@@ -21,6 +22,8 @@ export interface Facts {
   readonly unknownForMs: number | undefined;
   /** Wall time, for ends that nobody dates. */
   readonly nowMs: number;
+  /** The site takes the scheduler's word for a success that left no exit record. */
+  readonly trustsAccounting?: boolean | undefined;
 }
 
 /** How long one source is waited for when the other has spoken; milliseconds. */
@@ -54,7 +57,7 @@ export function judge(facts: Facts, patience: Patience): Judgement {
     case "queued":
       // It has run since that answer; or it was put back into the queue after it ran: its guard lets nothing run again.
       if (record || evidence.job) return { status: running(facts), urgent: record !== undefined };
-      return calm({ state: "queued", ...(scheduled.reason === undefined ? {} : { reason: queuedReason(scheduled) }) });
+      return calm(queued(scheduled));
     case "running":
     case "finishing":
       if (record) return { status: running(facts), urgent: true };
@@ -66,8 +69,9 @@ export function judge(facts: Facts, patience: Patience): Judgement {
   }
 }
 
-function queuedReason(scheduled: Extract<ScheduledStatus, { state: "queued" }>): string {
-  return scheduled.stuck === true ? `${scheduled.reason ?? ""}: it will not start by itself` : (scheduled.reason ?? "");
+function queued({ reason, stuck }: Extract<ScheduledStatus, { state: "queued" }>): AttemptStatus {
+  if (stuck !== true) return { state: "queued", ...(reason === undefined ? {} : { reason }) };
+  return { state: "queued", stuck, reason: `${reason ?? "held"}: it will not start by itself` };
 }
 
 /** Nobody could be asked: a proven success is taken after a while, anything else waits for the scheduler (processes may be left). */
@@ -162,7 +166,7 @@ const causes = {
   limit: "signal",
 } as const satisfies Partial<Record<Verdict["kind"], EndCause>>;
 
-/** The scheduler's word alone: never a success. */
+/** The scheduler's word alone: never a success, unless the site says that it is to be trusted and the command was begun. */
 function unrecorded(facts: Facts, verdict: Verdict, begun: boolean): AttemptEnd {
   const says = `the scheduler says '${verdict.raw}'`;
   const because = (cause: EndCause, message: string): AttemptEnd => {
@@ -196,6 +200,8 @@ function unrecorded(facts: Facts, verdict: Verdict, begun: boolean): AttemptEnd 
         return because("infrastructure", `${says}: it was begun again by the scheduler after its first run was lost`);
       return because(verdict.signal === undefined ? "status-lost" : "signal", `${says}, and there is no exit record`);
     case "completed":
+      if (facts.trustsAccounting === true && begun && verdict.exitCode === 0)
+        return because("exit", `${says}, and there is no exit record: trusted, as trust_accounting says`);
       return because("status-lost", `${says}, and there is no exit record: not taken for success`);
   }
 }

@@ -105,6 +105,35 @@ export async function takeGuard(host: Host, directory: string, context: CallCont
   return await host.files.mkdir(join(directory, "started"), {}, context);
 }
 
+const withdrawnFile = "withdrawn";
+
+/**
+ * Says why it is taken out of the queue, and takes the start guard; false when it has begun, or is being ended by order: then nothing is said. To be
+ * done again until it is out of the queue: what an agent wrote before it was killed counts.
+ */
+export async function withdraw(host: Host, directory: string, why: string, context: CallContext): Promise<boolean> {
+  const names = new Set(await host.files.list(directory, context));
+  if (names.has(withdrawnFile)) return await isBarred(host, directory, context);
+  if (names.has("stop") || names.has("started")) return false;
+  await host.files.write(join(directory, withdrawnFile), `${why}\n`, { mode: 0o600 }, context);
+  return await isBarred(host, directory, context);
+}
+
+/** It will not start, or it has and keeps no trace of the attempt to prevent it. */
+async function isBarred(host: Host, directory: string, context: CallContext): Promise<boolean> {
+  if (await takeGuard(host, directory, context)) return true;
+  const { recorder } = await evidenceOn(host, directory, context);
+  if (recorder === undefined) return true;
+  for (const name of [withdrawnFile, "stop"]) await host.files.remove(join(directory, name), context);
+  return false;
+}
+
+/** Why it was taken out of the queue; undefined = it was not. */
+export async function whyWithdrawn(host: Host, directory: string, context: CallContext): Promise<string | undefined> {
+  const bytes = await host.files.read(join(directory, withdrawnFile), { maxBytes: maxEvidenceBytes }, context);
+  return bytes?.toString("utf8").trim() || undefined;
+}
+
 /** The recorder writes it into the exit record: what ended then was ended by order. */
 export async function markStopped(host: Host, directory: string, context: CallContext): Promise<void> {
   const path = join(directory, "stop");

@@ -23,6 +23,11 @@ export interface QueueOptions {
 
 /** While nothing changes the pause between two regular queries grows up to this many times the floor. */
 const calmest = 4;
+/** While the scheduler is in trouble, or slow, up to this many times. */
+const mostPatient = 10;
+/** An answer that takes longer is slow. Then at most one part in so many of the time goes into queries, and none is made out of turn. */
+const slowMs = 1_000;
+const slowShare = 20;
 /** Between an exit record and the query that it brings forward: schedulers take a moment to see the end. Each further one waits twice as long. */
 const settleMs = 700;
 const mostDoublings = 3;
@@ -53,6 +58,8 @@ export class SchedulerQueue implements AsyncDisposable {
   #query: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
   #pauseMs: number;
+  /** No query sooner than this after the last one, for a scheduler that answers slowly; 0 = it is quick. */
+  #slowPauseMs = 0;
   /** Queries out of turn that are left; they come back with time. */
   #extra: number;
   #extraAt: number | undefined;
@@ -96,7 +103,7 @@ export class SchedulerQueue implements AsyncDisposable {
 
   async #cancel(jobs: readonly ScheduledJob[], context: CallContext): Promise<readonly OrderResult[]> {
     const results = await this.#commands.add(() => this.#scheduler.cancel(jobs, context));
-    this.#pauseMs = this.#pollMs;
+    this.#soonAgain();
     for (const job of jobs) if (this.#tracked.has(keyOf(job))) this.hurry(context);
     return results;
   }
@@ -145,15 +152,24 @@ export class SchedulerQueue implements AsyncDisposable {
       tracked = { job, status: undefined, wantedAt: now };
       this.#tracked.set(key, tracked);
       this.#isNew = true;
-      this.#pauseMs = this.#pollMs;
+      this.#soonAgain();
     }
     tracked.wantedAt = now;
     return tracked;
   }
 
+  /** Something is new. A scheduler that cannot be asked is not asked sooner for it. */
+  #soonAgain(): void {
+    if (this.#trouble === undefined) this.#pauseMs = this.#pollMs;
+  }
+
+  #pauseAfter(tookMs: number): number {
+    return tookMs < slowMs ? 0 : Math.min(tookMs * slowShare, this.#pollMs * mostPatient);
+  }
+
   #isDue(now: number): boolean {
-    if (now - this.#askedAt >= this.#pauseMs) return true;
-    if (this.#urgentSince === undefined) return false;
+    if (now - this.#askedAt >= Math.max(this.#pauseMs, this.#slowPauseMs)) return true;
+    if (this.#urgentSince === undefined || this.#trouble !== undefined || this.#slowPauseMs > 0) return false;
     const waitMs = settleMs * 2 ** Math.min(this.#inVain, mostDoublings);
     if (now - Math.max(this.#urgentSince, this.#askedAt) < waitMs) return false;
     const back = ((now - (this.#extraAt ?? now)) / this.#pollMs) * this.#confirmations;
@@ -176,12 +192,15 @@ export class SchedulerQueue implements AsyncDisposable {
     const told: ScheduledJob[] = [];
     try {
       await failpoint("batch.before-statuses");
-      const answers = await this.#commands.add(() =>
-        this.#scheduler.statuses(
-          asked.map(({ job }) => job),
-          context,
-        ),
-      );
+      const answers = await this.#commands.add(async () => {
+        const began = context.clock.monotonic();
+        const jobs = asked.map(({ job }) => job);
+        try {
+          return await this.#scheduler.statuses(jobs, context);
+        } finally {
+          this.#slowPauseMs = this.#pauseAfter(context.clock.monotonic() - began);
+        }
+      });
       await failpoint("batch.after-statuses");
       for (const [index, one] of asked.entries()) {
         const status = answers[index] ?? { state: "unknown", why: "the scheduler's adapter gave no answer" };
@@ -198,9 +217,12 @@ export class SchedulerQueue implements AsyncDisposable {
       for (const one of asked) one.status = { state: "unknown", why };
     }
     for (const onNews of this.#watching) for (const job of told) onNews(job);
-    const news = changed && this.#trouble === undefined;
-    if (news) this.#inVain = 0;
-    this.#pauseMs = news || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
+    if (this.#trouble !== undefined) {
+      this.#pauseMs = Math.min(this.#pauseMs * 2, this.#pollMs * mostPatient);
+      return;
+    }
+    if (changed) this.#inVain = 0;
+    this.#pauseMs = changed || this.#isNew ? this.#pollMs : Math.min(this.#pauseMs * 1.5, this.#pollMs * calmest);
   }
 }
 

@@ -2,6 +2,8 @@
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { LocalHost } from "../../../src/hosts/local/index.ts";
+import { withdraw } from "../../../src/launchers/batch/places.ts";
 import type { AttemptPlan, AttemptRef, AttemptStatus } from "../../../src/launchers/types.ts";
 import type { ScheduledJob } from "../../../src/schedulers/types.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
@@ -300,15 +302,77 @@ describe("ends", () => {
     harness.scheduler.open();
   });
 
+  test("E15: what waits longer than the target's limit is taken out, ends with the reason and never starts", async () => {
+    await using limited = await batchHarness({ queueLimitMs: 1_000 });
+    const it = await makePlan(limited.root, counting);
+    limited.scheduler.faults.full = true;
+    const ref = await launchOne(limited.launcher, it);
+    limited.scheduler.faults.says.set(jobId(ref), { state: "queued", reason: "JobHeldAdmin", stuck: true });
+    // An agent that comes later counts from the submission, too.
+    const restarted = limited.reopen();
+    await waitFor(
+      async () => {
+        await statusNow(restarted, ref);
+        return limited.scheduler.cancelled.some(({ token }) => token === it.token);
+      },
+      { what: "the cancel" },
+    );
+    limited.scheduler.faults.says.clear();
+    const { end } = await untilState(limited.reopen(), ref, "ended");
+    expect(end.cause).toBe("launch");
+    expect(end.message).toContain("queue_limit (1s); the scheduler said: JobHeldAdmin");
+    limited.scheduler.open();
+    limited.scheduler.startAgain(jobId(ref));
+    await waitFor(() => exists(join(it.directory, "batch.log")), { what: "a start behind our back" });
+    await limited.scheduler[Symbol.asyncDispose]();
+    await expect(stat(join(it.workDirectory, "..", "count"))).rejects.toThrow("ENOENT");
+  });
+
+  test("E15: what began in the very moment of being taken out goes on", async () => {
+    await using limited = await batchHarness({ queueLimitMs: 1 });
+    const it = await makePlan(limited.root, "while ! test -e go; do sleep 0.05; done");
+    const ref = await launchOne(limited.launcher, it);
+    await waitFor(() => exists(join(it.directory, "recorder")), { what: "the recorder" });
+    // The scheduler's last answer is older than that; and so is our last look at the directory.
+    expect(
+      await withdraw(new LocalHost({ name: "here", workdir: limited.root }), it.directory, "too long", context),
+    ).toBe(false);
+    await letGo(it, 0);
+    expect(await untilState(limited.launcher, ref, "ended")).toMatchObject({ end: { cause: "exit", exit_code: 0 } });
+    expect(limited.scheduler.cancelled).toEqual([]);
+  });
+
+  const completed = {
+    state: "ended",
+    verdict: { kind: "completed", exitCode: 0, raw: "COMPLETED 0:0", source: "accounting" },
+  } as const;
+  const unrecorded = "kill -KILL $PPID; sleep 60";
+
   test("E22: completed by the scheduler, and no exit record: no success", async () => {
-    const it = await plan("kill -KILL $PPID; sleep 60");
+    const it = await plan(unrecorded);
     const ref = await launchOne(harness.launcher, it);
-    using _ = says(ref, {
-      state: "ended",
-      verdict: { kind: "completed", exitCode: 0, raw: "COMPLETED 0:0", source: "accounting" },
-    });
+    using _ = says(ref, completed);
     const { end } = await untilState(harness.launcher, ref, "ended");
     expect(end).toMatchObject({ cause: "status-lost", message: expect.stringContaining("not taken for success") });
+    expect(end.message).toContain("COMPLETED 0:0");
+    expect(end.message).toContain("no exit record");
+  });
+
+  test("E22: is one where the site trusts its accounting, once the record had its time; but not of a command that never began", async () => {
+    await using trusting = await batchHarness({ trustsAccounting: true });
+    const it = await makePlan(trusting.root, unrecorded);
+    const ref = await launchOne(trusting.launcher, it);
+    await waitFor(() => exists(join(it.directory, "recorder")), { what: "the recorder" });
+    trusting.scheduler.faults.says.set(jobId(ref), completed);
+    const said = performance.now();
+    const { end } = await untilState(trusting.launcher, ref, "ended");
+    expect(performance.now() - said).toBeGreaterThan(1_400);
+    expect(end).toMatchObject({ cause: "exit", exit_code: 0, evidence: "accounting" });
+    expect(end.message).toContain("trust_accounting");
+    trusting.scheduler.faults.full = true;
+    const never = await launchOne(trusting.launcher, await makePlan(trusting.root, "exit 0"));
+    trusting.scheduler.faults.says.set(jobId(never), completed);
+    expect(await untilState(trusting.launcher, never, "ended")).toMatchObject({ end: { cause: "status-lost" } });
   });
 
   test("a record that shows late on the file system is waited for", async () => {

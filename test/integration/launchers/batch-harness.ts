@@ -25,6 +25,8 @@ export async function batchHarness(options: Partial<BatchLauncherOptions> = {}):
       arrays: false,
       walltimeMarginMs: 60_000,
       patience: { recordMs: 1_500, verdictMs: 1_500, lostMs: 3_000 },
+      trustsAccounting: false,
+      queueLimitMs: undefined,
       settleMs: 500,
       lookMs: 100,
       reservedCodes: [],

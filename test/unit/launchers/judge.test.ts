@@ -109,6 +109,30 @@ describe("whatever the two witnesses say", () => {
     );
   });
 
+  test("E22: a site that trusts its accounting changes nothing but a completed job that began and left no record", () => {
+    fc.assert(
+      fc.property(anyFacts, (facts) => {
+        const doubting = judge(facts, patience);
+        const trusting = judge({ ...facts, trustsAccounting: true }, patience);
+        const { scheduled, evidence } = facts;
+        const verdict = scheduled?.state === "ended" ? scheduled.verdict : undefined;
+        const isTrusted =
+          doubting.status.state === "ended" &&
+          !isRecord(evidence.rc) &&
+          hasBegun(evidence) &&
+          verdict?.kind === "completed" &&
+          verdict.exitCode === 0;
+        if (!isTrusted) {
+          expect(trusting).toEqual(doubting);
+          return;
+        }
+        expect(doubting.status).toMatchObject({ end: { cause: "status-lost" } });
+        expect(trusting.status).toMatchObject({ end: { cause: "exit", exit_code: 0 } });
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
   test("without a record, and while nobody could say that it is over, nothing ends", () => {
     fc.assert(
       fc.property(anyFacts, (facts) => {
