@@ -49,6 +49,8 @@ export interface ScheduledJob {
   readonly id: string;
   /** Cluster or server, where the scheduler named one; passed with every later command. */
   readonly cluster?: string | undefined;
+  /** What the installation that took it calls itself, where that can be told: that another one does not have the job proves nothing. */
+  readonly origin?: string | undefined;
   /** Index in an array; undefined for a plain job. */
   readonly task?: number | undefined;
   readonly token: Token;

@@ -58,11 +58,17 @@ class GridEngine implements Scheduler {
   readonly #memory = new JobMemory();
   readonly #accounting: Accounting;
   readonly #reasons: Reasons;
+  /** What the site file says of where the cell is. */
+  readonly #origin: string | undefined;
   #account: string | undefined;
+  /** The last time. */
+  #askedReasons = false;
   #mostTasks = defaultMostTasks;
 
   constructor(options: SchedulerOptions) {
     this.#options = { host: options.host, environment: commandEnvironment(options.environment, locating) };
+    const { SGE_ROOT: root, SGE_CELL: cell = "default" } = this.#options.environment;
+    this.#origin = root === undefined ? undefined : `${root}/${cell}`;
     const run = <Answer>(command: SchedulerCommand<Answer>, context: CallContext): Promise<Answer> =>
       this.#run(command, context);
     this.#accounting = new Accounting(run, this.#memory);
@@ -100,7 +106,7 @@ class GridEngine implements Scheduler {
       const one = prepared[index];
       const answer = one === undefined || "argv" in one ? answers.next().value : one;
       if (answer === undefined || !("id" in answer)) return answer ?? { state: "unclear", why: "no answer" };
-      const job: ScheduledJob = { id: answer.id, token, submittedAt };
+      const job: ScheduledJob = { id: answer.id, ...this.#where, token, submittedAt };
       this.#memory.of(job).known = true;
       for (let task = 0; task < (tasks > 1 ? tasks : 0); task++) this.#memory.of({ ...job, task }).known = true;
       return { state: "submitted", job };
@@ -130,7 +136,7 @@ class GridEngine implements Scheduler {
       if (history?.state === "unknown") return { state: "unknown", why: history.why };
       const records = history?.state === "answer" ? history.records : [];
       const ids = records.filter((record) => isRecordOf({ token, submittedAt: since }, record)).map(({ id }) => id);
-      return foundIn(token, since, [...(live[index] ?? []), ...ids]);
+      return foundIn({ ...this.#where, token, submittedAt: since }, [...(live[index] ?? []), ...ids]);
     });
   }
 
@@ -144,20 +150,33 @@ class GridEngine implements Scheduler {
       const entry = seen[index];
       if (entry) this.#memory.see(job, entry.letters, now);
     });
-    await this.#reasons.ask(
-      seen.filter((entry) => entry !== undefined),
-      context,
-    );
     const missing = jobs.filter((job, index) => seen[index] === undefined && isSgeId(job.id));
-    const history = await this.#accounting.byId(missing, queue.account, context);
+    const entries = seen.filter((entry) => entry !== undefined);
+    // One question beside that of the queue: of what is missing, or, in turn with it, why something waits.
+    const asksReasons = this.#reasons.isDue(entries, now) && !(this.#askedReasons && missing.length > 0);
+    this.#askedReasons = asksReasons;
+    if (asksReasons) await this.#reasons.ask(entries, context);
+    const history = await this.#accounting.byId(missing, queue.account, !asksReasons, context);
     return await mapInSlices(jobs, (job, index): ScheduledStatus => {
       const entry = seen[index];
       if (entry) return this.#inQueue(entry);
       if (!isSgeId(job.id)) return { state: "unknown", why: `'${job.id}' is no number of a job` };
       const records = history.get(job.id);
       if (records?.state !== "answer") return { state: "unknown", why: records?.why ?? "the accounting was not asked" };
-      return afterQueue(job, queue.entries.get(job.id) ?? [], records.records, this.#memory, now);
+      const status = afterQueue(job, queue.entries.get(job.id) ?? [], records.records, this.#memory, now);
+      return status.state === "absent" ? this.#absent(job) : status;
     });
+  }
+
+  get #where(): { readonly origin?: string } {
+    return this.#origin === undefined ? {} : { origin: this.#origin };
+  }
+
+  /** Another cell does not know the jobs of the one that took it. */
+  #absent({ origin }: ScheduledJob): ScheduledStatus {
+    if (origin === undefined || origin === this.#origin) return { state: "absent" };
+    const why = `the cell '${origin}' took it, and the one that answers is '${this.#origin ?? "another"}': that this one does not have it proves nothing`;
+    return { state: "unknown", why };
   }
 
   #inQueue(entry: QueueEntry): ScheduledStatus {
@@ -234,10 +253,10 @@ class GridEngine implements Scheduler {
   }
 }
 
-function foundIn(token: Token, since: string, ids: readonly string[]): FindResult {
+function foundIn(submission: Omit<ScheduledJob, "id">, ids: readonly string[]): FindResult {
   const [first, ...others] = [...new Set(ids)]
     .toSorted((a, b) => Number(a) - Number(b))
-    .map((id): ScheduledJob => ({ id, token, submittedAt: since }));
+    .map((id): ScheduledJob => ({ ...submission, id }));
   return first === undefined ? { state: "absent" } : { state: "found", jobs: [first, ...others] };
 }
 

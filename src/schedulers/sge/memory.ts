@@ -1,4 +1,5 @@
 import type { ScheduledJob } from "../types.ts";
+import type { AccountingRecord } from "./qacct.ts";
 
 /** A job, or a task of an array: numbers are used again, tokens are not. */
 export type JobKey = Pick<ScheduledJob, "id" | "token" | "task">;
@@ -10,8 +11,10 @@ interface Remembered {
   deleted?: "waiting" | "running";
   /** Monotonic: since when it is not in the queue. */
   missingSince?: number;
-  /** Monotonic: when the accounting was asked for it alone. */
+  /** Monotonic: when the accounting was asked for it by its name. */
   askedAlone?: number;
+  /** What it had of it. */
+  records?: readonly AccountingRecord[];
   /** Why it waits, and when that was asked (monotonic). */
   reason?: { readonly text: string | undefined; readonly at: number; readonly error: boolean };
   waitingSince?: number;
@@ -45,6 +48,8 @@ export class JobMemory {
     const job = this.of(key);
     job.known = true;
     delete job.missingSince;
+    delete job.askedAlone;
+    delete job.records;
     if (letters.includes("d")) job.deleted ??= "running";
     if (/[qw]/.test(letters)) job.waitingSince ??= now;
     else delete job.waitingSince;

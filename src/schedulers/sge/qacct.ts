@@ -31,11 +31,12 @@ export type QacctAnswer =
   | { readonly state: "answer"; readonly records: readonly AccountingRecord[] }
   /** There is no accounting file that this host can see: none yet, or none at all. */
   | { readonly state: "no-file" }
-  | { readonly state: "unknown"; readonly why: string };
+  /** `tooLong`: there is an answer, and more of it than can be read. */
+  | { readonly state: "unknown"; readonly why: string; readonly tooLong?: boolean };
 
-/** One job by its number, or all of a name. Of several numbers the first alone would be answered. Reads the whole file; asks no master. */
-export function qacctJob(idOrName: string): SchedulerCommand<QacctAnswer> {
-  return command(["qacct", "-j", idOrName]);
+/** One job by its number, or all whose names fit a pattern. Of several numbers the first alone would be answered. Reads the whole file; asks no master. */
+export function qacctJob(idOrPattern: string): SchedulerCommand<QacctAnswer> {
+  return command(["qacct", "-j", idOrPattern]);
 }
 
 /** All of the account's jobs that started since (ISO 8601). Jobs that could not be started have no start, and are not in it. */
@@ -50,7 +51,9 @@ function command(argv: readonly [string, ...string[]]): SchedulerCommand<QacctAn
 
 export function parseQacct(result: RunResult): QacctAnswer {
   const { stdout, stderr, exitCode, signal, timedOut, truncated } = result;
-  if (timedOut || truncated || signal !== undefined) return { state: "unknown", why: whyOf("qacct", result) };
+  if (timedOut || truncated || signal !== undefined) {
+    return { state: "unknown", why: whyOf("qacct", result), tooLong: truncated && !timedOut };
+  }
   if (exitCode !== 0) {
     if (/job (?:id|name) .* not found/i.test(stderr)) return { state: "answer", records: [] };
     if (/no jobs running since startup/.test(`${stdout}\n${stderr}`)) return { state: "no-file" };

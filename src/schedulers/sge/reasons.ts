@@ -23,6 +23,12 @@ export class Reasons {
     this.#memory = memory;
   }
 
+  /** True when something is to be asked. */
+  isDue(entries: readonly QueueEntry[], now: number): boolean {
+    // All of them: since when each of them waits is noted on the way.
+    return entries.filter((entry) => this.#isDue(entry, now)).length > 0;
+  }
+
   /** At most one question for all of them. */
   async ask(entries: readonly QueueEntry[], context: CallContext): Promise<void> {
     const now = context.clock.monotonic();

@@ -6,7 +6,7 @@ import { runCommand, type SchedulerCommand } from "../command.ts";
 import { commandEnvironment } from "../environment.ts";
 import { SharedAsk } from "../shared-ask.ts";
 import type { SchedulerOptions } from "../types.ts";
-import { askHistory, type History, mostAtOnce } from "./history.ts";
+import { askHistory, type History, IdsInTurn, mostAtOnce } from "./history.ts";
 import type { SbatchAnswer } from "./sbatch.ts";
 import { type AccountingAnswer, type AccountingQuestion, sacct } from "./sacct.ts";
 import { type FactsAnswer, showConfig, type SlurmFacts } from "./show-config.ts";
@@ -14,6 +14,9 @@ import { type QueueAnswer, squeue } from "./squeue.ts";
 
 /** What locates the cluster, and the way to authenticate where there is no munge. */
 const locating = ["SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"];
+
+/** So long what a controller said of itself counts when a job is missing: behind the same commands there may be another one since. */
+const freshMs = 300_000;
 
 /** Runs Slurm's commands on the host and keeps what the controller said of itself. */
 export class Asks {
@@ -23,6 +26,9 @@ export class Asks {
   readonly #environment: Readonly<Record<string, string>>;
   readonly #queues = new Map<string | undefined, SharedAsk<QueueAnswer>>();
   #facts: SlurmFacts | undefined;
+  readonly #ids = new IdsInTurn();
+  /** Monotonic. */
+  #learnedAt = Number.NEGATIVE_INFINITY;
 
   constructor({ host, environment }: SchedulerOptions) {
     this.#host = host;
@@ -34,6 +40,12 @@ export class Asks {
   /** What was learned the last time; undefined = nothing yet. */
   get facts(): SlurmFacts | undefined {
     return this.#facts;
+  }
+
+  /** Of jobs that are taken or found now. */
+  get origin(): { readonly origin?: string } {
+    const name = this.#facts?.cluster ?? "";
+    return name === "" ? {} : { origin: name };
   }
 
   /** @throws Fault of the host when the command could not be run. */
@@ -49,8 +61,18 @@ export class Asks {
   /** Asks the controller what it is, whatever was known. */
   async learn(context: CallContext): Promise<FactsAnswer> {
     const answer = await this.run(showConfig(this.cluster), context);
-    if (answer.state === "answered") this.#facts = answer.facts;
+    if (answer.state === "answered") {
+      this.#facts = answer.facts;
+      this.#learnedAt = context.clock.monotonic();
+    }
     return answer;
+  }
+
+  /** What the controller that answers just now, or did a few minutes ago, calls its cluster. */
+  async clusterNow(context: CallContext): Promise<string | undefined> {
+    const isFresh = context.clock.monotonic() - this.#learnedAt < freshMs;
+    const answer = isFresh ? await this.known(context) : await this.learn(context);
+    return answer.state === "answered" ? answer.facts.cluster : undefined;
   }
 
   async known(context: CallContext): Promise<FactsAnswer> {
@@ -79,7 +101,8 @@ export class Asks {
       return { rows: [], kept: true, unknown: new Map(items.map((item) => [item, learned.why])) };
     }
     if (!learned.facts.accounting) return { rows: [], kept: false, unknown: new Map() };
-    const history = await askHistory(items, mostAtOnce[by], (some) => this.#account(question(some), context));
+    const ask = (some: readonly string[]): Promise<AccountingAnswer> => this.#account(question(some), context);
+    const history = by === "ids" ? await this.#ids.ask(items, ask) : await askHistory(items, mostAtOnce.names, ask);
     if (!history.kept) this.#facts = { ...learned.facts, accounting: false };
     return history;
   }

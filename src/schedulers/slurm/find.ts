@@ -27,7 +27,10 @@ export async function findTokens(
     found.set(token, jobs);
   }
   return wanted.map((each): FindResult => {
-    const [first, ...more] = oldestFirst(found.get(each.token) ?? new Map(), each, cluster);
+    const [first, ...more] = oldestFirst(found.get(each.token) ?? new Map(), each, {
+      ...(cluster === undefined ? {} : { cluster }),
+      ...asks.origin,
+    });
     if (first) return { state: "found", jobs: [first, ...more] };
     const why = queue.incomplete ?? history.unknown.get(each.token);
     return why === undefined ? { state: "absent" } : { state: "unknown", why };
@@ -38,7 +41,7 @@ export async function findTokens(
 function oldestFirst(
   found: ReadonlyMap<string, number>,
   { token, since }: { readonly token: Token; readonly since: string },
-  cluster: string | undefined,
+  place: Pick<ScheduledJob, "cluster" | "origin">,
 ): readonly ScheduledJob[] {
   const bound = notBefore(since);
   return [...found]
@@ -46,7 +49,7 @@ function oldestFirst(
     .toSorted(([oneId, one], [otherId, other]) => one - other || Number(oneId) - Number(otherId))
     .map(([id, submitted]) => ({
       id,
-      ...(cluster === undefined ? {} : { cluster }),
+      ...place,
       token,
       submittedAt: Number.isFinite(submitted) ? iso(submitted) : since,
     }));

@@ -15,6 +15,63 @@ export interface History {
   readonly unknown: ReadonlyMap<string, string>;
 }
 
+/** Questions for ids at one time: more than one only where an answer was too large. */
+const mostQuestions = 2;
+
+/**
+ * Asks accounting for ids. All at once as a rule; after an answer that was too large in smaller pieces, some of them each time, in turn. An id of which
+ * accounting has more than can be read is asked for no more.
+ */
+export class IdsInTurn {
+  #size: number = mostAtOnce.ids;
+  /** Asked for last. */
+  #last: string | undefined;
+  readonly #unreadable = new Set<string>();
+
+  async ask(
+    items: readonly string[],
+    question: (items: readonly string[]) => Promise<AccountingAnswer>,
+  ): Promise<History> {
+    const unknown = new Map<string, string>();
+    const rows: AccountingRow[] = [];
+    const all = [...new Set(items)];
+    for (const id of all) if (this.#unreadable.has(id)) unknown.set(id, "accounting has more on it than can be read");
+    let left = this.#inTurn(all.filter((id) => !this.#unreadable.has(id)));
+    if (left.length <= this.#size) this.#size = mostAtOnce.ids;
+    let why = "accounting is asked for it soon";
+    for (let asked = 0; asked < mostQuestions && left.length > 0; asked++) {
+      const piece = left.slice(0, this.#size);
+      const answer = await question(piece);
+      if (answer.state === "disabled") return { rows: [], kept: false, unknown: new Map() };
+      if (answer.state === "too-much") {
+        this.#tooMuch(piece);
+        continue;
+      }
+      if (answer.state === "unknown") {
+        ({ why } = answer);
+        break;
+      }
+      rows.push(...answer.rows);
+      this.#last = piece.at(-1);
+      left = left.slice(piece.length);
+    }
+    for (const id of left) unknown.set(id, why);
+    return { rows, kept: true, unknown };
+  }
+
+  /** From behind the one that was asked for last. */
+  #inTurn(ids: readonly string[]): readonly string[] {
+    const next = this.#last === undefined ? 0 : ids.indexOf(this.#last) + 1;
+    return [...ids.slice(next), ...ids.slice(0, next)];
+  }
+
+  #tooMuch(piece: readonly string[]): void {
+    const [first, ...others] = piece;
+    if (first !== undefined && others.length === 0) this.#unreadable.add(first);
+    this.#size = others.length === 0 ? mostAtOnce.ids : Math.ceil(piece.length / 2);
+  }
+}
+
 /** Asks accounting for all items in pieces, smaller ones where the answer is too large. After a piece without an answer it asks no more. */
 export async function askHistory(
   items: readonly string[],

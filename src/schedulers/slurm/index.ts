@@ -108,14 +108,15 @@ class Slurm implements Scheduler {
     if (answer === undefined) return { state: "unclear", why: "no answer" };
     if (answer.state === "submitted") {
       const { id, cluster } = answer;
-      return { state: "submitted", job: { id, ...(cluster === undefined ? {} : { cluster }), token, submittedAt } };
+      const job = { id, ...(cluster === undefined ? {} : { cluster }), ...this.#asks.origin, token, submittedAt };
+      return { state: "submitted", job };
     }
     if (answer.state !== "printed") return answer;
     const queue = await this.#asks.queue(this.#asks.cluster, context);
     const ids = queue.state === "answered" ? queue.rows.filter((row) => row.token === token).map(({ id }) => id) : [];
     const [id, ...others] = new Set(ids);
     if (id === undefined || others.length > 0) return { state: "unclear", why: answer.why };
-    return { state: "submitted", job: { id, ...this.#clusterField(), token, submittedAt } };
+    return { state: "submitted", job: { id, ...this.#clusterField(), ...this.#asks.origin, token, submittedAt } };
   }
 
   async find(
@@ -142,17 +143,20 @@ class Slurm implements Scheduler {
   }
 
   /** Results in the order of the jobs, each cluster asked for its own. */
-  async #byCluster<Result>(
+  async #byCluster<Result extends { readonly state: string }>(
     jobs: readonly ScheduledJob[],
     ask: (cluster: string | undefined, jobs: readonly ScheduledJob[]) => Promise<readonly Result[]>,
   ): Promise<readonly Result[]> {
     const groups = Map.groupBy(jobs.entries(), ([, job]) => job.cluster ?? this.#asks.cluster);
     const results: Result[] = [];
     for (const [cluster, group] of groups) {
-      const answers = await ask(
-        cluster,
-        group.map(([, job]) => job),
-      );
+      const some = group.map(([, job]) => job);
+      let answers = await ask(cluster, some);
+      // Its name may have gone out of use, as clusters are renamed and merged. Whoever has the job under its token is asked then; absence says nothing.
+      if (cluster !== this.#asks.cluster && answers.every(({ state }) => state === "unknown")) {
+        const here = await ask(this.#asks.cluster, some);
+        answers = answers.map((answer, place) => (isPositive(here[place]) ? here[place] : answer));
+      }
       for (const [place, [index]] of group.entries()) {
         const answer = answers[place];
         if (answer !== undefined) results[index] = answer;
@@ -166,6 +170,11 @@ class Slurm implements Scheduler {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** Tells that the job is there, or was. */
+function isPositive<Result extends { readonly state: string }>(answer: Result | undefined): answer is Result {
+  return ["queued", "running", "finishing", "ended", "requested"].includes(answer?.state ?? "");
 }
 
 function historyNote({ history }: SchedulerCapabilities): string {

@@ -33,12 +33,47 @@ export async function statusesOf(
   const history = await asks.history("ids", ids, (some) => ({ cluster, since, by: { ids: some } }), context);
   const recorded = await Rows.of(history.rows);
   const exact = atLeast(learned.facts.version, ...tellsCodesAsTheyAre);
-  return await mapInSlices(jobs, (job, index): ScheduledStatus => {
+  const statuses = await mapInSlices(jobs, (job, index): ScheduledStatus => {
     if (!isJobId(job.id)) return { state: "unknown", why: `'${job.id}' is no job id of Slurm` };
     const why = queue.incomplete ?? history.unknown.get(job.id);
     const rest = listed.ofArray(job);
     return merged(inQueue[index] ?? [], recorded.of(job), { why, exact, rest });
   });
+  return await elsewhere(asks, jobs, statuses, context);
+}
+
+/**
+ * What is not known here although another cluster took it, by the name that it had then: the cluster was renamed, or the commands lead to
+ * another one. Accounting keeps what it knows under the old name; other than that nothing is known.
+ */
+async function elsewhere(
+  asks: Asks,
+  jobs: readonly ScheduledJob[],
+  statuses: readonly ScheduledStatus[],
+  context: CallContext,
+): Promise<readonly ScheduledStatus[]> {
+  const missing = jobs.filter(({ origin }, index) => origin !== undefined && statuses[index]?.state === "absent");
+  if (missing.length === 0) return statuses;
+  const name = await asks.clusterNow(context);
+  const told = new Map<ScheduledJob, ScheduledStatus>();
+  for (const [origin, strays] of Map.groupBy(missing, (job) => job.origin)) {
+    if (origin === name) continue;
+    const ids = strays.map(({ id }) => id);
+    const since = earliest(
+      strays.map(({ submittedAt }) => submittedAt),
+      context,
+    );
+    const history = await asks.history("ids", ids, (some) => ({ cluster: origin, since, by: { ids: some } }), context);
+    const rows = await Rows.of(history.rows);
+    const now = name === undefined ? "is not known" : `is '${name}'`;
+    for (const job of strays) {
+      const ends = rows.of(job).map((row) => accountingStatus(row, { exact: false, exit: undefined }));
+      const known = ends.length > 0 && ends.every((status) => status !== undefined) ? wholeStatus(ends) : undefined;
+      const why = `cluster '${origin}' took it, and the one that answers ${now}: that this one does not have it proves nothing`;
+      told.set(job, known ?? { state: "unknown", why });
+    }
+  }
+  return statuses.map((status, index) => told.get(jobs[index] as ScheduledJob) ?? status);
 }
 
 interface Limits {

@@ -45,6 +45,12 @@ export class FakeSlurm implements AsyncDisposable {
     await this.does(command, `cat "$d/${command}.out"; cat "$d/${command}.err" >&2; exit ${answer.exitCode ?? 0}`);
   }
 
+  /** The controller calls its cluster so from now on. */
+  async rename(cluster: string): Promise<void> {
+    const path = this.#directory.join("scontrol.out");
+    await writeFile(path, (await readFile(path, "utf8")).replace(/^ClusterName = .*$/m, `ClusterName = ${cluster}`));
+  }
+
   /** Shell with `$d`, the directory of the fake; a submitted script is in `$d/script`. */
   async does(command: Command, shell: string): Promise<void> {
     await writeFile(this.#directory.join(`${command}.sh`), `${shell}\n`);

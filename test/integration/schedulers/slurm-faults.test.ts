@@ -32,7 +32,9 @@ async function statusWith(fake: FakeSlurm, one: ScheduledJob = job): Promise<Sch
 }
 
 const wanted = [{ token, since: submittedAt }];
-const found = [{ state: "found", jobs: [{ id: "12", token, submittedAt: "2026-11-21T16:56:58.000Z" }] }];
+const found = [
+  { state: "found", jobs: [{ id: "12", origin: "blue", token, submittedAt: "2026-11-21T16:56:58.000Z" }] },
+];
 
 describe("submissions", () => {
   it("E1: one that runs out of time is unclear, and the job that was accepted is found by its token", async () => {
@@ -322,6 +324,72 @@ describe("statuses", () => {
     ]);
   });
 
+  it("E24: a job is followed under its token at the cluster that there is now, when the name of the one that took it is gone", async () => {
+    await using fake = await FakeSlurm.make();
+    const renamed = { ...job, cluster: "red", origin: "red" };
+    const gone = "squeue: error: 'red' can't be reached now, or it is an invalid entry for --cluster.\n";
+    const answer = `case "$*" in *red*) printf '%s' "${gone}" >&2; exit 1 ;; esac; cat "$d/squeue.out"`;
+    const slurm = fake.scheduler({ SLURM_CLUSTERS: "blue" });
+    await fake.prints("squeue", { stdout: `CLUSTER: blue\n${row()}` });
+    await fake.does("squeue", answer);
+    await fake.prints("scancel", {});
+    expect(await slurm.statuses([renamed], context)).toMatchObject([{ state: "running", nodes: "n1" }]);
+    expect(await slurm.cancel([renamed], context)).toEqual([{ state: "requested" }]);
+    expect((await fake.calls("scancel")).at(-1)).toContain("-M blue");
+    // The same number there is another job's: nothing is known of ours, and nothing is done to the other.
+    await fake.prints("squeue", { stdout: `CLUSTER: blue\n${row({ name: newToken() })}` });
+    await fake.does("squeue", answer);
+    expect(await slurm.statuses([renamed], context)).toMatchObject([
+      { state: "unknown", why: expect.stringContaining("'red' can't be reached") },
+    ]);
+    expect(await slurm.cancel([renamed], context)).toMatchObject([{ state: "unknown" }]);
+    expect(await fake.calls("scancel")).toHaveLength(1);
+  });
+
+  it("E24: behind the same commands another cluster: that it does not have a job is no absence", async () => {
+    await using fake = await FakeSlurm.make({ accounting: true });
+    await fake.prints("sbatch", { stdout: "12\n" });
+    const slurm = fake.scheduler();
+    const [taken] = await slurm.submit([request(fake)], context);
+    if (taken?.state !== "submitted") throw new Error(JSON.stringify(taken));
+    expect(taken.job.origin).toBe("blue");
+    const old = { ...taken.job, submittedAt };
+    // Our number is somebody else's there, or nobody's.
+    for (const stdout of ["", row({ name: newToken() })]) {
+      await fake.prints("squeue", { stdout });
+      expect(await slurm.statuses([old], context)).toEqual([{ state: "absent" }]);
+      await fake.rename("green");
+      expect(await fake.scheduler().statuses([old], context)).toMatchObject([
+        {
+          state: "unknown",
+          why: expect.stringContaining("cluster 'blue' took it, and the one that answers is 'green'"),
+        },
+      ]);
+      await fake.rename("blue");
+    }
+    // Accounting still has it under the name that the cluster had.
+    await fake.rename("green");
+    const stdout = accountingLine({ id: "12", state: "COMPLETED", name: token });
+    await fake.prints("sacct", { stdout });
+    await fake.does("sacct", `case "$*" in *"-M blue"*) cat "$d/sacct.out" ;; esac`);
+    expect(await fake.scheduler().statuses([{ ...old, token }], context)).toMatchObject([
+      { state: "ended", verdict: { kind: "completed", source: "accounting" } },
+    ]);
+  });
+
+  it("E24: an agent that goes on while the cluster behind its commands changes sees that, too", async () => {
+    await using fake = await FakeSlurm.make();
+    let laterMs = 0;
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + laterMs };
+    const slurm = fake.scheduler();
+    const ours = { ...job, origin: "blue" };
+    await fake.prints("squeue", {});
+    expect(await slurm.statuses([ours], { ...context, clock })).toEqual([{ state: "absent" }]);
+    await fake.rename("green");
+    laterMs = 301_000;
+    expect(await slurm.statuses([ours], { ...context, clock })).toMatchObject([{ state: "unknown" }]);
+  });
+
   it("do not take the exit codes of an older sacct for what they seem", async () => {
     await using fake = await FakeSlurm.make({ accounting: true, version: "24.05.1" });
     await fake.prints("sacct", { stdout: accountingLine({ id: "12", state: "FAILED", exit: "0:0", name: token }) });
@@ -402,18 +470,23 @@ describe("many", () => {
     expect(await fake.calls("sacct")).toHaveLength(1);
   });
 
-  it("accounting is asked for 200 names at once, and for fewer ids when the answer is too large", async () => {
+  it("accounting is asked for 200 names at once, and for fewer ids, at most twice at a time, when the answer is too large", async () => {
     await using fake = await FakeSlurm.make({ accounting: true });
     const names = Array.from({ length: 450 }, () => ({ token: newToken(), since: job.submittedAt }));
     await fake.scheduler().find(names, context);
     const sizes = (await fake.calls("sacct")).map((call) => call.split(" --name=")[1]?.split(",").length);
     expect(sizes).toEqual([200, 200, 50]);
-    const large = `case "$*" in *12,13*) head -c 70000000 /dev/zero | tr '\\0' x ;; *) cat "$d/sacct.out" ;; esac`;
+    const large = `case "$*" in *12,13*) head -c 70000000 /dev/zero | tr '\\0' x ;; *"-j 13"*) cat "$d/sacct.out" ;; esac`;
     const stdout = accountingLine({ id: "13", state: "COMPLETED", name: token });
     await fake.prints("sacct", { stdout });
     await fake.does("sacct", large);
-    const two = await fake.scheduler().statuses([job, { ...job, id: "13" }], context);
-    expect(two.map(({ state }) => state)).toEqual(["absent", "ended"]);
+    const slurm = fake.scheduler();
+    const states = async (): Promise<readonly string[]> =>
+      (await slurm.statuses([job, { ...job, id: "13" }], context)).map(({ state }) => state);
+    const before = (await fake.calls("sacct")).length;
+    expect(await states()).toEqual(["absent", "unknown"]);
+    expect(await states()).toEqual(["absent", "ended"]);
+    expect((await fake.calls("sacct")).length - before).toBe(4);
   });
 
   it("orders name 200 jobs at once, those of the queue alone", async () => {
