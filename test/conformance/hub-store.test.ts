@@ -3,12 +3,13 @@ import { expect, test } from "vitest";
 import { isFault } from "../../src/common/fault.ts";
 import { silentLogger } from "../../src/common/logger.ts";
 import { systemClock } from "../../src/common/clock.ts";
-import { createJobs, readJobs } from "../../src/hub/jobs/lifecycle.ts";
+import { changeJob, createJobs, lockJob, observeJob, readJobs } from "../../src/hub/jobs/lifecycle.ts";
 import { isUniqueViolation } from "../../src/hub/store/errors.ts";
 import { appendEvents, readEvents } from "../../src/hub/store/events.ts";
 import { migrate, migrations } from "../../src/hub/store/migrations.ts";
 import { openPostgresStore } from "../../src/hub/store/postgres.ts";
-import type { Store } from "../../src/hub/store/types.ts";
+import { together } from "../../src/hub/store/together.ts";
+import type { Store, Tx } from "../../src/hub/store/types.ts";
 import { describeWithEngine } from "../helpers/engines/index.ts";
 import { freshDatabase } from "../helpers/engines/postgres.ts";
 import { waitFor } from "../helpers/wait.ts";
@@ -81,7 +82,10 @@ describeStores("the hub's store", (place) => {
           },
           { update: "jobs", rows: rows.slice(1).map(({ id }) => ({ id, priority: 7, hold: null })) },
           { update: "jobs", rows: rows.slice(0, 1).map(({ id }) => ({ id, attempt: 2 })) },
-          { update: "job_tags", rows: rows.map(({ id }) => ({ job_id: id, status: "CHANGED" })) },
+          {
+            update: "job_tags",
+            rows: rows.flatMap(({ id }) => [`of-${count}`, "b"].map((key) => ({ job_id: id, key, status: "CHANGED" }))),
+          },
           { update: "operations", rows: [] },
         ]);
       });
@@ -386,6 +390,115 @@ describeWithEngine("postgres", "the store on PostgreSQL", () => {
     const values = (await store.db.selectFrom("settings").select("value").execute()).map((row) => row.value);
     expect(values).toEqual(["2", "2"]);
   });
+
+  test("a failed statement undoes its transaction, also when its failure was caught or shows at the end", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 1 });
+    const setting = { name: "once", value: "1" };
+    const noted = (name: string) => ({ name, value: "1" });
+    await store.db.insertInto("settings").values(setting).execute();
+    const caught = store.transaction(async (tx) => {
+      await tx.db.insertInto("settings").values(noted("caught")).execute();
+      await tx.db
+        .insertInto("settings")
+        .values(setting)
+        .execute()
+        .catch(() => undefined);
+    });
+    await expect(caught).rejects.toThrow("undone");
+    const claim = { job_id: "j", position: 0, op_id: "o", site_id: "s", cancelled: 0 };
+    const late = store.transaction(async (tx) => {
+      await tx.db.insertInto("settings").values(noted("late")).execute();
+      await tx.write([{ insert: "job_claims", rows: [claim] }]);
+      await tx.write([{ insert: "job_claims", rows: [claim] }]);
+      tx.notify("jobs", "never");
+    });
+    await expect(late).rejects.toSatisfy(isUniqueViolation);
+    await expect(store.transaction((tx) => tx.insert("job_claims", [claim, claim]))).rejects.toSatisfy(
+      isUniqueViolation,
+    );
+    const kept = await store.db.selectFrom("settings").select("name").execute();
+    expect(kept).toEqual([{ name: "once" }]);
+    expect(await store.db.selectFrom("job_claims").selectAll().execute()).toEqual([]);
+  });
+
+  test("queries that are asked at once are answered in their order, and none after the end", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 1 });
+    const held = await store.transaction(async (tx) => {
+      const count = () => tx.db.selectFrom("settings").select("name").orderBy("name").execute();
+      const add = (name: string) => tx.db.insertInto("settings").values({ name, value: "1" }).execute();
+      const [none, , one, , two] = await together([count(), add("a"), count(), add("b"), count()]);
+      expect([none.length, one.length, two.length]).toEqual([0, 1, 2]);
+      return tx;
+    });
+    await expect(held.db.selectFrom("settings").selectAll().execute()).rejects.toThrow("after the end");
+    expect(await store.db.selectFrom("settings").select("name").orderBy("name").execute()).toHaveLength(2);
+  });
+
+  test("a few of many jobs are changed without reading whole tables, with statistics and without", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 1 });
+    for (const table of ["jobs", "job_tags", "operations"]) {
+      await sql`ALTER TABLE ${sql.table(table)} SET (autovacuum_enabled = off)`.execute(store.db);
+    }
+    const ctx = { store, clock: systemClock };
+    const news = Array.from({ length: 4_000 }, (_, i) => ({ ...job, tags: { campaign: "one", sample: `${i}` } }));
+    const rows = await store.transaction((tx) => createJobs(ctx, tx, news));
+    const readByChange = () =>
+      store.transaction(async (tx) => {
+        const [first] = rows.splice(0, 1);
+        const [locked] = first ? await readJobs(tx.db, [first.id]) : [];
+        if (locked) await changeJob(ctx, tx, locked, { state: "CANCELLED", actor: "user:a" });
+        const read = await sql<{ relname: string; seq_tup_read: number }>`SELECT relname, seq_tup_read
+          FROM pg_stat_xact_user_tables WHERE relname IN ('jobs', 'job_tags') ORDER BY relname`.execute(tx.db);
+        return read.rows;
+      });
+    const nothing = [
+      { relname: "job_tags", seq_tup_read: 0 },
+      { relname: "jobs", seq_tup_read: 0 },
+    ];
+    expect(await readByChange()).toEqual(nothing);
+    await sql`ANALYZE`.execute(store.db);
+    expect(await readByChange()).toEqual(nothing);
+  });
+
+  test.for(["ends", "is made"] as const)(
+    "a child that is made while its parent ends waits for nobody, whichever of the two was first: %s",
+    async (first) => {
+      await using database = await freshDatabase();
+      await using store = await openPostgresStore({ url: database.url, log: silentLogger });
+      const ctx = { store, clock: systemClock };
+      const [parent] = await store.transaction((tx) => createJobs(ctx, tx, [job]));
+      const id = parent?.id ?? "";
+      const held = Promise.withResolvers<void>();
+      const end = async (tx: Tx) => {
+        const locked = await lockJob(tx, "postgres", id);
+        if (locked) await observeJob(ctx, tx, locked, { state: "JOB_FINISHED", actor: "user:a" });
+      };
+      const make = async (tx: Tx) => {
+        await createJobs(ctx, tx, [{ ...job, parents: [id] }]);
+      };
+      const [one, other] = first === "ends" ? [end, make] : [make, end];
+      const go = Promise.withResolvers<void>();
+      const before = store.transaction(async (tx) => {
+        await one(tx);
+        held.resolve();
+        await go.promise;
+      });
+      await held.promise;
+      const after = store.transaction(other);
+      const waiting = sql<{ n: number }>`SELECT count(*)::int AS n FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+      await waitFor(async () => ((await waiting.execute(store.db)).rows[0]?.n ?? 0) > 0, {
+        what: "the second to wait",
+      });
+      go.resolve();
+      await Promise.all([before, after]);
+      const child = store.db.selectFrom("jobs").select("state").where("id", "<>", id);
+      expect(await child.execute()).toEqual([{ state: "READY" }]);
+    },
+  );
 
   test("connections that break are a fault that passes, and the next ones work", async () => {
     await using database = await freshDatabase();

@@ -1,5 +1,5 @@
 /** What changes of jobs mean for the columns that queries use, for tags and for the event stream. The only user is lifecycle.ts. */
-import type { JsonObject } from "../../common/json.ts";
+import { isJsonObject, type JsonObject } from "../../common/json.ts";
 import type { Failure, Hold, JobState, Phase } from "../../jobs/states.ts";
 import { statusOf } from "../../jobs/status.ts";
 import { isFinal } from "../../jobs/transitions.ts";
@@ -68,8 +68,12 @@ export class JobChanges {
     const latest = [...this.#latest.values()];
     const rows = byColumns(latest.map(({ row: { id }, columns }) => ({ id, ...columns })));
     const jobs = rows.map((alike): Write => ({ update: "jobs", rows: alike }));
-    const tags: Write = { update: "job_tags", rows: movedTags(latest) };
-    await writeWithEvents(this.#tx, [...besides, ...jobs, tags], this.#events);
+    const moved = latest.filter(({ row, statusBefore }) => row.status !== statusBefore).map(({ row }) => row);
+    const tags = movedTags(moved);
+    for (const { id, status } of tags.unreadable) {
+      await this.#tx.db.updateTable("job_tags").set({ status }).where("job_id", "=", id).execute();
+    }
+    await writeWithEvents(this.#tx, [...besides, ...jobs, { update: "job_tags", rows: tags.rows }], this.#events);
   }
 }
 
@@ -101,12 +105,26 @@ function byColumns<Row extends object>(rows: readonly Row[]): Row[][] {
   return [...Map.groupBy(rows, (row) => Object.keys(row).toSorted().join(" ")).values()];
 }
 
-/** Tags carry their job's status. */
-function movedTags(
-  list: readonly { readonly row: JobRow; readonly statusBefore: string }[],
-): { readonly job_id: string; readonly status: string }[] {
-  const moved = list.filter(({ row, statusBefore }) => row.status !== statusBefore && row.tags !== "{}");
-  return moved.map(({ row: { id, status } }) => ({ job_id: id, status }));
+/** Tags carry their job's status; by their keys, as far as those can be read. */
+function movedTags(moved: readonly JobRow[]): {
+  readonly rows: readonly { readonly job_id: string; readonly key: string; readonly status: string }[];
+  readonly unreadable: readonly JobRow[];
+} {
+  const keys = new Map(moved.map((row) => [row, tagKeys(row.tags)]));
+  const rows = moved.flatMap((row) =>
+    (keys.get(row) ?? []).map((key) => ({ job_id: row.id, key, status: row.status })),
+  );
+  return { rows, unreadable: moved.filter((row) => keys.get(row) === undefined) };
+}
+
+function tagKeys(tags: string): string[] | undefined {
+  if (tags === "{}") return [];
+  try {
+    const parsed: unknown = JSON.parse(tags);
+    return isJsonObject(parsed) ? Object.keys(parsed) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A site could claim it now: those that wait for work of its workflow are woken. */

@@ -45,6 +45,8 @@ export async function createJobs(ctx: LifecycleContext, tx: Tx, jobs: readonly N
   const links = rows.flatMap((row, i) =>
     [...new Set(jobs[i]?.parents)].map((parent) => ({ job_id: row.id, parent_id: parent })),
   );
+  // A parent that ends just now either sees the link, or is seen as ended below.
+  await lockParents(ctx, tx, new Set(links.map((link) => link.parent_id)));
   await tx.insert("job_parents", links);
   await appendEvents(
     tx,
@@ -59,6 +61,16 @@ export async function createJobs(ctx: LifecycleContext, tx: Tx, jobs: readonly N
     tx.db,
     rows.map((row) => row.id),
   );
+}
+
+/** Keeps these jobs as they are until the end of the transaction. SQLite has one writer anyway. */
+async function lockParents(ctx: LifecycleContext, tx: Tx, parents: ReadonlySet<string>): Promise<void> {
+  if (ctx.store.kind !== "postgres") return;
+  const ids = [...parents].toSorted();
+  for (let start = 0; start < ids.length; start += idsPerQuery) {
+    const slice = ids.slice(start, start + idsPerQuery);
+    await tx.db.selectFrom("jobs").select("id").where("id", "in", slice).orderBy("id").forShare().execute();
+  }
 }
 
 /** The rows of these ids, in this order; unknown ids are left out. */
@@ -145,8 +157,10 @@ export async function writeChanges(
   changes: JobChanges,
   besides: readonly Write[] = [],
 ): Promise<void> {
+  // Their parents are locked by us: whoever makes a child waits, or its links are seen here (`createJobs`).
+  const children = await childrenOf(tx.db, changes.ended);
   await changes.write(besides);
-  await settleChildren(ctx, tx, await childrenOf(tx.db, changes.ended));
+  await settleChildren(ctx, tx, children);
 }
 
 /** Writes the job's list of claims: document, counters and rows. `extra` are other changes of the document. */

@@ -1,34 +1,36 @@
 /** Many rows as one statement with one parameter: a JSON list that PostgreSQL reads by the table's own types. */
-import { CompiledQuery, type Transaction } from "kysely";
+import { CompiledQuery } from "kysely";
 import { eventLock } from "./events.ts";
-import type { HubDatabase } from "./tables.ts";
-import { type BulkRow, type BulkTable, keyColumn, type Write } from "./types.ts";
+import type { PostgresTransaction } from "./postgres-transaction.ts";
+import { type BulkRow, type BulkTable, columnsToSet, keyColumns, type Write } from "./types.ts";
 
 /** Rows per statement: some megabytes of JSON. */
 const rowsPerStatement = 2_000;
 
 /** See `Tx.insert`. */
 export async function insertRows(
-  db: Transaction<HubDatabase>,
+  transaction: PostgresTransaction,
   table: BulkTable,
   rows: readonly BulkRow[],
 ): Promise<readonly number[]> {
   if (table !== "jobs") {
-    await writeRows(db, [{ insert: table, rows }]);
+    writeRows(transaction, [{ insert: table, rows }]);
     return [];
   }
   const numbers = new Map<string, number>();
   for (let start = 0; start < rows.length; start += rowsPerStatement) {
     const some = rows.slice(start, start + rowsPerStatement);
     const text = `${textOf({ insert: table, rows: some }, "$1", [])} RETURNING id, n`;
-    const answer = await db.executeQuery<{ id: string; n: number }>(CompiledQuery.raw(text, [JSON.stringify(some)]));
+    const answer = await transaction.executeQuery<{ id: string; n: number }>(
+      CompiledQuery.raw(text, [JSON.stringify(some)]),
+    );
     for (const { id, n } of answer.rows) numbers.set(id, n);
   }
   return rows.map((row) => numbers.get(String(row["id"])) ?? 0);
 }
 
-/** See `Tx.write`. */
-export async function writeRows(db: Transaction<HubDatabase>, writes: readonly Write[]): Promise<void> {
+/** See `Tx.write`. Done with the next query of the transaction, or with its end. */
+export function writeRows(transaction: PostgresTransaction, writes: readonly Write[]): void {
   const parts = writes.filter(({ rows }) => rows.length > 0);
   // The lock of events is asked for last: until the commit all other writers of events wait for it.
   parts.sort(
@@ -38,25 +40,20 @@ export async function writeRows(db: Transaction<HubDatabase>, writes: readonly W
   const last = parts.at(-1);
   if (!last) return;
   if (parts.some(({ rows }) => rows.length > rowsPerStatement)) {
-    for (const part of parts) await writeInPieces(db, part);
+    for (const part of parts) writeInPieces(transaction, part);
     return;
   }
   const before = parts.slice(0, -1).map((part, at) => `part${at} AS (${textOf(part, `$${at + 1}`, [])} RETURNING 1)`);
   const names = before.map((_, at) => `part${at}`);
   const main = textOf(last, `$${parts.length}`, names);
   const text = before.length === 0 ? main : `WITH ${before.join(", ")} ${main}`;
-  await db.executeQuery(
-    CompiledQuery.raw(
-      text,
-      parts.map(({ rows }) => JSON.stringify(rows)),
-    ),
-  );
+  transaction.defer({ text, parameters: parts.map(({ rows }) => JSON.stringify(rows)) });
 }
 
-async function writeInPieces(db: Transaction<HubDatabase>, part: Write): Promise<void> {
+function writeInPieces(transaction: PostgresTransaction, part: Write): void {
   for (let start = 0; start < part.rows.length; start += rowsPerStatement) {
     const rows = part.rows.slice(start, start + rowsPerStatement);
-    await db.executeQuery(CompiledQuery.raw(textOf({ ...part, rows } as Write, "$1", []), [JSON.stringify(rows)]));
+    transaction.defer({ text: textOf({ ...part, rows } as Write, "$1", []), parameters: [JSON.stringify(rows)] });
   }
 }
 
@@ -75,10 +72,13 @@ function textOf(
       FROM ${lock}json_populate_recordset(NULL::${part.insert}, ${parameter}::json)`;
   }
   const table = part.update;
-  const key = keyColumn[table];
-  const set = columns.filter((column) => column !== key).map((column) => `${column} = change.${column}`);
-  return `UPDATE ${table} SET ${set.join(", ")} FROM json_populate_recordset(NULL::${table}, ${parameter}::json) AS change
-    WHERE ${table}.${key} = change.${key}`;
+  const set = columnsToSet(table, part.rows[0] ?? {}).map((column) => `${column} = change.${column}`);
+  // By the whole key, and with the number of rows: while PostgreSQL has no statistics it expects many rows of a part of a key, and 100
+  // of any function, and reads the whole table for so many.
+  const same = keyColumns[table].map((column) => `${table}.${column} = change.${column}`);
+  return `UPDATE ${table} SET ${set.join(", ")} 
+    FROM (SELECT * FROM json_populate_recordset(NULL::${table}, ${parameter}::json) LIMIT ${part.rows.length}) AS change
+    WHERE ${same.join(" AND ")}`;
 }
 
 function lockAfter(parts: readonly string[]): string {

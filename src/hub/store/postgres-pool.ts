@@ -2,12 +2,22 @@ import type { PostgresPool, PostgresPoolClient } from "kysely";
 import pg from "pg";
 import { Fault } from "../../common/fault.ts";
 
+/** A connection that is taken; see `faultingPool`. */
+export interface FaultingClient {
+  query(text: string, parameters?: readonly unknown[]): Promise<pg.QueryResult>;
+  release(discard?: boolean): void;
+}
+
+export interface FaultingPool extends Omit<PostgresPool, "connect"> {
+  connect(): Promise<FaultingClient & PostgresPoolClient>;
+}
+
 /**
  * pg's pool for Kysely, with failures told apart: what the server says stays a `DatabaseError` with its SQLSTATE, everything else (no
  * connection, a broken one, none free in time) is the fault `STORE`.
  */
-export function faultingPool(pool: pg.Pool): PostgresPool {
-  const known = new WeakMap<pg.PoolClient, PostgresPoolClient>();
+export function faultingPool(pool: pg.Pool): FaultingPool {
+  const known = new WeakMap<pg.PoolClient, FaultingClient & PostgresPoolClient>();
   return {
     options: pool.options,
     end: () => pool.end(),
@@ -20,15 +30,15 @@ export function faultingPool(pool: pg.Pool): PostgresPool {
   };
 }
 
-function wrap(client: pg.PoolClient): PostgresPoolClient {
+function wrap(client: pg.PoolClient): FaultingClient & PostgresPoolClient {
   // While it is taken the pool does not listen: a connection that breaks between two queries would end the process. The next
   // query fails and tells.
   client.on("error", () => undefined);
-  function query(sql: string, parameters: unknown[]): Promise<pg.QueryResult> {
-    return told(client.query(sql, parameters));
+  function query(text: string, parameters?: readonly unknown[]): Promise<pg.QueryResult> {
+    return told(client.query(text, parameters as unknown[] | undefined));
   }
   return {
-    query: query as unknown as PostgresPoolClient["query"],
+    query: query as FaultingClient["query"] & PostgresPoolClient["query"],
     release: (discard?: boolean) => client.release(discard),
   };
 }

@@ -3,13 +3,14 @@
  * transaction, so it arrives after the commit; when the listening connection breaks, it is made again and everybody looks.
  */
 import { EventEmitter } from "node:events";
-import { Kysely, PostgresDialect, sql } from "kysely";
+import { type Dialect, Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
 import type { Logger } from "../../common/logger.ts";
 import { isRetryable, storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
 import { insertRows, writeRows } from "./postgres-bulk.ts";
-import { faultingPool } from "./postgres-pool.ts";
+import { type FaultingPool, faultingPool } from "./postgres-pool.ts";
+import { inTransaction } from "./postgres-transaction.ts";
 import type { HubDatabase } from "./tables.ts";
 import type { Channel, Store, Tx } from "./types.ts";
 
@@ -24,6 +25,7 @@ export interface PostgresOptions {
 
 const pgChannel = "siteagent_hub";
 const connectTimeoutMs = 5_000;
+const notifyText = "SELECT pg_notify($1, notice) FROM unnest($2::text[]) AS notice";
 /** No query of a hub takes as long; one that does (a filter over everything) is ended and refused. */
 const longestQueryMs = 60_000;
 const relistenAfterMs = 1_000;
@@ -58,13 +60,17 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     types,
     application_name: "siteagent hub",
     options: sessionOptions(options.schema),
+    // A statement is sent when it is asked for, not when the one before is answered.
+    pipeline: true,
   };
   const pool = new pg.Pool(settings);
   pool.on("error", (err) => options.log.warn({ err }, "an idle database connection broke"));
-  const db = new Kysely<HubDatabase>({ dialect: new PostgresDialect({ pool: faultingPool(pool) }) });
+  const faulting = faultingPool(pool);
+  const dialect = new PostgresDialect({ pool: faulting });
+  const db = new Kysely<HubDatabase>({ dialect });
   try {
     await migrate(db, "postgres");
-    const store = new PostgresStore(db, settings, options.log);
+    const store = new PostgresStore({ db, pool: faulting, dialect, settings, log: options.log });
     await store.startListening();
     return store;
   } catch (error) {
@@ -73,9 +79,20 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   }
 }
 
+interface Parts {
+  readonly db: Kysely<HubDatabase>;
+  readonly pool: FaultingPool;
+  readonly dialect: Dialect;
+  /** Of connections. */
+  readonly settings: pg.ClientConfig;
+  readonly log: Logger;
+}
+
 class PostgresStore implements Store {
   readonly kind = "postgres";
   readonly db: Kysely<HubDatabase>;
+  readonly #pool: FaultingPool;
+  readonly #dialect: Dialect;
   readonly #settings: pg.ClientConfig;
   readonly #log: Logger;
   readonly #emitter = new EventEmitter().setMaxListeners(0);
@@ -83,8 +100,10 @@ class PostgresStore implements Store {
   #relisten: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(db: Kysely<HubDatabase>, settings: pg.ClientConfig, log: Logger) {
+  constructor({ db, pool, dialect, settings, log }: Parts) {
     this.db = db;
+    this.#pool = pool;
+    this.#dialect = dialect;
     this.#settings = settings;
     this.#log = log;
   }
@@ -144,18 +163,16 @@ class PostgresStore implements Store {
     await this.close();
   }
 
-  async #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
+  #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
     const notices = new Set<string>();
-    return this.db.transaction().execute(async (db) => {
+    return inTransaction(this.#pool, this.#dialect, async (transaction) => {
       const result = await fn({
-        db,
-        insert: (table, rows) => insertRows(db, table, rows),
-        write: (writes) => writeRows(db, writes),
+        db: transaction.db,
+        insert: (table, rows) => insertRows(transaction, table, rows),
+        write: async (writes) => writeRows(transaction, writes),
         notify: (channel, payload) => void notices.add(`${channel} ${payload}`),
       });
-      if (notices.size > 0) {
-        await sql`SELECT pg_notify(${pgChannel}, notice) FROM unnest(${[...notices]}::text[]) AS notice`.execute(db);
-      }
+      if (notices.size > 0) transaction.defer({ text: notifyText, parameters: [pgChannel, [...notices]] });
       return result;
     });
   }

@@ -11,7 +11,16 @@ import { regexTest } from "../filter/regex.ts";
 import { storeFault } from "./errors.ts";
 import { migrate } from "./migrations.ts";
 import type { HubDatabase } from "./tables.ts";
-import { type BulkRow, type BulkTable, type Channel, keyColumn, type Store, type Tx, type Write } from "./types.ts";
+import {
+  type BulkRow,
+  type BulkTable,
+  type Channel,
+  columnsToSet,
+  keyColumns,
+  type Store,
+  type Tx,
+  type Write,
+} from "./types.ts";
 
 /** Prepared statements that are kept; the hub's own queries are a few hundred. */
 const statementsKept = 500;
@@ -250,11 +259,12 @@ class SqliteStore implements Store {
       this.#insert(write.insert, rows);
       return;
     }
-    const key = keyColumn[write.update];
-    const columns = Object.keys(first).filter((column) => column !== key);
-    const list = columns.map((column) => `${column} = ?`).join(", ");
-    const update = this.#statements.get(`UPDATE ${write.update} SET ${list} WHERE ${key} = ?`);
-    for (const row of rows) update.run(...columns.map((column) => row[column] ?? null), row[key] ?? null);
+    const keys = keyColumns[write.update];
+    const columns = columnsToSet(write.update, first);
+    const set = columns.map((column) => `${column} = ?`).join(", ");
+    const same = keys.map((column) => `${column} = ?`).join(" AND ");
+    const update = this.#statements.get(`UPDATE ${write.update} SET ${set} WHERE ${same}`);
+    for (const row of rows) update.run(...[...columns, ...keys].map((column) => row[column] ?? null));
   }
 
   /** Like PostgreSQL's: never inside the caller's turn. */

@@ -22,15 +22,24 @@ export type BulkTable = "jobs" | "job_claims" | "job_tags" | "job_parents" | "op
 /** A row as a query builder would take it; texts, numbers and nulls only. */
 export type BulkRow = Readonly<Record<string, string | number | null>>;
 
-/** How rows to change are found: by this column of theirs. */
-export const keyColumn = { jobs: "id", operations: "id", job_tags: "job_id" } as const;
+/** How rows to change are found: by these columns of theirs, always the whole key. */
+export const keyColumns = { jobs: ["id"], operations: ["id"], job_tags: ["job_id", "key"] } as const satisfies Partial<
+  Record<BulkTable, readonly string[]>
+>;
+
+/** The other columns of a row. */
+export function columnsToSet(table: keyof typeof keyColumns, row: BulkRow): string[] {
+  const keys: readonly string[] = keyColumns[table];
+  return Object.keys(row).filter((column) => !keys.includes(column));
+}
 
 /** Rows to insert; or for each row what its columns become in the rows with the same key. */
 export type Write =
   | { readonly insert: Exclude<BulkTable, "jobs">; readonly rows: readonly BulkRow[] }
-  | { readonly update: keyof typeof keyColumn; readonly rows: readonly BulkRow[] };
+  | { readonly update: keyof typeof keyColumns; readonly rows: readonly BulkRow[] };
 
 export interface Tx {
+  /** Queries that are asked at the same time cost one round trip on PostgreSQL; they are answered in their order. */
   readonly db: Transaction<HubDatabase>;
   /**
    * Inserts rows that all have the same columns, in order; in one statement, or one that is prepared once. Returns the numbers `n` that
@@ -39,7 +48,8 @@ export interface Tx {
   insert(table: BulkTable, rows: readonly BulkRow[]): Promise<readonly number[]>;
   /**
    * Inserts and changes rows of several tables; on PostgreSQL in one statement, where events come last. None may depend on another, and no
-   * row may be changed twice. The rows of each have the same columns.
+   * row may be changed twice. The rows of each have the same columns. Done before whatever is asked next or at the end of the
+   * transaction: a failure may show only then, and cannot be caught in it.
    */
   write(writes: readonly Write[]): Promise<void>;
   /** Delivered to all listeners of all hub processes after the commit, and not at all without one. */

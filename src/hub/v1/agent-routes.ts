@@ -25,7 +25,7 @@ import { claimJob, isClaimable, isReleasable, leaseMs, releaseExpired, unclaimJo
 import type { HeldCalls } from "./held.ts";
 import { idempotencyKeyOf, idParams, type V1App } from "./http.ts";
 import { applyReports } from "./reports.ts";
-import { assignmentsOf } from "./spec.ts";
+import { assignmentsOf, surroundingsOf } from "./spec.ts";
 import type { Site } from "./synchronize.ts";
 import { jobViews } from "./view.ts";
 import { holdSynchronize } from "./wait.ts";
@@ -132,7 +132,7 @@ async function claimByHand(ctx: HubContext, caller: Site, id: string, key: strin
     const repeated = key !== undefined && (await isRepeated(tx, caller, job, key));
     const row = repeated ? job : await claimFresh(ctx, tx, caller, job);
     if (!repeated && key !== undefined) await rememberClaim(ctx, tx, caller, row, key);
-    const [assignment] = await assignmentsOf(tx.db, [row]);
+    const [assignment] = assignmentsOf([row], await surroundingsOf(tx.db, [row]));
     if (!assignment) throw new Fault("DEFECT", "a claimed job without operation");
     return assignment;
   });

@@ -4,8 +4,9 @@ import type { JobRow } from "../store/tables.ts";
 import { jobColumns, partsOf } from "../jobs/rows.ts";
 import { changeJobs, type LifecycleContext } from "../jobs/lifecycle.ts";
 import { parseJob } from "../jobs/document.ts";
+import { together } from "../store/together.ts";
 import type { Tx } from "../store/types.ts";
-import { assignable, claimJobs } from "./claims.ts";
+import { assignable } from "./claims.ts";
 
 const damaged: Failure = {
   code: "UNREADABLE",
@@ -19,30 +20,37 @@ export interface Offer {
   readonly slots: number;
 }
 
+/** Open jobs that a site could start, locked, by workflow; each list as `fairOrder` wants it. */
+export type Queues = ReadonlyMap<string, readonly JobRow[]>;
+
 /**
- * Claims up to `limit` open jobs for the site. On PostgreSQL rows that another site is just taking are skipped, not waited for:
- * whoever changed them wakes all waiting sites afterwards.
+ * Up to `limit` jobs of each offered workflow. On PostgreSQL rows that another site is just taking are skipped, not waited for: whoever
+ * changed them wakes all waiting sites afterwards.
  */
-export async function assignJobs(
+export async function findJobs(
   ctx: LifecycleContext,
   tx: Tx,
-  site: { readonly siteId: string; readonly actor: string },
+  siteId: string,
   offers: readonly Offer[],
   limit: number,
-): Promise<JobRow[]> {
-  if (limit <= 0 || offers.length === 0) return [];
-  const queues = new Map<string, readonly JobRow[]>();
-  for (const [workflow, slots] of slotsByWorkflow(offers)) {
-    const open = await openJobs(ctx, tx, workflow, site.siteId, Math.min(slots, limit));
-    const able = await ableOf(tx, site.siteId, open);
-    if (able.length > 0) queues.set(workflow, able);
-  }
-  const claimed = await claimJobs(ctx, tx, fairOrder(queues, limit), site.siteId, site.actor);
-  // Others may have skipped what was locked here and not taken: they look again.
+): Promise<Queues> {
+  if (limit <= 0) return new Map();
+  const queues = [...slotsByWorkflow(offers)].map(async ([workflow, slots]) => {
+    const open = await openJobs(ctx, tx, workflow, siteId, Math.min(slots, limit));
+    return [workflow, await ableOf(tx, siteId, open)] as const;
+  });
+  return new Map((await together(queues)).filter(([, jobs]) => jobs.length > 0));
+}
+
+/** Which of them the site gets: what it offers, `limit` at most. Those that others skipped in vain are looked at by them again. */
+export function chooseJobs(tx: Tx, queues: Queues, offers: readonly Offer[], limit: number): JobRow[] {
+  const slots = slotsByWorkflow(offers);
+  const fitting = new Map([...queues].map(([workflow, jobs]) => [workflow, jobs.slice(0, slots.get(workflow) ?? 0)]));
+  const chosen = fairOrder(fitting, limit);
   for (const [workflow, jobs] of queues) {
-    if (jobs.length > claimed.filter((job) => job.workflow_id === workflow).length) tx.notify("jobs", workflow);
+    if (jobs.length > chosen.filter((job) => job.workflow_id === workflow).length) tx.notify("jobs", workflow);
   }
-  return claimed;
+  return chosen;
 }
 
 /**

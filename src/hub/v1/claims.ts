@@ -179,7 +179,11 @@ export function operationWrites(documents: readonly OperationDocument[]): Write 
  * report. Called before every look for work and by a sweep.
  */
 export async function releaseExpired(ctx: LifecycleContext): Promise<number> {
-  const due = await expiredIds(ctx.store.db, ctx.clock.now());
+  return releaseAll(ctx, await expiredIds(ctx.store.db, ctx.clock.now()));
+}
+
+/** Those of them that are still unbound and over. */
+export async function releaseAll(ctx: LifecycleContext, due: readonly string[]): Promise<number> {
   let released = 0;
   for (const id of due) {
     released += await ctx.store.transaction(async (tx) => {
@@ -199,7 +203,8 @@ export async function releaseExpired(ctx: LifecycleContext): Promise<number> {
 /** In the words of the index jobs_unconfirmed, as constants, so that the index serves. */
 const unconfirmed = sql<SqlBool>`lease_expires_at IS NOT NULL AND bound = 0 AND ended_at IS NULL`;
 
-async function expiredIds(db: Queries, now: number): Promise<string[]> {
+/** Jobs whose unbound claim ran out, some hundred at most. */
+export async function expiredIds(db: Queries, now: number): Promise<string[]> {
   const rows = await db
     .selectFrom("jobs")
     .select("id")

@@ -12,6 +12,7 @@ import type { OperationDocument } from "../jobs/document.ts";
 import { idsPerQuery, jobColumns } from "../jobs/rows.ts";
 import { JobChanges, parsedHold, type StateChange } from "../jobs/changes.ts";
 import { writeChanges } from "../jobs/lifecycle.ts";
+import { together } from "../store/together.ts";
 import type { JobRow } from "../store/tables.ts";
 import type { Tx, Write } from "../store/types.ts";
 import { operationWrites, readOperations } from "./claims.ts";
@@ -70,8 +71,11 @@ function noteRefusals(ctx: HubContext, site: Site, results: readonly ReportResul
 }
 
 async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly Report[]): Promise<ReportResult[]> {
-  const rows = await lockAll(ctx, tx, [...new Set(reports.map((report) => report.job))]);
-  const notes = await operationNotes(tx, [...rows.values()]);
+  const [rows, operations] = await together([
+    lockAll(ctx, tx, [...new Set(reports.map((report) => report.job))]),
+    readOperations(tx.db, [...new Set(reports.map((report) => report.op_id))]),
+  ]);
+  const notes = operationNotes(operations);
   const changes = new JobChanges(ctx, tx);
   const results: ReportResult[] = [];
   for (const report of reports) {
@@ -86,8 +90,7 @@ async function applyAll(ctx: HubContext, tx: Tx, site: Site, reports: readonly R
     rows.set(report.job, changes.add(row, change));
     results.push({ ...keyOf(report), outcome: "applied" });
   }
-  await settleOrders(ctx, tx, changes.ended);
-  await writeChanges(ctx, tx, changes, [notes.changed()]);
+  await together([settleOrders(ctx, tx, changes.ended), writeChanges(ctx, tx, changes, [notes.changed()])]);
   await failpoint("hub.before-reports");
   return results;
 }
@@ -210,11 +213,7 @@ interface OperationNotes {
 }
 
 /** What NMDC readers see: the metadata rule of design and, at the end, the result. Read and written once for all reports of a call. */
-async function operationNotes(tx: Tx, rows: readonly JobRow[]): Promise<OperationNotes> {
-  const documents = await readOperations(
-    tx.db,
-    rows.flatMap((row) => row.op_id ?? []),
-  );
+function operationNotes(documents: Map<string, OperationDocument>): OperationNotes {
   const changed = new Set<string>();
   return {
     add(row, report, result) {

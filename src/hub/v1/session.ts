@@ -8,7 +8,7 @@ import type { LifecycleContext } from "../jobs/lifecycle.ts";
 import { logReaderSetting } from "./log-watch.ts";
 import { appendEvents } from "../store/events.ts";
 import type { SiteRow } from "../store/tables.ts";
-import type { Tx } from "../store/types.ts";
+import type { StoreKind, Tx } from "../store/types.ts";
 
 export type SyncBody = z.output<typeof syncRequestSchema>;
 
@@ -40,24 +40,37 @@ const healthBytes = 4_096;
 /** Longest description of all apps that is kept, characters of JSON. */
 const appsLength = 262_144;
 
-/** Decides whose session it is and notes that the site lives. The site row is locked: two instances cannot both win. */
-export async function enterSession(
+export type SessionRow = Pick<SiteRow, "session_epoch" | "instance_id" | "last_seen_at" | "info"> & {
+  readonly log_read: string | null;
+};
+
+/** The site's row, locked: two instances cannot both win. */
+export async function lockSite(tx: Tx, kind: StoreKind, siteId: string): Promise<SessionRow | undefined> {
+  const query = tx.db
+    .selectFrom("sites")
+    .select(["session_epoch", "instance_id", "last_seen_at", "info"])
+    .select((eb) =>
+      eb.selectFrom("settings").select("value").where("name", "=", logReaderSetting(siteId)).as("log_read"),
+    )
+    .where("id", "=", siteId);
+  return (kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
+}
+
+/** Whose session it is. */
+export function sessionOf(row: SessionRow | undefined, body: SyncBody, now: number): Session {
+  if (!row) return { epoch: 1, current: false, opened: false, logRead: null };
+  return { ...judge(row, body, now), logRead: row.log_read };
+}
+
+/** Notes that the site lives and what it says. */
+export async function noteSession(
   ctx: LifecycleContext,
   tx: Tx,
   site: { readonly siteId: string; readonly actor: string },
   body: SyncBody,
-): Promise<Session> {
-  const query = tx.db
-    .selectFrom("sites")
-    .selectAll()
-    .select((eb) =>
-      eb.selectFrom("settings").select("value").where("name", "=", logReaderSetting(site.siteId)).as("log_read"),
-    )
-    .where("id", "=", site.siteId);
-  const row = await (ctx.store.kind === "postgres" ? query.forUpdate() : query).executeTakeFirst();
-  if (!row) return { epoch: 1, current: false, opened: false, logRead: null };
-  const session = { ...judge(row, body, ctx.clock.now()), logRead: row.log_read };
-  if (!session.current) return session;
+  { row, session }: { readonly row: SessionRow | undefined; readonly session: Session },
+): Promise<void> {
+  if (!row || !session.current) return;
   const info = infoOf(row, body, session.opened);
   await tx.db
     .updateTable("sites")
@@ -71,10 +84,9 @@ export async function enterSession(
     .execute();
   if (session.opened) tx.notify("orders", site.siteId);
   if (session.opened || infoState(row) !== body.state) await tell(ctx, tx, site, body, session);
-  return session;
 }
 
-function judge(row: SiteRow, body: SyncBody, now: number): Omit<Session, "logRead"> {
+function judge(row: SessionRow, body: SyncBody, now: number): Omit<Session, "logRead"> {
   const same = row.instance_id === body.instance_id;
   if (same) return { epoch: row.session_epoch, current: true, opened: false };
   if (body.session_epoch === undefined) return { epoch: row.session_epoch + 1, current: true, opened: true };
@@ -83,7 +95,7 @@ function judge(row: SiteRow, body: SyncBody, now: number): Omit<Session, "logRea
   return { epoch: body.session_epoch, current: false, opened: false };
 }
 
-function infoOf(row: SiteRow, body: SyncBody, opened: boolean): SiteInfo {
+function infoOf(row: SessionRow, body: SyncBody, opened: boolean): SiteInfo {
   const before = opened ? undefined : parseInfo(row);
   const told = body.apps?.map((app) => app.workflow);
   const known = told ?? before?.workflows ?? [];
@@ -105,7 +117,7 @@ export function parseInfo(row: Pick<SiteRow, "info">): SiteInfo | undefined {
   return row.info === null ? undefined : (JSON.parse(row.info) as SiteInfo);
 }
 
-function infoState(row: SiteRow): string | undefined {
+function infoState(row: SessionRow): string | undefined {
   return parseInfo(row)?.state;
 }
 

@@ -5,14 +5,27 @@ import type { Assignment, JobSpec, SpecObject } from "../../wire/agent-api.ts";
 import { parseJob } from "../jobs/document.ts";
 import { idsPerQuery } from "../jobs/rows.ts";
 import type { JobRow } from "../store/tables.ts";
+import { together } from "../store/together.ts";
 import type { Queries } from "../store/types.ts";
 import { leaseMs } from "./claims.ts";
 import { parseSpec } from "./view.ts";
 
+/** What jobs refer to. */
+export interface Surroundings {
+  readonly objects: ReadonlyMap<string, SpecObject>;
+  readonly parents: ReadonlyMap<string, JobSpec["parents"][number]>;
+}
+
+export async function surroundingsOf(db: Queries, rows: readonly JobRow[]): Promise<Surroundings> {
+  const [objects, parents] = await together([
+    objectsOf(db, new Set(rows.flatMap((row) => row.object_id ?? []))),
+    parentsOf(db, new Set(rows.flatMap((row) => parentIds(row)))),
+  ]);
+  return { objects, parents };
+}
+
 /** Assignments of jobs that a site holds now. */
-export async function assignmentsOf(db: Queries, rows: readonly JobRow[]): Promise<Assignment[]> {
-  const objects = await objectsOf(db, new Set(rows.flatMap((row) => row.object_id ?? [])));
-  const parents = await parentsOf(db, new Set(rows.flatMap((row) => parentIds(row))));
+export function assignmentsOf(rows: readonly JobRow[], { objects, parents }: Surroundings): Assignment[] {
   return rows.flatMap((row) => {
     if (row.op_id === null) return [];
     const object = row.object_id === null ? undefined : objects.get(row.object_id);

@@ -5,15 +5,16 @@ import { isoTime } from "../../common/clock.ts";
 import type { SyncAnswer } from "../../wire/agent-api.ts";
 import { type LifecycleContext, readJobs } from "../jobs/lifecycle.ts";
 import { idsPerQuery } from "../jobs/rows.ts";
-import type { JobRow } from "../store/tables.ts";
+import { together } from "../store/together.ts";
+import type { JobRow, OrderRow } from "../store/tables.ts";
 import type { Tx } from "../store/types.ts";
-import { assignJobs } from "./assign.ts";
-import { leaseMs, releaseExpired } from "./claims.ts";
+import { chooseJobs, findJobs } from "./assign.ts";
+import { claimJobs, expiredIds, leaseMs, releaseAll } from "./claims.ts";
 import { type HeldRow, holdings } from "./holdings.ts";
 import { intervalSince } from "./log-watch.ts";
 import { acknowledgeOrders, openOrders, orderView } from "./orders.ts";
-import { enterSession, type Session, type SyncBody } from "./session.ts";
-import { assignmentsOf } from "./spec.ts";
+import { lockSite, noteSession, type Session, sessionOf, type SessionRow, type SyncBody } from "./session.ts";
+import { assignmentsOf, surroundingsOf } from "./spec.ts";
 
 export interface Site {
   readonly siteId: string;
@@ -35,35 +36,75 @@ export interface Round {
 
 /** One look. `first`: acknowledgements are taken and the session is entered; later looks of a held call repeat neither. */
 export async function syncRound(ctx: LifecycleContext, site: Site, body: SyncBody, first: boolean): Promise<Round> {
-  await releaseExpired(ctx);
-  const round = await ctx.store.transaction(async (tx) => {
-    const session = await enterSession(ctx, tx, site, body);
-    if (first) await acknowledgeOrders(ctx, tx, site.siteId, body.orders);
-    if (body.orders.length > 0) await failpoint("hub.before-acknowledge");
-    const held = await compareHeld(ctx, tx, site, body);
-    const resent = session.current && accepts(body) ? await resend(ctx, tx, held) : [];
-    const limit = session.current && accepts(body) ? body.max_assign - resent.length : 0;
-    const assigned = await assignJobs(ctx, tx, site, withoutTaken(body.free, resent), limit);
-    const orders = await ordersFor(tx, site, body, session);
-    const answer: SyncAnswer = {
-      session_epoch: session.epoch,
-      session_current: session.current,
-      next_sync_ms: nextSyncMs(body, session, assigned.length + held.fenced.length > 0),
-      server_time: isoTime(ctx.clock.now()),
-      assign: await assignmentsOf(tx.db, [...resent, ...assigned]),
-      orders,
-      fenced: held.fenced,
-      unknown: held.unknown,
-      missing: session.current ? held.missing.map((job) => ({ job: job.id, epoch: job.epoch })) : [],
-      log_interval_ms: intervalSince(session.logRead, ctx.clock.now()),
-    };
-    const news = answer.assign.length + orders.length + answer.fenced.length > 0;
-    if (assigned.length > 0) await failpoint("hub.before-assign");
-    return { answer, urgent: news || session.opened || !session.current };
-  });
-  if (round.answer.assign.length > 0) await failpoint("hub.after-assign");
+  const call: Call = { site, body, first };
+  let looked = await ctx.store.transaction((tx) => lookUnlessDue(ctx, tx, call));
+  if ("due" in looked) {
+    await releaseAll(ctx, looked.due);
+    looked = await ctx.store.transaction(async (tx) =>
+      look(ctx, tx, call, await lockSite(tx, ctx.store.kind, site.siteId)),
+    );
+  }
+  if (looked.answer.assign.length > 0) await failpoint("hub.after-assign");
   if (body.orders.length > 0) await failpoint("hub.after-acknowledge");
-  return round;
+  return looked;
+}
+
+interface Call {
+  readonly site: Site;
+  readonly body: SyncBody;
+  readonly first: boolean;
+}
+
+/** A round, or nothing when claims have run out: those jobs are to be released before anybody looks for work. */
+async function lookUnlessDue(
+  ctx: LifecycleContext,
+  tx: Tx,
+  call: Call,
+): Promise<Round | { readonly due: readonly string[] }> {
+  const [due, row] = await together([
+    expiredIds(tx.db, ctx.clock.now()),
+    lockSite(tx, ctx.store.kind, call.site.siteId),
+  ]);
+  return due.length > 0 ? { due } : look(ctx, tx, call, row);
+}
+
+async function look(
+  ctx: LifecycleContext,
+  tx: Tx,
+  { site, body, first }: Call,
+  row: SessionRow | undefined,
+): Promise<Round> {
+  const session = sessionOf(row, body, ctx.clock.now());
+  if (first) await acknowledgeOrders(ctx, tx, site.siteId, body.orders);
+  if (body.orders.length > 0) await failpoint("hub.before-acknowledge");
+  const most = session.current && accepts(body) ? body.max_assign : 0;
+  // Everything that is to be known at once, and nothing asked after the claims: from then on other writers of events wait.
+  const [, held, open, queues] = await together([
+    noteSession(ctx, tx, site, body, { row, session }),
+    compareHeld(ctx, tx, site, body),
+    openOrders(tx.db, site.siteId),
+    findJobs(ctx, tx, site.siteId, body.free, most),
+  ]);
+  const resent = session.current && accepts(body) ? await resend(ctx, tx, held) : [];
+  const chosen = chooseJobs(tx, queues, withoutTaken(body.free, resent), most - resent.length);
+  const surroundings = await surroundingsOf(tx.db, [...resent, ...chosen]);
+  const assigned = await claimJobs(ctx, tx, chosen, site.siteId, site.actor);
+  const orders = ordersFor(open, body, session);
+  const answer: SyncAnswer = {
+    session_epoch: session.epoch,
+    session_current: session.current,
+    next_sync_ms: nextSyncMs(body, session, assigned.length + held.fenced.length > 0),
+    server_time: isoTime(ctx.clock.now()),
+    assign: assignmentsOf([...resent, ...assigned], surroundings),
+    orders,
+    fenced: held.fenced,
+    unknown: held.unknown,
+    missing: session.current ? held.missing.map((job) => ({ job: job.id, epoch: job.epoch })) : [],
+    log_interval_ms: intervalSince(session.logRead, ctx.clock.now()),
+  };
+  const news = answer.assign.length + orders.length + answer.fenced.length > 0;
+  if (assigned.length > 0) await failpoint("hub.before-assign");
+  return { answer, urgent: news || session.opened || !session.current };
 }
 
 /** Whoever asks to be held may ask again at once: the hub holds the call, not the caller. */
@@ -141,8 +182,7 @@ function withoutTaken(offers: SyncBody["free"], resent: readonly JobRow[]): Sync
 }
 
 /** An older instance still watches what it started: it hears of those jobs only. */
-async function ordersFor(tx: Tx, site: Site, body: SyncBody, session: Session): Promise<SyncAnswer["orders"]> {
-  const rows = await openOrders(tx.db, site.siteId);
+function ordersFor(rows: readonly OrderRow[], body: SyncBody, session: Session): SyncAnswer["orders"] {
   const holds = new Set(body.held.map((entry) => entry.job));
   const mine = session.current ? rows : rows.filter((row) => row.job_id !== null && holds.has(row.job_id));
   return mine.map((row) => orderView(row));

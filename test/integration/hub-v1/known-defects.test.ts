@@ -135,7 +135,7 @@ onBothStores("defects of other systems", (kind) => {
     for (const bad of [{ priority: 1e9 }, { tags: { t: 1 } }, { parameters: [] }, { parents: "x" }]) {
       await expect(client.submit({ workflow: "w", ...bad } as never)).rejects.toMatchObject({ code: "INVALID" });
     }
-    const made = await client.bulk(Array.from({ length: 6 }, () => ({ workflow: "w" })));
+    const made = await client.bulk(Array.from({ length: 6 }, () => ({ workflow: "w", tags: { of: "six" } })));
     const ids = made.flatMap((result) => ("job" in result ? [result.job.id] : []));
     const [shape, tags, parents, spec] = ids;
     const { db } = hub.ctx.store;
@@ -153,6 +153,8 @@ onBothStores("defects of other systems", (kind) => {
     expect(assign.map((assignment) => assignment.job)).toEqual(ids.slice(4));
     const listed = await client.jobPage({ sort: "created_at" });
     expect(listed.jobs.map((job) => job.id)).toEqual(ids);
+    const failed = await client.jobPage({ sort: "created_at", status: ["FAILED"], tag: ["of=six"] });
+    expect(failed.jobs.map((job) => job.id)).toEqual(ids.slice(0, 4));
     for (const id of ids.slice(0, 4)) {
       expect(await client.job(id)).toMatchObject({
         status: "FAILED",
