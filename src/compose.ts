@@ -29,6 +29,7 @@ import { storesOf } from "./compose-stores.ts";
 import { LauncherPool } from "./compose-launchers.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import { createTransferEngine } from "./transfer/engine.ts";
+import { Leftovers } from "./transfer/leftovers.ts";
 import { createGlobusTransfer } from "./transfer/globus/index.ts";
 import { createHttpTransfer } from "./transfer/http/index.ts";
 import { createLocalTransfer } from "./transfer/local/index.ts";
@@ -89,7 +90,15 @@ export function agentDeps(siteFile: string, recent: RecentLog): AgentDeps {
   const launchers = new LauncherPool();
   const hosts = new HostPool();
   const caches = new CurrentCache();
-  const shared: Shared = { hubOutputs, launchers, hosts, caches, central: () => central, log: recent };
+  const shared: Shared = {
+    hubOutputs,
+    launchers,
+    hosts,
+    caches,
+    leftovers: new Map(),
+    central: () => central,
+    log: recent,
+  };
   return {
     clock: systemClock,
     log: recent,
@@ -130,6 +139,8 @@ interface Shared {
   readonly launchers: LauncherPool;
   readonly hosts: HostPool;
   readonly caches: CurrentCache;
+  /** What jobs may have left at destinations, by state directory. */
+  readonly leftovers: Map<string, Leftovers>;
   readonly central: () => Central | undefined;
   readonly log: Logger;
 }
@@ -153,11 +164,15 @@ function siteParts(site: Site, shared: Shared): SiteParts {
   const others = [shared.hubOutputs, ...own];
   const registry = new TransferRegistry([local, http, ...bySsh, s3, globus, ...others]);
   const limits = (host: string): RemoteLimits | undefined => limitsOf(site, host);
+  const notes = join(site.agent.stateDir, "leftovers");
+  const leftovers = shared.leftovers.get(notes) ?? new Leftovers(notes);
+  shared.leftovers.set(notes, leftovers);
   const transfers = createTransferEngine({
     policy,
     registry,
     limits,
     cache,
+    leftovers,
     lists: join(site.agent.stateDir, "lists"),
   });
   const hosts = shared.hosts.hostsOf(site);

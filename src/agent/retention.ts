@@ -30,7 +30,17 @@ export async function runRetention(core: AgentCore): Promise<void> {
     for (let start = 0; start < due.length && !core.stopping.aborted; start += atOnce) {
       await Promise.all(due.slice(start, start + atOnce).map((job) => clean(core, job)));
     }
+    await sweep(core);
     await core.clock.sleep(hasEnded ? periodMs(core) : longestPeriodMs, core.stopping);
+  }
+}
+
+/** What jobs left at remotes that did not answer when they ended. */
+async function sweep(core: AgentCore): Promise<void> {
+  try {
+    await core.parts.transfers.sweep(core.context());
+  } catch (error) {
+    core.log.warn({ err: asFault(error) }, "what jobs have left at remotes could not be looked at");
   }
 }
 

@@ -14,10 +14,19 @@ import { api } from "./paths.ts";
 
 const tries = 5;
 
-/** The manifest of a job's outputs. */
+const pageLimit = 1_000;
+
+/** The manifest of a job's outputs, page by page. */
 export async function listOutputs(http: HubHttp, job: string, signal?: AbortSignal): Promise<readonly OutputFile[]> {
-  const answer = await http.json(`${api}/jobs/${part(job)}/outputs`, outputListSchema, { signal });
-  return answer.outputs;
+  const outputs: OutputFile[] = [];
+  let cursor: string | undefined;
+  do {
+    const query = { limit: pageLimit, cursor };
+    const page = await http.json(`${api}/jobs/${part(job)}/outputs`, outputListSchema, { query, signal });
+    for (const output of page.outputs) outputs.push(output);
+    cursor = page.next_cursor ?? undefined;
+  } while (cursor !== undefined);
+  return outputs;
 }
 
 /** All bytes of one stored output, verified. Throws NOT_FOUND, DIGEST_MISMATCH. */
@@ -66,7 +75,10 @@ function urlOf(job: string, path: string): string {
 }
 
 async function entryOf(http: HubHttp, job: string, path: string, signal?: AbortSignal): Promise<OutputFile> {
-  const outputs = await listOutputs(http, job, signal);
+  const { outputs } = await http.json(`${api}/jobs/${part(job)}/outputs`, outputListSchema, {
+    query: { path },
+    signal,
+  });
   const entry = outputs.find((output) => output.path === path);
   if (!entry) throw new Fault("NOT_FOUND", `job '${job}' has no output '${path}'`);
   if (entry.stored) return entry;

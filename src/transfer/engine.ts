@@ -7,6 +7,7 @@ import { BulkOffers, singleMove } from "./bulk.ts";
 import { SharedInputs, type SharingRun } from "./cache/shared.ts";
 import type { InputCache } from "./cache/index.ts";
 import { Crowd } from "./crowd.ts";
+import { Leftovers } from "./leftovers.ts";
 import { isFull, throwIfStopped, transferFault } from "./errors.ts";
 import { isPartialName, openDirectoryBelow } from "./paths.ts";
 import { shownEntries } from "./plan-list.ts";
@@ -19,6 +20,7 @@ import { RemoteRun, Remotes } from "./remotes.ts";
 import { checkSpace } from "./space.ts";
 import { planStageIn } from "./stage-in.ts";
 import { planStageOut } from "./stage-out.ts";
+import { Sweeper } from "./sweeper.ts";
 import type {
   ManifestEntry,
   RemoteLimits,
@@ -43,6 +45,8 @@ export interface TransferEngineOptions {
   readonly lists: string;
   /** Files of one job's inputs, or outputs; more are refused. */
   readonly mostFiles?: number | undefined;
+  /** What jobs may have left at destinations; outlives the engine. */
+  readonly leftovers?: Leftovers | undefined;
 }
 
 /** The engine's memory does not grow with the number of files, but that of the agent does, which keeps what has come. */
@@ -68,6 +72,8 @@ class Engine implements TransferEngine {
   readonly #remotes: Remotes;
   readonly #lists: string;
   readonly #mostFiles: number;
+  readonly #leftovers: Leftovers;
+  readonly #sweeper: Sweeper;
 
   constructor(options: TransferEngineOptions) {
     this.#policy = options.policy;
@@ -78,6 +84,8 @@ class Engine implements TransferEngine {
     this.#crowd = options.crowd ?? new Crowd();
     this.#lists = options.lists;
     this.#mostFiles = options.mostFiles ?? usualMostFiles;
+    this.#leftovers = options.leftovers ?? new Leftovers();
+    this.#sweeper = new Sweeper(this.#leftovers, this.#registry);
   }
 
   async run(request: TransferRequest, context: CallContext): Promise<TransferOutcome> {
@@ -95,16 +103,20 @@ class Engine implements TransferEngine {
           cache: this.#cache,
           lists: this.#lists,
           mostFiles: this.#mostFiles,
+          leftovers: this.#leftovers,
         },
         within: (host, call) => this.#remotes.within(host, turns, context, call),
       };
       if (request.direction === "in") await mkdir(request.root, { recursive: true });
+      const wasCut = request.direction === "out" && (await this.#leftovers.has(request.token));
       await using plan = await (request.direction === "in" ? planStageIn(input) : planStageOut(input));
       using _entered = await this.#turn(plan, context);
       if (request.direction === "in") await this.#checkSpace(plan, request, context);
       const outcome = await this.#moveAll(plan, request, turns, context);
       // Parts of a source's earlier version are of no use any more.
       if (request.direction === "in" && plan.totals.files > 0) await this.clean(request.token, request.root, context);
+      // What an earlier run left may be of an earlier version as well: that is removed when the job is over.
+      if (request.direction === "out" && !wasCut) await this.#leftovers.drop(request.token);
       return outcome;
     } catch (error) {
       throwIfStopped(context.signal);
@@ -134,7 +146,16 @@ class Engine implements TransferEngine {
   }
 
   async abandon(token: Token, context: CallContext): Promise<void> {
-    for (const adapter of this.#registry.adapters) await adapter.abandon?.(token, context);
+    await this.#leftovers.giveUp(token, context.clock.now());
+    try {
+      for (const adapter of this.#registry.adapters) await adapter.abandon?.(token, context);
+    } finally {
+      await this.sweep(context);
+    }
+  }
+
+  async sweep(context: CallContext): Promise<void> {
+    await this.#sweeper.sweep(context);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import { quoted } from "../common/nearest.ts";
 import type { CallContext } from "../common/context.ts";
 import type { BulkOffers } from "./bulk.ts";
 import type { InputCache, WantedFile } from "./cache/index.ts";
+import type { Leftovers } from "./leftovers.ts";
 import type { TransferPolicy } from "./policy.ts";
 import type { TransferRegistry } from "./registry.ts";
 import type { RetryOptions } from "./retry.ts";
@@ -20,6 +21,7 @@ export interface TransferDeps {
   readonly lists: string;
   /** More files of one direction are refused. */
   readonly mostFiles: number;
+  readonly leftovers: Leftovers;
 }
 
 /** One file that has to be moved. `move` does one whole file with its retries and returns it complete and verified. */

@@ -10,6 +10,7 @@ import { withRetries } from "./retry.ts";
 import type { Destination, SentFile } from "./send.ts";
 import { examine, measure } from "./thread.ts";
 import type { BulkOutput, BulkTransfer, FoundFile, TransferContext } from "./types.ts";
+import { urlBelow } from "./urls.ts";
 
 /** Files that are looked at, or recorded, in one go. */
 const atOnce = 256;
@@ -87,6 +88,7 @@ export class SentGroup implements Move {
     };
     await failpoint("transfer.before-put");
     const { token } = this.#input.request;
+    await this.#note(outputs);
     let failed: { readonly error: unknown } | undefined;
     try {
       await this.#bulk.send(this.#destination.url, outputs, { token }, arrived, context);
@@ -98,6 +100,16 @@ export class SentGroup implements Move {
     await arrivals.finish();
     if (failed) throw failed.error;
     if (refused) throw refused;
+  }
+
+  /** Partial files lie in the directory of the URL, or in the uppermost one of the files. */
+  async #note(outputs: readonly BulkOutput[]): Promise<void> {
+    const { adapter, url } = this.#destination;
+    const [highest] = outputs.map(({ path }) => path).toSorted((a, b) => depthOf(a) - depthOf(b));
+    if (!adapter.sweep || highest === undefined) return;
+    const { request, deps } = this.#input;
+    for (const path of new Set([highest, depthOf(highest) === 0 ? highest : "-"]))
+      await deps.leftovers.note(request.token, { url: urlBelow(url, path) });
   }
 
   /** With the digests of now. */
@@ -149,6 +161,10 @@ export class SentGroup implements Move {
     );
     return fault;
   }
+}
+
+function depthOf(path: string): number {
+  return path.split("/").length - 1;
 }
 
 function rootOf(files: readonly SentFile[]): string {

@@ -8,7 +8,15 @@ import { digestOf } from "./landing.ts";
 import { openFileBelow } from "./paths.ts";
 import type { ByteReport, MovedFile, PlanInput, PlannedFile } from "./plan.ts";
 import { withRetries } from "./retry.ts";
-import type { FileContent, FoundFile, ManifestEntry, TransferAdapter, TransferContext, TransferItem } from "./types.ts";
+import type {
+  FileContent,
+  FoundFile,
+  ManifestEntry,
+  TransferAdapter,
+  TransferContext,
+  TransferItem,
+  WriteInfo,
+} from "./types.ts";
 
 /** One output with its verdicts taken. */
 export interface Destination {
@@ -97,8 +105,7 @@ export class SentFile implements PlannedFile {
     const localPath = `/proc/${process.pid}/fd/${handle.fd}`;
     const sending = new Sending(report);
     try {
-      const info = { bytes, sha256, token: this.#input.request.token };
-      await adapter.write(url, localPath, info, sending.watched(context));
+      await adapter.write(url, localPath, await this.#noted({ bytes, sha256 }), sending.watched(context));
       await failpoint("transfer.after-put");
       const after = await handle.stat();
       if (after.mtimeMs !== before.mtimeMs || after.size !== bytes) throw sourceChanged(`${what} (${this.path})`);
@@ -110,6 +117,17 @@ export class SentFile implements PlannedFile {
     const verified = await this.#compare(bytes, sha256, context);
     await failpoint("transfer.after-verify");
     return { entry: this.entry(bytes, sha256, before.mtimeMs, verified), movedBytes: bytes };
+  }
+
+  /** Whatever is written from now on is known to the one who ends the job. */
+  async #noted(content: FileContent): Promise<WriteInfo> {
+    const { token } = this.#input.request;
+    const { leftovers } = this.#input.deps;
+    const url = withoutQuery(this.local.url);
+    const { adapter } = this.#destination;
+    if (!adapter.sweep) return { ...content, token };
+    await leftovers.note(token, { url });
+    return { ...content, token, begun: (id) => leftovers.note(token, { url, id }) };
   }
 
   /** Looks at what now lies at the destination. */

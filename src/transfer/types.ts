@@ -137,8 +137,18 @@ export interface TransferEngine extends AsyncDisposable {
   clean(token: Token, root: string, context: CallContext): Promise<void>;
   /** What the site's policy says of a source, asked before a run; one that no adapter serves is not allowed. */
   judgeSource(url: string): Verdict;
-  /** Ends what services still do for a job that needs it no more. Repeatable. */
+  /** Ends what services still do for a job that needs it no more, and removes what it left unfinished at destinations. Repeatable. */
   abandon(token: Token, context: CallContext): Promise<void>;
+  /** Tries again what could not be removed when jobs were abandoned, where remotes answer. */
+  sweep(context: CallContext): Promise<void>;
+}
+
+/** What a job may have left unfinished at a destination. */
+export interface Leftover {
+  /** Of a file that was to be written, canonical and without its query. */
+  readonly url: string;
+  /** What the store calls that which was begun; without it: partial files of the job in the file's directory. */
+  readonly id?: string | undefined;
 }
 
 export interface RemoteFile {
@@ -238,6 +248,13 @@ export interface FoundFile {
   readonly sampled?: boolean;
 }
 
+/** What is to be written, and for whom. */
+export interface WriteInfo extends FileContent {
+  readonly token: Token;
+  /** To be awaited where a store calls what is begun by an id, before anything is sent under it. */
+  readonly begun?: (id: string) => Promise<void>;
+}
+
 /** One way to reach files; the engine does everything else (order, parallelism, retries, verification, names). */
 export interface TransferAdapter extends Adapter {
   /** Without colon: `file`, `http`, `https`, `sftp`. */
@@ -272,12 +289,7 @@ export interface TransferAdapter extends Adapter {
    */
   localPath?(url: string, file: RemoteFile, context: TransferContext): Promise<string>;
   /** Writes a whole file under a partial name and renames it where the protocol can; returns when it is complete there. */
-  write(
-    url: string,
-    localPath: string,
-    info: FileContent & { readonly token: Token },
-    context: TransferContext,
-  ): Promise<void>;
+  write(url: string, localPath: string, info: WriteInfo, context: TransferContext): Promise<void>;
   /** Size and, where it can be had, digest of what now lies at `url`; undefined = nothing there. */
   verify(url: string, context: TransferContext): Promise<FoundFile | undefined>;
   /** Many files in one go, where the adapter can. */
@@ -287,6 +299,11 @@ export interface TransferAdapter extends Adapter {
    * told to do goes on and is found again by the next call, also of another process.
    */
   abandon?(token: Token, context: TransferContext): Promise<void>;
+  /**
+   * Removes what a job that is over left there: what was begun under the id, or the partial files of `token` beside the file; nothing
+   * else. Repeatable; that nothing is there is no fault.
+   */
+  sweep?(leftover: Leftover, token: Token, context: TransferContext): Promise<void>;
 }
 
 /** What the agent asks of a cache of inputs; the engine uses it by itself. */

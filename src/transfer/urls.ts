@@ -20,10 +20,13 @@ export type UrlReading =
 
 const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, sftp: 22, scp: 22, rsync: 22, ftp: 21 };
 const longestUrl = 8_192;
+/** Their adapters hand over decoded names, so `%252e` is `%2e` in a name to everybody ("2.4. When to Encode or Decode" of RFC 3986). */
+const decodedHere: ReadonlySet<string> = new Set(["file", "s3", "sftp", "scp", "rsync", "globus"]);
 
 /**
  * Reads a URL, refusing every spelling that two programs could read differently: credentials, backslashes, blanks and control
- * characters, missing `//`, dot components (also encoded), encoded separators, doubly encoded ones, IPv6 zones, trailing dots.
+ * characters, missing `//`, dot components (also encoded), encoded separators, IPv6 zones, trailing dots; and for servers that decode
+ * paths themselves what would be one of them if they did so twice.
  */
 export function readUrl(text: string): UrlReading {
   const spelled = spellingProblem(text);
@@ -37,7 +40,7 @@ export function readUrl(text: string): UrlReading {
     return { ok: false, problem: `a URL of scheme '${scheme}' has no query; '?' in a name is '%3F'` };
   const authorityFault = authorityProblem(scheme, authority);
   if (authorityFault !== undefined) return { ok: false, problem: authorityFault };
-  const segments = readSegments(path);
+  const segments = readSegments(path, scheme);
   if (typeof segments === "string") return { ok: false, problem: segments };
   return canonical(text, scheme, authority);
 }
@@ -61,7 +64,7 @@ function authorityProblem(scheme: string, authority: string): string | undefined
 }
 
 /** Components decoded once, or what is wrong with them. */
-function readSegments(path: string): readonly string[] | string {
+function readSegments(path: string, scheme: string): readonly string[] | string {
   const decoded: string[] = [];
   const raw = path === "" ? [""] : path.slice(1).split("/");
   for (const [index, part] of raw.entries()) {
@@ -73,12 +76,24 @@ function readSegments(path: string): readonly string[] | string {
     }
     if (plain === "." || plain === "..") return "its path has a '.' or '..' component";
     if (plain === "" && index < raw.length - 1) return "its path has an empty component";
-    if (/%(2e|2f|5c|25|00)/i.test(plain)) return "its path is percent-encoded twice";
+    if (!decodedHere.has(scheme) && misleadsWhenDecodedAgain(plain)) return "its path is percent-encoded twice";
     // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
     if (/[/\\\u0000-\u001f\u007f]/.test(plain)) return "its path has an encoded separator or control character";
     decoded.push(plain);
   }
   return decoded;
+}
+
+/** Some web servers decode a path twice: then a name must not become a way to elsewhere. */
+function misleadsWhenDecodedAgain(segment: string): boolean {
+  for (let plain = segment; ;) {
+    const next = plain.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+    if (next === plain) return false;
+    plain = next;
+    if (plain.split(/[/\\]/).some((part) => part === "." || part === "..")) return true;
+    // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+    if (/[\u0000-\u001f\u007f]/.test(plain)) return true;
+  }
 }
 
 function canonical(text: string, scheme: string, authority: string): UrlReading {
@@ -96,7 +111,7 @@ function canonical(text: string, scheme: string, authority: string): UrlReading 
   }
   // The path stays encoded as it came: `%2B` and `+` are two names to some object stores.
   const path = url.pathname === "" ? "/" : url.pathname;
-  const segments = readSegments(path);
+  const segments = readSegments(path, scheme);
   if (typeof segments === "string") return { ok: false, problem: segments };
   const port = url.port === "" ? (defaultPorts[scheme] ?? 0) : Number(url.port);
   const shownHost = host.includes(":") ? `[${host}]` : host;

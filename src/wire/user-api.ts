@@ -169,8 +169,18 @@ export const logHeaders = {
   claim: "siteagent-log-claim",
   claims: "siteagent-log-claims",
 } as const;
-/** GET /siteagent/v1/jobs/{id}/outputs; the bytes at …/outputs/{path}. */
-export const outputListSchema = z.object({ outputs: z.array(outputFileSchema) });
+/** GET /siteagent/v1/jobs/{id}/outputs?path=&limit=&cursor=, ordered by path; the bytes at …/outputs/{path}. */
+export const outputQuerySchema = z.object({
+  /** This one alone. */
+  path: z.string().optional(),
+  limit: z.coerce.number().int().min(1).max(10_000).default(1_000),
+  cursor: z.string().max(8_192).optional(),
+});
+export const outputListSchema = z.object({
+  outputs: z.array(outputFileSchema),
+  /** Of the next page; a hub of before has none and answers everything. */
+  next_cursor: z.string().nullable().default(null),
+});
 
 /** PUT /siteagent/v1/files/{name} (raw body, size-capped) → input file that jobs of this hub may name; GET the same URL. */
 export const fileViewSchema = z.object({

@@ -172,6 +172,7 @@ function transfersOf(process: SimulatedProcess): TransferEngine {
     },
     async clean() {},
     async abandon() {},
+    async sweep() {},
     judgeSource: (url) => ({ allowed: true, url, reason: "any" }),
     async [Symbol.asyncDispose]() {},
   };

@@ -70,8 +70,23 @@ export async function countManifest(db: Queries, jobId: string): Promise<number>
   return Number(row?.count ?? 0);
 }
 
-export async function readManifest(db: Queries, jobId: string): Promise<OutputFile[]> {
-  const rows = await db.selectFrom("outputs").select("data").where("job_id", "=", jobId).orderBy("n").execute();
+/** Entries by path: one, or a page of those after one. */
+export interface ManifestQuery {
+  readonly path?: string | undefined;
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+/** In the order of their paths, as the store has it. */
+export async function readManifest(
+  db: Queries,
+  jobId: string,
+  { path, after, limit }: ManifestQuery,
+): Promise<OutputFile[]> {
+  let query = db.selectFrom("outputs").select("data").where("job_id", "=", jobId).where("attempt", "=", jobWide);
+  if (path !== undefined) query = query.where("name", "=", path);
+  if (after !== undefined) query = query.where("name", ">", after);
+  const rows = await query.orderBy("name").limit(limit).execute();
   return rows.map((row) => JSON.parse(row.data) as OutputFile);
 }
 

@@ -5,7 +5,7 @@ import { sql } from "kysely";
 import { Fault } from "../../common/fault.ts";
 import { outputUploadAnswerSchema } from "../../wire/agent-api.ts";
 import { outputFileSchema } from "../../wire/common.ts";
-import { outputListSchema } from "../../wire/user-api.ts";
+import { outputListSchema, outputQuerySchema } from "../../wire/user-api.ts";
 import type { HubContext } from "../context.ts";
 import { readJobs } from "../jobs/lifecycle.ts";
 import type { Tx } from "../store/types.ts";
@@ -64,12 +64,22 @@ export function outputRoutes(app: V1App, ctx: HubContext): void {
     "/jobs/:id/outputs",
     {
       config: { access: "viewer" },
-      schema: { tags: ["jobs"], params: idParams, response: { 200: outputListSchema } },
+      schema: {
+        tags: ["jobs"],
+        params: idParams,
+        querystring: outputQuerySchema,
+        response: { 200: outputListSchema },
+      },
     },
     async (request) => {
       const [job] = await readJobs(ctx.store.db, [request.params.id]);
       if (!job) throw new Fault("NOT_FOUND", "Not found");
-      return { outputs: await readManifest(ctx.store.db, job.id) };
+      const { path, limit, cursor } = request.query;
+      const after = cursor === undefined ? undefined : Buffer.from(cursor, "base64url").toString();
+      const found = await readManifest(ctx.store.db, job.id, { path, after, limit: limit + 1 });
+      const outputs = found.slice(0, limit);
+      const last = found.length > limit ? outputs.at(-1) : undefined;
+      return { outputs, next_cursor: last ? Buffer.from(last.path).toString("base64url") : null };
     },
   );
 

@@ -1,18 +1,27 @@
 import { constants } from "node:fs";
-import { type FileHandle, open, readlink, realpath, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, readlink, realpath, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path/posix";
 import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault, errnoOf } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
+import type { Token } from "../../common/token.ts";
 import { digestMismatch, missingSource, sourceChanged, transferFault } from "../errors.ts";
 import { digestOf, Landing, readPieces } from "../landing.ts";
 import { ListedFiles } from "../listed-files.ts";
-import { openDirectoryBelow, partialName, partSuffix, unsafe } from "../paths.ts";
+import { isPartialName, openDirectoryBelow, partialName, partSuffix, unsafe } from "../paths.ts";
 import type { RuleSet, TransferPolicy } from "../policy.ts";
 import { isWithin, selection, splitPattern, walk } from "../tree.ts";
-import type { FileContent, FilesFound, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import type {
+  FileContent,
+  FilesFound,
+  Leftover,
+  RemoteFile,
+  TransferAdapter,
+  TransferContext,
+  WriteInfo,
+} from "../types.ts";
 import { readUrl, shownUrl } from "../urls.ts";
 
 export interface LocalTransferOptions {
@@ -87,12 +96,7 @@ class LocalTransfer implements TransferAdapter {
     }
   }
 
-  async write(
-    url: string,
-    localPath: string,
-    info: FileContent & { readonly token: string },
-    context: TransferContext,
-  ): Promise<void> {
+  async write(url: string, localPath: string, info: WriteInfo, context: TransferContext): Promise<void> {
     const what = quoted(shownUrl(url), 300);
     const { root, segments, name } = await this.#destination(url);
     try {
@@ -132,6 +136,18 @@ class LocalTransfer implements TransferAdapter {
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return undefined;
       throw transferFault(error, quoted(shownUrl(url), 300));
+    }
+  }
+
+  async sweep({ url }: Leftover, token: Token): Promise<void> {
+    const { root, segments } = await this.#destination(url);
+    try {
+      await using directory = await openDirectoryBelow(root, segments, { create: false, field: "destination" });
+      for (const name of await readdir(directory.at("."))) {
+        if (isPartialName(name, token)) await rm(directory.at(name), { force: true });
+      }
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw transferFault(error, quoted(shownUrl(url), 300));
     }
   }
 

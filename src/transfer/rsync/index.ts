@@ -1,11 +1,12 @@
 import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import { asFault, Fault } from "../../common/fault.ts";
+import type { Token } from "../../common/token.ts";
 import type { TransferPolicy } from "../policy.ts";
 import { RemoteDigests } from "../sftp/digests.ts";
 import { createSftpTransfer } from "../sftp/index.ts";
 import { type FindAccess, placeOf } from "../sftp/place.ts";
-import type { BulkTransfer, FilesFound, FoundFile, RemoteFile, TransferAdapter } from "../types.ts";
+import type { BulkTransfer, FilesFound, FoundFile, Leftover, RemoteFile, TransferAdapter } from "../types.ts";
 import { fetchByRsync } from "./fetch.ts";
 import { type SendDeps, sendByRsync } from "./send.ts";
 import { StagingDirectories } from "./staging.ts";
@@ -81,6 +82,10 @@ class RsyncTransfer implements TransferAdapter {
 
   verify(url: string, context: CallContext): Promise<FoundFile | undefined> {
     return this.#files.verify(url, context);
+  }
+
+  async sweep(leftover: Leftover, token: Token, context: CallContext): Promise<void> {
+    await this.#files.sweep?.(leftover, token, context);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

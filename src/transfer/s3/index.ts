@@ -3,7 +3,15 @@ import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import type { Token } from "../../common/token.ts";
 import type { TransferPolicy } from "../policy.ts";
-import type { FileContent, FilesFound, FoundFile, RemoteFile, TransferAdapter, TransferContext } from "../types.ts";
+import type {
+  FilesFound,
+  FoundFile,
+  Leftover,
+  RemoteFile,
+  TransferAdapter,
+  TransferContext,
+  WriteInfo,
+} from "../types.ts";
 import { S3Client } from "./client.ts";
 import { listObjects } from "./list.ts";
 import { find, mustFind, readObject, s3Code, type S3Object } from "./object.ts";
@@ -23,8 +31,6 @@ export interface S3TransferOptions {
 export function createS3Transfer(options: S3TransferOptions): TransferAdapter {
   return new S3Transfer(options);
 }
-
-type WriteInfo = FileContent & { readonly token: Token };
 
 /** Objects that were written and not yet asked for; the engine asks at once. */
 const mostRemembered = 1_000;
@@ -93,12 +99,11 @@ class S3Transfer implements TransferAdapter {
     return await this.#readBack(place, { path: "", bytes, mtimeMs: undefined, version }, context);
   }
 
-  async abandon(token: Token, context: CallContext): Promise<void> {
-    for (const [name, { id, place, token: owner }] of this.#uploads) {
-      if (owner !== token) continue;
-      await removeUpload(this.#client, place, id, context);
-      this.#uploads.delete(name);
-    }
+  async sweep({ url, id }: Leftover, _token: Token, context: CallContext): Promise<void> {
+    if (id === undefined) return; // nothing partial has a name there
+    const place = placeOf(url, "destinations", this.#policy, this.#stores);
+    await removeUpload(this.#client, place, id, context);
+    if (this.#uploads.get(place.name)?.id === id) this.#uploads.delete(place.name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,11 +4,10 @@ import type { FileHandle } from "node:fs/promises";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault, isFault } from "../../common/fault.ts";
-import type { Token } from "../../common/token.ts";
 import { advanced, isSourceChanged, throwIfStopped } from "../errors.ts";
 import { drop } from "../http/client.ts";
 import { single } from "../http/headers.ts";
-import type { FileContent, TransferContext } from "../types.ts";
+import type { FileContent, TransferContext, WriteInfo } from "../types.ts";
 import type { S3Client } from "./client.ts";
 import { versionOf } from "./list.ts";
 import { find, s3Code, type S3Object } from "./object.ts";
@@ -24,7 +23,7 @@ export interface UploadInput {
   readonly client: S3Client;
   readonly place: Place;
   readonly source: FileHandle;
-  readonly info: FileContent & { readonly token: Token };
+  readonly info: WriteInfo;
   readonly uploads: BegunUploads;
   /** What goes with the object. */
   readonly headers: Readonly<Record<string, string>>;
@@ -33,8 +32,6 @@ export interface UploadInput {
 /** An upload that was begun and not ended. */
 export interface BegunUpload {
   readonly id: string;
-  readonly place: Place;
-  readonly token: Token;
   /** The store keeps SHA-256 of its parts. */
   readonly digests: boolean;
 }
@@ -79,7 +76,8 @@ export class Upload {
     const { uploads, place, info } = this.#input;
     try {
       if (!(await this.#resume())) await this.#begin();
-      uploads.set(this.#name, { id: this.#id, place, token: info.token, digests: this.#digests });
+      uploads.set(this.#name, { id: this.#id, digests: this.#digests });
+      await info.begun?.(this.#id);
       await this.#sendParts();
       const version = await this.#complete();
       uploads.delete(this.#name);

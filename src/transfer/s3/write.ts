@@ -3,10 +3,9 @@ import { type FileHandle, open } from "node:fs/promises";
 import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
-import type { Token } from "../../common/token.ts";
 import { drop } from "../http/client.ts";
 import { single } from "../http/headers.ts";
-import type { FileContent, TransferContext } from "../types.ts";
+import type { FileContent, TransferContext, WriteInfo } from "../types.ts";
 import type { S3Client } from "./client.ts";
 import { versionOf } from "./list.ts";
 import { find, md5Header, s3Code, type S3Object, sha256Header, statusOf } from "./object.ts";
@@ -25,7 +24,7 @@ export async function writeObject(
   client: S3Client,
   place: Place,
   localPath: string,
-  info: FileContent & { readonly token: Token },
+  info: WriteInfo,
   uploads: BegunUploads,
   context: TransferContext,
 ): Promise<Written> {

@@ -2,6 +2,7 @@ import type { Stats } from "ssh2";
 import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
 import { Fault } from "../../common/fault.ts";
+import type { Token } from "../../common/token.ts";
 import { missingSource, sourceChanged } from "../errors.ts";
 import { unsafe } from "../paths.ts";
 import type { TransferPolicy } from "../policy.ts";
@@ -11,17 +12,20 @@ import type {
   FileContent,
   FilesFound,
   FoundFile,
+  Leftover,
   RemoteFile,
   TransferAdapter,
   TransferContext,
+  WriteInfo,
 } from "../types.ts";
 import { SftpBulk } from "./bulk.ts";
 import { readBackBytes, RemoteDigests } from "./digests.ts";
 import { sftpFault } from "./faults.ts";
 import { readThrough } from "./flow.ts";
 import { type FindAccess, fileOf, type Found, look, type Place, placeOf, versionOf } from "./place.ts";
+import { sweepDirectory } from "./sweep.ts";
 import { walkRemote } from "./walk.ts";
-import { type WriteInfo, type Written, writeRemote } from "./write.ts";
+import { type Written, writeRemote } from "./write.ts";
 
 export interface SftpTransferOptions {
   readonly policy: TransferPolicy;
@@ -119,6 +123,15 @@ class SftpTransfer implements TransferAdapter {
       }
       if (place.access.settings.verify !== "digest") return { bytes: size, sha256: undefined };
       return await this.#digest(place, found, context);
+    } catch (error) {
+      throw sftpFault(error, place.what);
+    }
+  }
+
+  async sweep({ url }: Leftover, token: Token, context: CallContext): Promise<void> {
+    const place = placeOf(url, "destinations", this.#policy, this.#find);
+    try {
+      await sweepDirectory(place, token, context);
     } catch (error) {
       throw sftpFault(error, place.what);
     }

@@ -7,6 +7,7 @@ import { unsafe } from "../paths.ts";
 import { isWithin, type Selection } from "../tree.ts";
 import { sftpFault, statusOf } from "./faults.ts";
 import { type Place, realRoots } from "./place.ts";
+import type { SftpCalls } from "./types.ts";
 
 /** Directories, or links, that are looked at at the same time. */
 const atOnce = 16;
@@ -95,16 +96,12 @@ class Visit {
       );
       const handle = this.#handle;
       while (!this.#isOver && this.files.length < entriesAtOnce) {
-        throwIfStopped(this.#context.signal);
-        const some = await files.call<readonly FileEntryWithStats[]>(this.#context, (sftp, done) =>
-          // By handle: an answer for each part of the directory, so that a large one does not seem to hang.
-          sftp.readdir(handle as unknown as string, done),
-        );
-        await this.#sort(some, this);
+        const some = await someEntries(files, handle, this.#context);
+        if (some) await this.#sort(some, this);
+        else this.#isOver = true;
       }
     } catch (error) {
-      if (statusOf(error) !== endOfFile) throw sftpFault(error, `${this.#place.what} ${this.#directory.path}`.trim());
-      this.#isOver = true;
+      throw sftpFault(error, `${this.#place.what} ${this.#directory.path}`.trim());
     }
     if (this.#isOver) await this.close();
   }
@@ -201,6 +198,24 @@ class Walker {
 
   #unsafe(path: string, problem: string): Error {
     return unsafe(`source ${this.#place.what}:`, path, problem);
+  }
+}
+
+/** The next names of an open directory with what the server says of them; undefined after the last. @throws Error as `SftpCalls` */
+export async function someEntries(
+  files: SftpCalls,
+  handle: Buffer,
+  context: CallContext,
+): Promise<readonly FileEntryWithStats[] | undefined> {
+  throwIfStopped(context.signal);
+  try {
+    return await files.call<readonly FileEntryWithStats[]>(context, (sftp, done) =>
+      // By handle: an answer for each part of the directory, so that a large one does not seem to hang.
+      sftp.readdir(handle as unknown as string, done),
+    );
+  } catch (error) {
+    if (statusOf(error) !== endOfFile) throw error;
+    return undefined;
   }
 }
 

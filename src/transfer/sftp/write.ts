@@ -4,12 +4,11 @@ import { type FileHandle, open } from "node:fs/promises";
 import type { Stats } from "ssh2";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault, isFault } from "../../common/fault.ts";
-import type { Token } from "../../common/token.ts";
 import { advanced, digestMismatch } from "../errors.ts";
 import { readPieces } from "../landing.ts";
 import { progressBytes } from "../fetch.ts";
 import { partialName, partSuffix } from "../paths.ts";
-import type { FileContent, TransferContext } from "../types.ts";
+import type { TransferContext, WriteInfo } from "../types.ts";
 import { destinationDirectory, refuseExisting, renameOver } from "./destination.ts";
 import { readBackBytes, type RemoteDigests } from "./digests.ts";
 import { fullFault, sftpFault, status, statusOf } from "./faults.ts";
@@ -19,7 +18,6 @@ import { differingRange, wholeBytes } from "./sample.ts";
 
 /** Flags of SSH_FXP_OPEN (draft-ietf-secsh-filexfer-02, section 6.3). */
 const flags = { read: 1, write: 2, create: 8, exclusive: 32 } as const;
-export type WriteInfo = FileContent & { readonly token: Token };
 
 /** What now lies at the final name, as the server tells it. */
 export interface Written {

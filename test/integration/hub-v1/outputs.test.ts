@@ -31,6 +31,13 @@ onBothStores("outputs and files", (kind) => {
       { ...kept, stored: true },
       { ...site_only, stored: false },
     ]);
+    const page = (query: string) => site.call("GET", `/jobs/${claim.job}/outputs?${query}`);
+    const first = (await page("limit=1")).body;
+    expect(first).toMatchObject({ outputs: [{ path: "a/b c.txt" }], next_cursor: expect.any(String) as unknown });
+    const second = (await page(`limit=1&cursor=${String(first["next_cursor"])}`)).body;
+    expect(second).toMatchObject({ outputs: [{ path: "far" }], next_cursor: null });
+    expect((await page("path=far")).body).toMatchObject({ outputs: [{ path: "far" }], next_cursor: null });
+    expect((await page("limit=0")).status).toBe(422);
     expect(Buffer.from(await client.outputs.read(claim.job, "a/b c.txt"))).toEqual(bytes);
     await expect(client.outputs.read(claim.job, "far")).rejects.toMatchObject({
       code: "NOT_FOUND",

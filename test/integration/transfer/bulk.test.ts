@@ -7,12 +7,11 @@ import { createTransferEngine } from "../../../src/transfer/engine.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { TransferRegistry } from "../../../src/transfer/registry.ts";
 import type { BulkTransfer, TransferEngine, TransferItem } from "../../../src/transfer/types.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import { type BulkAdapter, bulkAdapter, type OnTheWay } from "./bulk-adapter.ts";
-import type { ChildTask } from "./crash-child.ts";
+import type { ChildTask } from "./crash-task.ts";
+import { goOn, killedAt } from "./lost-lines.ts";
 import { digestTree, faultOf, fileUrl, item, namesBelow, request, testContext, writeTree } from "./setup.ts";
 
 failOnLeakedProcesses();
@@ -239,20 +238,6 @@ describe("kill -9 while many files come or go", () => {
     return { token: newToken(), direction, root, rules, items, bulk: true };
   }
 
-  async function run(one: Scene, work: ChildTask, failpoints = ""): Promise<Program> {
-    const child = await Program.start(
-      process.execPath,
-      [join(import.meta.dirname, "crash-child.ts"), JSON.stringify(work)],
-      {
-        env: cleanEnvironment(one.directory.path, { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints }),
-        cwd: one.directory.path,
-        input: "",
-      },
-    );
-    await child.result(30_000);
-    return child;
-  }
-
   const passages = [
     ["in", "before-rename"],
     ["in", "after-rename@3"],
@@ -269,13 +254,10 @@ describe("kill -9 while many files come or go", () => {
     const made = one.directory.join(direction === "in" ? "in/t" : "out");
     await mkdir(made, { recursive: true });
     const work = task(one, direction);
-    const [name = "", at] = place.split("@");
-    await using first = await run(one, work, `transfer.${name}=kill${at === undefined ? "" : `@${at}`}`);
-    expect(await first.finished).toMatchObject({ signal: "SIGKILL" });
+    await killedAt(one.directory, work, place);
     const expected = await digestTree(one.directory.join("data"));
     for (const [path, digest] of Object.entries(await digestTree(made))) expect(digest).toBe(expected[path]);
-    await using second = await run(one, work);
-    expect(second.stdout).toContain("done ");
+    await goOn(work);
     expect(await digestTree(made)).toEqual(expected);
     expect((await namesBelow(one.directory.join("in"))).filter((path) => path.includes(".part-"))).toEqual([]);
   });

@@ -4,31 +4,16 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { newToken } from "../../../src/common/token.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
-import { Program } from "../../helpers/program.ts";
-import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import type { ChildTask } from "./crash-child.ts";
+import type { ChildTask } from "./crash-task.ts";
+import { goOn, killedAt, startChild } from "./lost-lines.ts";
 import { answerFile, serve, store } from "./servers.ts";
 import { digestTree, fileUrl, item, namesBelow, sha256, writeTree } from "./setup.ts";
 
 failOnLeakedProcesses();
 
 const data = Buffer.alloc(2_000_000, "ACGTTGCA-reads-");
-
-function startChild(directory: TemporaryDirectory, task: ChildTask, failpoints = ""): Promise<Program> {
-  return Program.start(process.execPath, [join(import.meta.dirname, "crash-child.ts"), JSON.stringify(task)], {
-    env: cleanEnvironment(directory.path, { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints }),
-    cwd: directory.path,
-    input: "",
-  });
-}
-
-async function runChild(directory: TemporaryDirectory, task: ChildTask, failpoints = ""): Promise<Program> {
-  const child = await startChild(directory, task, failpoints);
-  await child.result(30_000);
-  return child;
-}
 
 describe("kill -9 in the middle", () => {
   test("of a download: the final name never holds partial data, and the next run goes on where it ended", async () => {
@@ -60,7 +45,8 @@ describe("kill -9 in the middle", () => {
     await child.finished;
     expect(await namesBelow(root)).toEqual([part]);
     held = false;
-    await using second = await runChild(directory, task);
+    await using second = await startChild(directory, task);
+    await second.result(30_000);
     expect(second.stdout).toContain("done ");
     expect(server.seen.at(-1)?.headers.range).toMatch(/^bytes=[1-9]\d+-$/);
     expect(await digestTree(root)).toEqual({ x: sha256(data) });
@@ -88,13 +74,11 @@ describe("kill -9 in the middle", () => {
       items: [item({ kind: "directory", source: fileUrl(directory.join("data")), target: "." })],
     };
     const expected = await digestTree(directory.join("data"));
-    await using first = await runChild(directory, task, `transfer.${name}=kill`);
-    expect(await first.finished).toMatchObject({ signal: "SIGKILL" });
+    await killedAt(directory, task, name);
     for (const [path, digest] of Object.entries(await digestTree(root))) {
       if (!path.includes(".part-")) expect(expected[path]).toBe(digest);
     }
-    await using second = await runChild(directory, task);
-    expect(second.stdout).toContain("done ");
+    await goOn(task);
     expect(await digestTree(root)).toEqual(expected);
   });
 
@@ -123,13 +107,11 @@ describe("kill -9 in the middle", () => {
         items: [item({ kind: "directory", source: ".", target: fileUrl(directory.join("out/run/")) })],
       };
       const expected = await digestTree(directory.join("work"));
-      await using first = await runChild(directory, task, `transfer.${name}=kill`);
-      expect(await first.finished).toMatchObject({ signal: "SIGKILL" });
+      await killedAt(directory, task, name);
       for (const [path, digest] of Object.entries(await digestTree(directory.join("out")))) {
         if (!path.includes(".part-")) expect(expected[path.slice("run/".length)]).toBe(digest);
       }
-      await using second = await runChild(directory, task);
-      expect(second.stdout).toContain("done ");
+      await goOn(task);
       expect(await digestTree(directory.join("out/run"))).toEqual(expected);
     },
   );
@@ -146,10 +128,8 @@ describe("kill -9 in the middle", () => {
         rules: [fileUrl(directory.join("data/"))],
         items: [item({ mode: "link", source: fileUrl(directory.join("data/a")), target: "a" })],
       };
-      await using first = await runChild(directory, task, `transfer.${name}=kill`);
-      expect(await first.finished).toMatchObject({ signal: "SIGKILL" });
-      await using second = await runChild(directory, task);
-      expect(second.stdout).toContain("done ");
+      await killedAt(directory, task, name);
+      await goOn(task);
       expect(await digestTree(directory.join("in"))).toEqual({ a: sha256(data) });
     },
   );
@@ -166,12 +146,10 @@ describe("kill -9 in the middle", () => {
       items: [item({ source: "a", target: `${server.url}a` })],
     };
     for (const name of ["before-write", "after-write", "after-put"]) {
-      await using killed = await runChild(directory, task, `transfer.${name}=kill`);
-      expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
+      await killedAt(directory, task, name);
     }
-    await using last = await runChild(directory, task);
-    expect(last.stdout).toContain("done ");
-    expect(server.kept.get("/a")).toEqual(data);
+    await goOn(task);
+    expect(sha256(server.kept.get("/a") ?? "")).toBe(sha256(data));
   });
 });
 
@@ -193,15 +171,11 @@ describe("kill -9 with a cache of inputs", () => {
         items: [item({ source: `${server.url}${path}`, target: "x" })],
         cache,
       });
-      await using first = await runChild(directory, taskOf("one", "older"));
-      expect(first.stdout).toContain("done ");
+      await goOn(taskOf("one", "older"));
       const task = taskOf("two", "newer");
-      await using killed = await runChild(directory, task, `cache.${name}=kill`);
-      expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
-      await using again = await runChild(directory, task);
-      expect(again.stdout).toContain("done ");
-      await using other = await runChild(directory, taskOf("three", "newer"));
-      expect(other.stdout).toContain(`"movedBytes":0`);
+      await killedAt(directory, task, `cache.${name}`);
+      await goOn(task);
+      expect((await goOn(taskOf("three", "newer"))).movedBytes).toBe(0);
       expect(await digestTree(directory.join("three"))).toEqual({ x: sha256(data) });
       const objects = await digestTree(directory.join("cache/objects"));
       expect(Object.entries(objects)).toEqual([[`${sha256(data).slice(0, 2)}/${sha256(data)}`, sha256(data)]]);

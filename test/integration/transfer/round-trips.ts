@@ -1,17 +1,17 @@
 /** Random trees that go out and come in again over real SFTP while lines are cut and the process that moves them is killed. */
 import { link, mkdir, open, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isFault } from "../../../src/common/fault.ts";
 import { newToken } from "../../../src/common/token.ts";
 import type { ManifestEntry, TransferItem } from "../../../src/transfer/types.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
 import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 import type { FaultProxy } from "../../helpers/fault-proxy.ts";
-import { Program } from "../../helpers/program.ts";
 import { pick, seeded } from "../../helpers/random.ts";
 import type { RelayOptions } from "../../helpers/relay.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import type { ChildTask } from "./crash-child.ts";
+import { type ChildTask, runTask } from "./crash-task.ts";
+import { skipping, startChild } from "./lost-lines.ts";
 import { digestTree, item } from "./setup.ts";
 import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
@@ -132,33 +132,49 @@ async function travel(leg: Leg, direction: "in" | "out", root: string, what: Tra
     };
     const cut = leg.lives ?? (() => (kills > 0 && proxy.severed === severed ? bytes * 0.3 : Infinity));
     proxy.fault = { kind: "sever", afterBytes: cut };
-    const before = proxy.bytes;
-    const after = random() * bytes * 0.4;
-    await using child = await Program.start(
-      process.execPath,
-      [join(import.meta.dirname, "crash-child.ts"), JSON.stringify(task)],
-      { env: cleanEnvironment(here.path), cwd: here.path, input: "" },
-    );
-    if (kills < leg.kills) {
-      await waitFor(() => !child.running || proxy.bytes - before > after, {
-        what: "something to have moved",
-        intervalMs: 2,
-        timeoutMs: 300_000,
-      });
-      if (child.running) {
-        child.signal("SIGKILL");
-        kills++;
-      }
-    }
-    await child.finished;
-    for (const line of child.stdout.split("\n").slice(0, -1)) {
-      if (line.startsWith("done ")) return kills;
-      if (!line.startsWith("file ")) continue;
-      const entry = JSON.parse(line.slice(5)) as ManifestEntry;
-      known.set(entry.path, entry);
+    if (kills === leg.kills) {
+      if (await isDone(task, known)) return kills;
+    } else {
+      const after = proxy.bytes + random() * bytes * 0.4;
+      const end = await killOnce(here, task, () => proxy.bytes > after, known);
+      if (end === "done") return kills;
+      if (end === "killed") kills++;
     }
     // Its tries were used up, or it was killed: the next one goes on.
-    if (starts > 60) throw new Error(`after ${starts} starts not ${direction}: ${child.stderr.slice(-2_000)}`);
+    if (starts > 60) throw new Error(`after ${starts} starts not ${direction}`);
+  }
+}
+
+/** A program does it until it is killed, when so much has moved. */
+async function killOnce(
+  here: TemporaryDirectory,
+  task: ChildTask,
+  isTime: () => boolean,
+  known: Map<string, ManifestEntry>,
+): Promise<"done" | "killed" | "failed"> {
+  await using child = await startChild(here, task);
+  const what = "something to have moved";
+  await waitFor(() => !child.running || isTime(), { what, intervalMs: 2, timeoutMs: 300_000 });
+  const isKilled = child.running;
+  child.signal("SIGKILL");
+  await child.finished;
+  for (const line of child.stdout.split("\n").slice(0, -1)) {
+    if (line.startsWith("done ")) return "done";
+    if (!line.startsWith("file ")) continue;
+    const entry = JSON.parse(line.slice(5)) as ManifestEntry;
+    known.set(entry.path, entry);
+  }
+  return isKilled ? "killed" : "failed";
+}
+
+/** An engine that knows no more than what is recorded goes on; false when its tries are used up. */
+async function isDone(task: ChildTask, known: Map<string, ManifestEntry>): Promise<boolean> {
+  try {
+    await runTask(task, (entry) => known.set(entry.path, entry), skipping(5_000));
+    return true;
+  } catch (error) {
+    if (isFault(error, "TRANSFER")) return false;
+    throw error;
   }
 }
 
@@ -171,6 +187,7 @@ const oddities = [
   "'\"",
   "*?[x]{a,b}",
   "100% %41",
+  "%2e%2e%2Fx%25",
   "#~&;|",
   "ünïcödé",
   "日本語",

@@ -1,20 +1,20 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { newToken } from "../../../src/common/token.ts";
 import { createHttpTransfer } from "../../../src/transfer/http/index.ts";
+import { Leftovers } from "../../../src/transfer/leftovers.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import { probeS3 } from "../../../src/transfer/s3/probe.ts";
 import type { TransferAdapter } from "../../../src/transfer/types.ts";
 import { describeTransfer } from "../../conformance/transfer.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { RadosGateway } from "../../helpers/engines/radosgw-server.ts";
 import { FaultProxy } from "../../helpers/fault-proxy.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
-import type { ChildTask } from "./crash-child.ts";
+import type { ChildTask } from "./crash-task.ts";
+import { endingIn, goOn, killedAt } from "./lost-lines.ts";
 import { keyFiles, partBytes, policy, presigned, raw, type S3Harness, s3Harness } from "./s3-harness.ts";
 import { digestTree, faultOf, item, request, sha256, startEngine, testContext, writeTree } from "./setup.ts";
 
@@ -140,26 +140,19 @@ describeWithEngine("radosgw", "a real object store", () => {
       await using here = await temporaryDirectory();
       const data = numbered(24 * mebibyte);
       await writeFile(here.join("x"), data);
-      const child = (failpoints: string): Promise<Program> => {
-        const task: ChildTask = {
-          token: newToken(),
-          direction: "out",
-          root: here.path,
-          rules: ["s3://far/data/"],
-          items: [item({ source: "x", target: far.url("x") })],
-          s3: { bucket: far.bucket, settings: far.settings },
-        };
-        const path = new URL("crash-child.ts", import.meta.url).pathname;
-        const env = cleanEnvironment(here.path, { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints });
-        return Program.start(process.execPath, [path, JSON.stringify(task)], { env });
+      const task: ChildTask = {
+        token: newToken(),
+        direction: "out",
+        root: here.path,
+        rules: ["s3://far/data/"],
+        items: [item({ source: "x", target: far.url("x") })],
+        s3: { bucket: far.bucket, settings: far.settings },
       };
-      await using first = await child("transfer.after-append=kill@3");
-      expect(await first.finished).toMatchObject({ signal: "SIGKILL" });
+      await killedAt(here, task, "after-append@3");
       expect(await unfinished(far)).toHaveLength(1);
       const sent = proxy.bytes;
       expect(sent).toBeGreaterThan(15 * mebibyte);
-      await using second = await child("");
-      expect(await second.finished).toMatchObject({ code: 0 });
+      await goOn(task);
       expect(proxy.bytes - sent).toBeLessThan(11 * mebibyte);
       expect(await unfinished(far)).toEqual([]);
       expect(sha256((await far.get("x")) ?? Buffer.alloc(0))).toBe(sha256(data));
@@ -191,24 +184,33 @@ describeWithEngine("radosgw", "a real object store", () => {
       expect(await unfinished(far)).toEqual([]);
     });
 
-    it("of a job that is given up leave no parts there", async () => {
+    it("of a job that is given up leave no parts there, also when another process ends it", async () => {
       await using proxy = await FaultProxy.start(Number(new URL(gateway.endpoint).port));
       await using far = await s3Harness(gateway, { endpoint: proxy.url, parts: 1 });
       await using here = await temporaryDirectory();
       const data = numbered(12 * mebibyte);
       await writeFile(here.join("x"), data);
-      const info = { bytes: data.byteLength, sha256: sha256(data), token: newToken() };
-      proxy.fault = { kind: "sever", afterBytes: () => 7 * mebibyte };
-      const fault = await faultOf(far.adapter.write(far.url("x"), here.join("x"), info, context));
-      expect(fault).toMatchObject({ code: "TRANSFER", details: { advanced: true } });
+      const start = () => {
+        const leftovers = new Leftovers(here.join("leftovers"));
+        return startEngine({ policy, stores: far.find, retry: { tries: 1 }, leftovers });
+      };
+      const items = [item({ source: "x", target: far.url("x") })];
+      const sending = request({ direction: "out", root: here.path, items });
+      await using first = start();
+      const stopper = new AbortController();
+      proxy.fault = endingIn(proxy, 7 * mebibyte, stopper);
+      await faultOf(first.run(sending, testContext({ signal: stopper.signal })));
       proxy.fault = { kind: "pass" };
       expect(await unfinished(far)).toHaveLength(1);
-      await far.adapter.abandon?.(newToken(), context);
+      await using second = start();
+      await second.abandon(newToken(), context);
       expect(await unfinished(far)).toHaveLength(1);
-      await far.adapter.abandon?.(info.token, context);
+      await second.abandon(sending.token, context);
       expect(await unfinished(far)).toEqual([]);
+      expect(await readdir(here.join("leftovers"))).toEqual([]);
       // A file that is another by now: its parts are of no use to a later try.
       await truncate(here.join("x"), 7 * mebibyte);
+      const info = { bytes: data.byteLength, sha256: sha256(data), token: newToken() };
       await faultOf(far.adapter.write(far.url("x"), here.join("x"), info, context));
       expect(await unfinished(far)).toEqual([]);
       expect(await far.get("x")).toBeUndefined();
@@ -219,7 +221,18 @@ describeWithEngine("radosgw", "a real object store", () => {
     await using far = await s3Harness(gateway);
     await using here = await temporaryDirectory();
     await using engine = startEngine({ policy, stores: far.find });
-    const names = ["a b+c%20&d", " leading", "quote'\"<x>;=@!$,~()", "ünï/日本 語.txt", "-rf", ".hidden", "a*b?[c]{d}"];
+    const names = [
+      "a b+c%20&d",
+      "a%2eb",
+      "%2e%2e%2Fx",
+      "50%25",
+      " leading",
+      "quote'\"<x>;=@!$,~()",
+      "ünï/日本 語.txt",
+      "-rf",
+      ".hidden",
+      "a*b?[c]{d}",
+    ];
     const files = Object.fromEntries(names.map((name, index) => [name, `content ${index}`]));
     await mkdir(here.join("work"));
     await writeTree(here.join("work"), files);

@@ -11,6 +11,7 @@ import { silentLogger } from "../../../src/common/logger.ts";
 import { newToken, type Token } from "../../../src/common/token.ts";
 import { InputCache, type InputCacheOptions } from "../../../src/transfer/cache/index.ts";
 import type { Crowd } from "../../../src/transfer/crowd.ts";
+import type { Leftovers } from "../../../src/transfer/leftovers.ts";
 import { createTransferEngine } from "../../../src/transfer/engine.ts";
 import { builtInTransfers } from "../../../src/transfer/built-in.ts";
 import { compilePolicy, type PolicyInput } from "../../../src/transfer/policy.ts";
@@ -59,6 +60,7 @@ export interface EngineSetup {
   /** Where lists lie that are too long for memory. */
   readonly lists?: string;
   readonly mostFiles?: number;
+  readonly leftovers?: Leftovers;
   /** Instead of the built-in ones. */
   readonly adapters?: readonly TransferAdapter[];
 }
@@ -77,6 +79,7 @@ export function startEngine(setup: EngineSetup): TransferEngine {
     crowd: setup.crowd,
     lists: setup.lists ?? tmpdir(),
     mostFiles: setup.mostFiles,
+    leftovers: setup.leftovers,
     ...(setup.retry === undefined ? {} : { retry: setup.retry }),
     limits: () => ({ files: setup.filesPerHost }),
   });

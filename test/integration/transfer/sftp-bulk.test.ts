@@ -1,16 +1,13 @@
 import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { expect, it } from "vitest";
 import { newToken } from "../../../src/common/token.ts";
 import type { BulkTransfer, TransferEngine } from "../../../src/transfer/types.ts";
-import { cleanEnvironment } from "../../helpers/cli.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { Program } from "../../helpers/program.ts";
 import { seeded } from "../../helpers/random.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
-import type { ChildTask } from "./crash-child.ts";
-import { skipping } from "./lost-lines.ts";
+import type { ChildTask } from "./crash-task.ts";
+import { goOn, killedAt, skipping } from "./lost-lines.ts";
 import { digestTree, faultOf, item, namesBelow, request, startEngine, testContext, writeTree } from "./setup.ts";
 import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
@@ -29,7 +26,19 @@ function engineOf(far: SftpHarness): TransferEngine {
 
 /** Small files in several directories, with names that shells and archives might stumble over. */
 function smallFiles(count: number): Record<string, string> {
-  const odd = ["-rf", "--help", "$(touch x)", "'quoted'", "*", "a b  c", "é\u{1F9EC}", ".hidden", "n".repeat(200), "~"];
+  const odd = [
+    "-rf",
+    "--help",
+    "$(touch x)",
+    "'quoted'",
+    "*",
+    "a b  c",
+    "é\u{1F9EC}",
+    ".hidden",
+    "n".repeat(200),
+    "~",
+    "%2e%2e%2F",
+  ];
   const files: Record<string, string> = {};
   for (let index = 0; index < count; index++) {
     const name = odd[index] ?? `file-${index}`;
@@ -279,25 +288,12 @@ describeWithEngine("sshd", "many small files by SFTP", () => {
       items: work.items,
       ssh: far.server.settings(),
     };
-    const start = async (failpoints: string): Promise<Program> => {
-      const script = join(import.meta.dirname, "crash-child.ts");
-      const child = await Program.start(process.execPath, [script, JSON.stringify(task)], {
-        env: cleanEnvironment(here.path, { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints }),
-        cwd: here.path,
-        input: "",
-      });
-      await child.result(60_000);
-      return child;
-    };
-    const [name, passage] = at.split("@");
-    await using killed = await start(`transfer.${name ?? ""}=kill${passage === undefined ? "" : `@${passage}`}`);
-    expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
+    await killedAt(here, task, at);
     const made = direction === "out" ? far.path("out") : here.join("in/t");
     const expected = await digestTree(source);
     for (const [path, digest] of Object.entries(await digestTree(made).catch(() => ({}))))
       if (!path.includes(".part-")) expect(digest).toBe(expected[path]);
-    await using second = await start("");
-    expect(second.stdout).toContain("done ");
+    await goOn(task);
     expect(await digestTree(made)).toEqual(expected);
   });
 });

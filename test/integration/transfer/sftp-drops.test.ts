@@ -10,7 +10,7 @@ import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { seeded } from "../../helpers/random.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
-import { childTask, skipping, startChild } from "./lost-lines.ts";
+import { childTask, goOn, killedAt, skipping, startChild } from "./lost-lines.ts";
 import { digestTree, item, namesBelow, request, sha256, startEngine, testContext, writeTree } from "./setup.ts";
 import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
@@ -192,9 +192,7 @@ describeWithEngine("sshd", "kill -9 in the middle of SFTP", () => {
       }
       proxy.fault = { kind: "pass" };
       const before = proxy.bytes;
-      await using second = await startChild(here, work);
-      await second.result(60_000);
-      expect(second.stdout).toContain("done ");
+      await goOn(work);
       expect(proxy.bytes - before).toBeLessThan(size);
       expect(sha256(await readFile(join(root, final)))).toBe(sha256(numbered(size)));
       expect((await namesBelow(root)).filter((name) => name.startsWith(".part-"))).toEqual([]);
@@ -208,13 +206,10 @@ describeWithEngine("sshd", "kill -9 in the middle of SFTP", () => {
       await using here = await temporaryDirectory();
       await writeTree(here.path, { x: numbered(2 * mebibyte) });
       const work = childTask(far, "out", here.path);
-      await using killed = await startChild(here, work, `transfer.${name}=kill`);
-      expect(await killed.finished).toMatchObject({ signal: "SIGKILL" });
+      await killedAt(here, work, name);
       const there = await far.get("y");
       if (there) expect(sha256(there)).toBe(sha256(numbered(2 * mebibyte)));
-      await using second = await startChild(here, work);
-      await second.result(60_000);
-      expect(second.stdout).toContain("done ");
+      await goOn(work);
       expect(await digestTree(far.path(""))).toEqual({ y: sha256(numbered(2 * mebibyte)) });
     },
   );

@@ -26,6 +26,22 @@ describe("readUrl", () => {
   });
 });
 
+describe("names with percent signs in them", () => {
+  const names = ["a%2eb", "%2e%2e", "..%2fx", "x%2Fy", "%00", "50%25", "%", "%zz", "%252e%252e", "a%5Cb"];
+  const inUrl = (scheme: string, name: string) => readUrl(urlBelow(`${scheme}://h/d`, name));
+
+  it.each(["sftp", "scp", "rsync", "s3", "globus"])("are names in URLs of %s, decoded once", (scheme) => {
+    for (const name of names) {
+      expect(inUrl(scheme, name)).toMatchObject({ ok: true, url: { segments: ["d", name] } });
+    }
+  });
+
+  it("are refused where a web server that decodes them again would be led elsewhere, and nowhere else", () => {
+    const refused = names.filter((name) => !inUrl("https", name).ok);
+    expect(refused).toEqual(["%2e%2e", "..%2fx", "%00", "%252e%252e"]);
+  });
+});
+
 describe("urlBelow", () => {
   it.each([
     ["https://h/d", "a b/c#1", "https://h/d/a%20b/c%231"],
