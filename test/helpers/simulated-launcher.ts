@@ -26,6 +26,12 @@ export class SimulatedLauncher implements Launcher {
   busy: string | undefined;
   /** Times at which it took none. */
   readonly refused: number[] = [];
+  /** Set: attempts wait in its queue, and what it says of that. */
+  queue: { readonly reason: string; readonly stuck?: boolean } | undefined;
+  /** Set: a question is answered when it resolves. */
+  hangs: Promise<void> | undefined;
+  /** Questions so far, and those that wait for their answer. */
+  readonly questions = { asked: 0, open: 0 };
   /** Attempts that were told to stop. */
   readonly stopped: Token[] = [];
   readonly #clock: Clock;
@@ -98,9 +104,14 @@ export class SimulatedLauncher implements Launcher {
   }
 
   async statuses(refs: readonly AttemptRef[]): Promise<readonly AttemptStatus[]> {
+    this.questions.asked++;
+    this.questions.open++;
+    await this.hangs;
+    this.questions.open--;
     return refs.map(({ token }) => {
       const attempt = this.attempts.get(token);
       if (!attempt) return { state: "absent" };
+      if (this.queue && !attempt.end) return { state: "queued", ...this.queue };
       const { startedAt, suspended } = attempt;
       return attempt.end ?? { state: "running", since: startedAt, ...(suspended ? { suspended } : {}) };
     });

@@ -165,7 +165,8 @@ async function take(work: JobWork, launcher: Launcher, ref: AttemptRef, status: 
         core,
         id,
         { type: "queued" },
-        { ...patch, ...(status.reason === undefined ? {} : { message: status.reason }) },
+        // The second time only what it says is new.
+        { ...patch, repeat: true, ...(status.reason === undefined ? {} : { message: status.reason }) },
       );
       return;
     case "running":
