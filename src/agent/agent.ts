@@ -17,6 +17,7 @@ import { JobDriver } from "./driver.ts";
 import { fence, showUnknown } from "./fence.ts";
 import { BookReader, isJournalDead, Ledger, type LedgerLimits } from "./ledger.ts";
 import { runLogShipper } from "./log-shipper.ts";
+import { runProgressShipper } from "./progress-shipper.ts";
 import { ModeSwitch } from "./mode.ts";
 import { runOutbox } from "./outbox.ts";
 import { Problems } from "./problems.ts";
@@ -249,6 +250,7 @@ export class Agent implements AsyncDisposable {
     this.#loop(core, "probe", () => probeParts(core));
     this.#loop(core, "retention", () => runRetention(core));
     this.#loop(core, "logs", () => runLogShipper(core));
+    this.#loop(core, "progress", () => runProgressShipper(core));
     this.#loop(core, "room", () => this.#room.watch(core));
     this.#loop(core, "drain", () => this.#watchDrain(core, mode));
     this.#loop(core, "sync", async () => {

@@ -43,6 +43,8 @@ export class AgentCore implements TransitionDeps {
   readonly centralBack = new Notifier();
   /** There are log bytes that should not wait for the next round. */
   readonly logWork = new Notifier();
+  /** A transfer has something to tell. */
+  readonly progressWork = new Notifier();
   /** How often central wants log bytes, milliseconds. */
   logIntervalMs = 5_000;
   readonly deadlines: Deadlines;

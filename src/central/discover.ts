@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { Fault } from "../common/fault.ts";
-import type { SyncRequest } from "../wire/agent-api.ts";
+import type { ProgressRequest, SyncRequest } from "../wire/agent-api.ts";
 import { Api } from "./api.ts";
 import { checkAccess, versionSchema } from "./check.ts";
 import { HubCentral } from "./hub.ts";
@@ -126,6 +126,10 @@ class AutoCentral implements Central {
 
   async putLog(chunk: Parameters<Central["putLog"]>[0], context: CallContext): Promise<number> {
     return (await this.#central(context)).putLog(chunk, context);
+  }
+
+  async putProgress(moving: ProgressRequest, context: CallContext): Promise<void> {
+    await (await this.#central(context)).putProgress?.(moving, context);
   }
 
   async putOutput(file: Parameters<Central["putOutput"]>[0], context: CallContext): Promise<void> {

@@ -7,6 +7,8 @@ import {
   logChunkAnswerSchema,
   orderSchema,
   outputUploadAnswerSchema,
+  progressAnswerSchema,
+  type ProgressRequest,
   reportResultSchema,
   syncAnswerSchema,
   type SyncRequest,
@@ -191,6 +193,20 @@ export class HubCentral implements Central {
       if (typeof there === "number" && Number.isSafeInteger(there) && there >= 0) return there;
       throw error;
     }
+  }
+
+  async putProgress(moving: ProgressRequest, context: CallContext): Promise<void> {
+    await this.#api.call(
+      {
+        ...jsonBody(moving),
+        method: "PUT",
+        path: `${base}/progress`,
+        lane: "bulk",
+        schema: progressAnswerSchema,
+        repeatable: true,
+      },
+      context,
+    );
   }
 
   async putOutput(file: Parameters<Central["putOutput"]>[0], context: CallContext): Promise<void> {

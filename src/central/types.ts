@@ -4,6 +4,7 @@ import type {
   JobSpec,
   LogStream,
   Order,
+  ProgressRequest,
   Report,
   ReportResult,
   SyncAnswer,
@@ -86,6 +87,8 @@ export interface Central extends AsyncDisposable {
     },
     context: CallContext,
   ): Promise<number>;
+  /** Says what of held jobs moves now, all of it; where there is no such method nobody asks. */
+  putProgress?(moving: ProgressRequest, context: CallContext): Promise<void>;
   /** Uploads one small output file. TOO_LARGE when above the hub's cap: it stays on the site. */
   putOutput(
     file: {

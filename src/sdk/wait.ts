@@ -10,11 +10,14 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds; without it there is no limit. */
   readonly timeoutMs?: number | undefined;
-  /** Called for each job seen, at first and at each change of state. */
+  /** Called for each job seen, at first, at each change of state, and about every two seconds while its files move. */
   readonly onChange?: ((job: JobView) => void) | undefined;
 }
 
 const parallel = 8;
+const liveMs = 2_000;
+/** Jobs whose files move that are looked at again. */
+const mostLive = 10;
 
 /** Waits for the end of all these jobs: events tell when to look, the jobs themselves tell the truth. */
 export async function waitForJobs(
@@ -28,9 +31,15 @@ export async function waitForJobs(
   const timer = options.timeoutMs === undefined ? undefined : setTimeout(() => over.abort(), options.timeoutMs);
   const found = new Map<string, JobView>();
   const open = new Set(ids);
+  const ended = new AbortController();
+  let living: Promise<void> | undefined;
   try {
     const after = await lastSeq(http, signal);
     await look(http, [...open], found, open, options, signal);
+    if (options.onChange) {
+      // What is wrong is told by the events.
+      living = follow(http, found, open, options, AbortSignal.any([signal, ended.signal])).catch(() => undefined);
+    }
     if (open.size > 0) {
       for await (const event of events(http, { after, signal })) {
         if (event.job === null || !open.has(event.job)) continue;
@@ -42,9 +51,26 @@ export async function waitForJobs(
     if (!signal.aborted) throw error;
   } finally {
     clearTimeout(timer);
+    ended.abort();
+    await living;
   }
   if (open.size > 0) throw unfinished(open, options);
   return ids.map((id) => found.get(id)).filter((job) => job !== undefined);
+}
+
+/** Bytes move without events. */
+async function follow(
+  http: HubHttp,
+  found: Map<string, JobView>,
+  open: Set<string>,
+  options: WaitOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  while (open.size > 0 && !signal.aborted) {
+    await systemClock.sleep(liveMs, signal);
+    const moving = [...open].filter((id) => ["staging", "archiving"].includes(found.get(id)?.phase ?? ""));
+    await look(http, moving.slice(0, mostLive), found, open, options, signal);
+  }
 }
 
 async function look(
@@ -60,7 +86,7 @@ async function look(
     for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
       const job = await read(http, id, signal);
       if (!job) return;
-      const changed = found.get(id)?.updated_at !== job.updated_at;
+      const changed = found.get(id)?.updated_at !== job.updated_at || job.progress !== null;
       found.set(id, job);
       if (changed) options.onChange?.(job);
       if (isFinalStatus(job.status)) open.delete(id);

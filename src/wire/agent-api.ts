@@ -13,6 +13,7 @@ import {
   statusSchema,
   tagsSchema,
   timeSchema,
+  transferProgressSchema,
 } from "./common.ts";
 
 /** The object that a trigger-made job is about: config keeps only `object_id`, as on the NMDC Runtime; the rest is resolved here. */
@@ -165,6 +166,16 @@ export const reportResultSchema = z.object({
 });
 export type ReportResult = z.output<typeof reportResultSchema>;
 export const reportsAnswerSchema = z.object({ results: z.array(reportResultSchema) });
+
+/**
+ * PUT /siteagent/v1/progress: all files of held jobs that are on their way now; replaces what the site said before. For people who look:
+ * nothing depends on it, and it is forgotten after half a minute.
+ */
+export const progressRequestSchema = z.strictObject({
+  jobs: z.array(z.strictObject({ job: idSchema, epoch: z.int().min(1), ...transferProgressSchema.shape })).max(1000),
+});
+export type ProgressRequest = z.output<typeof progressRequestSchema>;
+export const progressAnswerSchema = z.object({ jobs: z.int() });
 
 /** POST /siteagent/v1/jobs/{id}:claim — exclusive claim of one job by hand (Idempotency-Key header). 409 CLAIM_LOST when another holds it. */
 export const claimRequestSchema = z.strictObject({ agent_id: idSchema.optional() });

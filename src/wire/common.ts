@@ -63,3 +63,18 @@ export const outputFileSchema = z.object({
   stored: z.boolean().default(false),
 });
 export type OutputFile = z.output<typeof outputFileSchema>;
+
+/** Inputs or outputs on their way: figures of all files of that stage, and the file that moved last. */
+export const transferProgressSchema = z.object({
+  stage: z.enum(["inputs", "outputs"]),
+  item: z.string(),
+  path: z.string(),
+  bytes: z.int(),
+  total_bytes: z.int().nullable(),
+  files: z.int(),
+  total_files: z.int().nullable(),
+  /** Of the last seconds. */
+  bytes_per_second: z.int().nullable(),
+  eta_seconds: z.int().nullable(),
+});
+export type TransferProgress = z.output<typeof transferProgressSchema>;

@@ -11,25 +11,19 @@
  */
 import { z } from "zod";
 import { limitsSchema } from "./apps.ts";
-import { endSchema, failureSchema, holdSchema, phaseSchema, stateSchema, statusSchema, timeSchema } from "./common.ts";
+import {
+  endSchema,
+  failureSchema,
+  holdSchema,
+  phaseSchema,
+  stateSchema,
+  statusSchema,
+  timeSchema,
+  transferProgressSchema,
+} from "./common.ts";
 
 export const agentModes = ["starting", "reconciling", "running", "paused", "draining", "drained", "stopping"] as const;
 export type AgentMode = (typeof agentModes)[number];
-
-/** Inputs or outputs on their way: figures of all files of that stage, and the file that moved last. */
-export const transferProgressSchema = z.object({
-  stage: z.enum(["inputs", "outputs"]),
-  item: z.string(),
-  path: z.string(),
-  bytes: z.int(),
-  total_bytes: z.int().nullable(),
-  files: z.int(),
-  total_files: z.int().nullable(),
-  /** Of the last seconds. */
-  bytes_per_second: z.int().nullable(),
-  eta_seconds: z.int().nullable(),
-});
-export type TransferProgress = z.output<typeof transferProgressSchema>;
 
 export const localJobSchema = z.object({
   id: z.string(),

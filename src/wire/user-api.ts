@@ -12,6 +12,7 @@ import {
   statusSchema,
   tagsSchema,
   timeSchema,
+  transferProgressSchema,
 } from "./common.ts";
 import { appViewSchema } from "./apps.ts";
 import { parentPolicies } from "../jobs/parent-policy.ts";
@@ -69,6 +70,8 @@ export const jobViewSchema = z.object({
   ended_at: timeSchema.nullable(),
   /** Bound jobs of a site not heard of for 90 s. */
   lost_contact: z.boolean(),
+  /** What moves now, as its site said in the last half minute; `path` is empty unless the site reports in full. */
+  progress: transferProgressSchema.nullable().default(null),
 });
 export type JobView = z.output<typeof jobViewSchema>;
 

@@ -53,6 +53,7 @@ export class TransferWatch implements AsyncDisposable {
   #moved(progress: Progress): void {
     const { core, id } = this.#work;
     core.progress.set(id, { stage: this.#stage, ...progress });
+    core.progressWork.notify();
     const now = core.clock.monotonic();
     if (now < this.#reportAt || this.#reporting) return;
     this.#reporting = true;

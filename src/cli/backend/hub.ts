@@ -201,7 +201,7 @@ export function rowOf(view: JobView): JobRow {
     endedAt: view.ended_at,
     waiting: null,
     lostContact: view.lost_contact,
-    progress: null,
+    progress: view.progress,
     parents: view.parents,
     retryOf: view.retry_of,
     raw: view,

@@ -1,4 +1,4 @@
-import type { TransferProgress } from "../../wire/control-api.ts";
+import type { TransferProgress } from "../../wire/common.ts";
 import type { ActionResult, OutputFile } from "../../sdk/client.ts";
 import type { Hold, JobState, Phase, Failure, AttemptEnd } from "../../jobs/states.ts";
 import type { Status } from "../../jobs/status.ts";

@@ -73,14 +73,17 @@ function jsonView(context: CliContext): View {
   };
 }
 
-/** One line per change of the words that people see. */
+/** One line per change of the words that people see; figures of files that move are for screens. */
 function lineView(context: CliContext): View {
   const last = new Map<string, string>();
   return {
     change(row) {
-      const words = [row.status, infoOf(row, context.now())].filter((text) => text !== "").join("  ");
-      if (last.get(row.id) === words) return;
-      last.set(row.id, words);
+      const wordsOf = (seen: JobRow): string =>
+        [seen.status, infoOf(seen, context.now())].filter((text) => text !== "").join("  ");
+      const words = wordsOf(row);
+      const lasting = row.progress ? wordsOf({ ...row, progress: null }) : words;
+      if (last.get(row.id) === lasting) return;
+      last.set(row.id, lasting);
       context.print(`${localTime(row.updatedAt, context.utc)}  ${oneLine(row.id)}  ${oneLine(words)}\n`);
     },
     close: () => {},

@@ -1,6 +1,6 @@
 import { formatSize } from "../../common/units.ts";
 import { progressPart, progressText } from "../../jobs/progress.ts";
-import type { TransferProgress } from "../../wire/control-api.ts";
+import type { TransferProgress } from "../../wire/common.ts";
 import type { CliContext } from "../context.ts";
 import type { Terminal } from "../terminal.ts";
 import { cut, oneLine } from "./text.ts";

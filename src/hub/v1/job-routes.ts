@@ -23,6 +23,7 @@ import { act, actOnMany, type JobAction, jobActions, type Outcome } from "./acti
 import { idempotencyKeyOf, idParams, type V1App } from "./http.ts";
 import { createJob, createMany } from "./jobs-create.ts";
 import { queryJobs } from "./jobs-query.ts";
+import { noteOnlooker } from "./progress.ts";
 import { jobViews } from "./view.ts";
 
 const viewer = { config: { access: "viewer" } } as const;
@@ -47,6 +48,7 @@ export function jobRoutes(app: V1App, ctx: HubContext): void {
     async (request) => {
       const [row] = await readJobs(ctx.store.db, [request.params.id]);
       if (!row) throw new Fault("NOT_FOUND", "Not found");
+      await noteOnlooker(ctx, row);
       return oneView(ctx, row);
     },
   );

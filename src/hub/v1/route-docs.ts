@@ -8,6 +8,7 @@ export const routeSummaries: Readonly<Record<string, string>> = {
   "POST /synchronize":
     "A site says what it holds and could start; the answer assigns, orders and fences. Long-poll by `hold_ms`.",
   "POST /reports": "State changes of held jobs, in order; one result per report. Repeating is harmless.",
+  "PUT /progress": "What of a site's jobs moves now, all of it; shown to who looks at a job, forgotten after 30 s.",
   "POST /jobs/{id}:claim":
     "Claims one job exclusively. With an Idempotency-Key header the same call gives the same claim.",
   "POST /jobs/{id}:renew": "Extends the lease of a claim that is not confirmed by a report yet.",

@@ -13,6 +13,7 @@ import { eventRoutes } from "./events.ts";
 import { fileRoutes } from "./files.ts";
 import { logRoutes } from "./logs.ts";
 import { outputRoutes } from "./outputs.ts";
+import { progressRoutes } from "./progress.ts";
 import { registryRoutes } from "./registries.ts";
 import { describeRoute } from "./route-docs.ts";
 import { siteRoutes } from "./sites.ts";
@@ -48,6 +49,7 @@ export async function v1Routes(app: FastifyInstance, ctx: HubContext): Promise<v
       eventRoutes(typed, ctx, held);
       logRoutes(typed, ctx);
       outputRoutes(typed, ctx);
+      progressRoutes(typed, ctx);
       fileRoutes(typed, ctx);
       siteRoutes(typed, ctx);
       registryRoutes(typed, ctx);

@@ -8,6 +8,7 @@ import type { JobDocument } from "../jobs/document.ts";
 import { type JobParts, partsOf } from "../jobs/rows.ts";
 import type { EventRow, JobRow } from "../store/tables.ts";
 import type { Queries } from "../store/types.ts";
+import { progressOf } from "./progress.ts";
 
 /** A site that did not speak for this long has lost contact; nothing of its bound jobs is touched. */
 export const lostContactMs = 90_000;
@@ -21,7 +22,7 @@ export function parseSpec(row: Pick<JobRow, "spec">): StoredSpec {
   return row.spec === null ? {} : (JSON.parse(row.spec) as StoredSpec);
 }
 
-/** These rows as views, in order. One more query for the sites that hold them. */
+/** These rows as views, in order. One more query for the sites that hold them, and one where files move. */
 export async function jobViews(db: Queries, rows: readonly JobRow[], now: number): Promise<JobView[]> {
   const sites = [...new Set(rows.flatMap((row) => (row.site_id === null ? [] : [row.site_id])))];
   const seen = new Map<string, number | null>();
@@ -29,7 +30,11 @@ export async function jobViews(db: Queries, rows: readonly JobRow[], now: number
     const found = await db.selectFrom("sites").select(["id", "last_seen_at"]).where("id", "in", sites).execute();
     for (const site of found) seen.set(site.id, site.last_seen_at);
   }
-  return rows.map((row) => jobView(row, row.site_id === null ? undefined : seen.get(row.site_id), now));
+  const moving = await progressOf(db, rows, now);
+  return rows.map((row) => ({
+    ...jobView(row, row.site_id === null ? undefined : seen.get(row.site_id), now),
+    progress: moving.get(row.id) ?? null,
+  }));
 }
 
 /** What is shown of a row that cannot be read. */
@@ -40,7 +45,7 @@ const nothing: JobParts = {
   spec: {},
 };
 
-function jobView(row: JobRow, seenAt: number | null | undefined, now: number): JobView {
+function jobView(row: JobRow, seenAt: number | null | undefined, now: number): Omit<JobView, "progress"> {
   const { doc, tags, parents, spec } = partsOf(row) ?? nothing;
   return {
     id: row.id,

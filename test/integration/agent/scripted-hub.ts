@@ -1,5 +1,5 @@
 /** The agent's side of a hub as a script: assigns what the test gives, applies reports in order, and lies when told to. */
-import type { Report, SyncAnswer, SyncRequest } from "../../../src/wire/agent-api.ts";
+import type { ProgressRequest, Report, SyncAnswer, SyncRequest } from "../../../src/wire/agent-api.ts";
 import { type Answer, json, type Received, ScriptedServer } from "../../helpers/scripted-server.ts";
 import { serveTokens } from "../central/context.ts";
 
@@ -16,6 +16,8 @@ export class ScriptedHub implements AsyncDisposable {
   readonly server: ScriptedServer;
   /** Every synchronize that came. */
   readonly called: Called[] = [];
+  /** What moves, as it was told each time. */
+  readonly moving: ProgressRequest["jobs"][] = [];
   /** Times of the calls with reports. */
   readonly reportedAt: number[] = [];
   /** Applied, in order. */
@@ -39,6 +41,11 @@ export class ScriptedHub implements AsyncDisposable {
     server
       .on("GET /version", json(200, { siteagent: { version: "0.1.0", features: [] } }))
       .on(`POST ${base}/synchronize`, (request, response) => this.#synchronize(request)(request, response))
+      .on(`PUT ${base}/progress`, (request, response) => {
+        const { jobs } = JSON.parse(request.body) as ProgressRequest;
+        this.moving.push(jobs);
+        return json(200, { jobs: jobs.length })(request, response);
+      })
       .on(`POST ${base}/reports`, (request, response) => this.#reports(request)(request, response))
       .on(`POST ${base}/jobs/*`, (request, response) => this.#released(request)(request, response));
   }

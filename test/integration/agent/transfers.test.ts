@@ -86,6 +86,12 @@ it("says how far a transfer is, at the site at once and to central seldom", asyn
   hub.give("j1", 1, { config: { url: "https://up.example.org/x" } });
   await scene.until("something has moved", async () => ((await rig.job("j1"))?.progress?.bytes ?? 0) > 0);
   await scene.pass(60 * seconds);
+  // Every five seconds, without the names of files.
+  const lately = hub.moving.flat();
+  expect(lately.length).toBeGreaterThan(2);
+  expect(lately.length).toBeLessThan(15);
+  expect(lately.at(-1)).toMatchObject({ job: "j1", epoch: 1, stage: "inputs", path: "", total_bytes: size });
+  expect(lately.at(-1)?.bytes).toBeGreaterThan(lately[0]?.bytes ?? size);
   const progress = (await rig.job("j1"))?.progress;
   expect(progress).toMatchObject({ stage: "inputs", path: "data", total_bytes: size, files: 0, total_files: 1 });
   // The disk's time is not the clock's: what has moved in a second of this clock is not exact.
@@ -97,6 +103,10 @@ it("says how far a transfer is, at the site at once and to central seldom", asyn
   expect(progress?.eta_seconds).toBeLessThan(1.1 * left + 1);
   await scene.until("it runs", () => hub.states("j1").includes("RUNNING"));
   expect((await rig.job("j1"))?.progress).toBeNull();
+  await scene.until("it is told that nothing moves", () => hub.moving.at(-1)?.length === 0);
+  const calls = hub.moving.length;
+  await scene.pass(1 * minutes);
+  expect(hub.moving).toHaveLength(calls);
   const told = hub.applied.flatMap(({ message }) => (message?.startsWith("moving inputs") === true ? [message] : []));
   expect(told.length).toBeGreaterThanOrEqual(2);
   // Of 120 pieces or more seconds: after 0.5, 1.5, 3.5, 7.5 … minutes.
