@@ -7,8 +7,16 @@ import { randomBytes } from "node:crypto";
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 const characters = 10;
 
+/** Asking the system costs more than an id: it is asked for many at a time. */
+const drawn = { bytes: Buffer.alloc(0), used: 0 };
+const drawBytes = 4_096;
+
 function randomBase32(length: number): string {
-  return Array.from(randomBytes(length), (byte) => alphabet.charAt(byte & 31)).join("");
+  if (drawn.used + length > drawn.bytes.length) Object.assign(drawn, { bytes: randomBytes(drawBytes), used: 0 });
+  let text = "";
+  for (const byte of drawn.bytes.subarray(drawn.used, drawn.used + length)) text += alphabet.charAt(byte & 31);
+  drawn.used += length;
+  return text;
 }
 
 /** Two check digits of base32 text, such that number × 100 + digits ≡ 1 (mod 97). */
