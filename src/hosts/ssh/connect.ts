@@ -1,16 +1,15 @@
 /** One connection: the way through the jumps, the check of each server's key, the login. */
 import { lookup } from "node:dns/promises";
-import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import type { Fault } from "../../common/fault.ts";
 import { useCertificates } from "./certificate.ts";
-import { keepKeys } from "./ciphers.ts";
+import { tuneCiphers } from "./ciphers.ts";
 import { hostKeyFault, loginFault, unreachable, wordsOf } from "./faults.ts";
 import { judgeHostKey, type KnownKey, knownName, knownTypes, readKnownHosts } from "./known-hosts.ts";
 import { type Login, prepareLogin } from "./login.ts";
 import type { Hop, Route } from "./route.ts";
-import { openSocket } from "./socket.ts";
+import { openWire, type Wire } from "./socket.ts";
 
 /** Of one address, before the next one is tried. */
 const socketTimeoutMs = 10_000;
@@ -60,8 +59,9 @@ export async function connectRoute(route: Route, address: string, options: Conne
   try {
     let before: Stage | undefined;
     for (const stage of stages) {
-      const socket = before ? await forwarded(before, stage.hop) : await socketTo(address, stage.hop, options);
-      await shakeHands(stage, socket, options);
+      const wire = before ? await forwarded(before, stage.hop) : await wireTo(address, stage.hop, options);
+      tuneCiphers(stage.client, "socket" in wire ? wire : undefined);
+      await shakeHands(stage, "socket" in wire ? wire.socket : wire, options);
       before = stage;
     }
     if (!before) throw unreachable("configuration", "the way has no machine");
@@ -80,8 +80,9 @@ interface Stage {
   readonly client: Client;
 }
 
-async function socketTo(address: string, hop: Hop, { signal }: ConnectOptions): Promise<Socket> {
-  const socket = openSocket({ host: address, port: hop.port });
+async function wireTo(address: string, hop: Hop, { signal }: ConnectOptions): Promise<Wire> {
+  const wire = openWire({ host: address, port: hop.port });
+  const { socket } = wire;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(() => reject(new Error(`no answer within ${socketTimeoutMs / 1000} s`)), socketTimeoutMs);
   const stop = (): void => reject(new Error("ended"));
@@ -89,7 +90,7 @@ async function socketTo(address: string, hop: Hop, { signal }: ConnectOptions): 
   socket.once("connect", resolve).once("error", reject);
   try {
     await promise;
-    return socket;
+    return wire;
   } catch (error) {
     socket.on("error", () => {}).destroy();
     throw unreachable("network", `'${hop.label}' cannot be reached at ${address}: ${wordsOf(error)}`, { cause: error });
@@ -151,7 +152,6 @@ async function shakeHands(stage: Stage, socket: Duplex, { keepaliveMs, signal }:
     authHandler: login.handler as ConnectConfig["authHandler"],
   };
   try {
-    keepKeys(client);
     client.connect(config as ConnectConfig);
     if (login.certificates) useCertificates(client);
     await promise;

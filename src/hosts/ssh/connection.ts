@@ -2,6 +2,7 @@ import type { ClientChannel, SFTPWrapper } from "ssh2";
 import { type Fault, isFault } from "../../common/fault.ts";
 import type { LoggedIn } from "./connect.ts";
 import { unreachable, wordsOf } from "./faults.ts";
+import { readInPlace } from "./sftp-data.ts";
 
 /** Sessions on one connection when nothing is known of the server: two fewer than OpenSSH's `MaxSessions`. */
 const usualSessions = 8;
@@ -72,7 +73,12 @@ export class Connection {
   async sftp(): Promise<SFTPWrapper> {
     if (this.#noFiles) throw this.#noFiles;
     try {
-      return await this.#open((done) => this.#loggedIn.client.sftp(done), "files cannot be reached (SFTP)");
+      const session = await this.#open<SFTPWrapper>(
+        (done) => this.#loggedIn.client.sftp(done),
+        "files cannot be reached (SFTP)",
+      );
+      readInPlace(session);
+      return session;
     } catch (error) {
       // ssh2 leaves the session open in which the subsystem was refused: once is enough.
       if (isFault(error) && this.alive) this.#noFiles = error;
