@@ -78,6 +78,13 @@ describe("the runner's command line", () => {
     expect(command.slice(0, 5)).toEqual(["flock", "--nonblock", "--no-fork", "/run/x/runner.sock.lock", "/opt/node"]);
   });
 
+  test("bounds the young generation of its memory, wherever it is started", () => {
+    for (const systemd of [false, true]) {
+      const command = runnerCommand(start, { systemd, root: true });
+      expect(command[command.indexOf("/opt/node") + 1]).toBe("--max-semi-space-size=1");
+    }
+  });
+
   test("leaves the agent's unit by a scope of its own", () => {
     const root = runnerCommand(start, { systemd: true, root: true });
     expect(root.slice(0, 7)).toEqual([
