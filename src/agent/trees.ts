@@ -4,7 +4,7 @@ import { mkdirSync, opendirSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../common/fault.ts";
 import { removeTree } from "../common/files.ts";
-import { durableReplaceHere, syncDirectoryTogether } from "../common/files-here.ts";
+import { durableReplaceHere, durableWriteHere, syncDirectoryTogether } from "../common/files-here.ts";
 
 export interface Tree {
   /** Absolute, as all paths. */
@@ -15,12 +15,17 @@ export interface Tree {
   readonly marker: { readonly path: string; readonly text: string };
 }
 
-/** Makes directories (0700) and a marker; repeatable. The marker, and that they are there, is durable when it ends. */
+/**
+ * Makes directories (0700) and a marker; repeatable. The marker, and that they are there, is durable when it ends. One that a crash cut short
+ * is replaced when the tree is made again: until then nothing has begun below it.
+ */
 export async function makeTree({ root, below, marker }: Tree): Promise<void> {
-  makeDirectory(root);
+  const isNew = makeDirectory(root);
   spreadOut(dirname(root));
   for (const path of below) makeDirectory(path);
-  await durableReplaceHere(marker.path, marker.text);
+  // All that is new goes to the disk with the marker: a name that changes after that would have to follow.
+  if (isNew) await durableWriteHere(marker.path, marker.text);
+  else await durableReplaceHere(marker.path, marker.text);
   await syncDirectoryTogether(dirname(root));
 }
 
@@ -38,13 +43,15 @@ function spreadOut(directory: string): void {
   if (statfsSync(directory).type === ext4) spawnSync("chattr", ["+T", "--", directory], { stdio: "ignore" });
 }
 
-/** Cheaper than a recursive `mkdir`, which walks up the whole path; that is for the first time. */
-function makeDirectory(path: string): void {
+/** Cheaper than a recursive `mkdir`, which walks up the whole path; that is for the first time. False when it was there. */
+function makeDirectory(path: string): boolean {
   try {
     mkdirSync(path, { mode: 0o700 });
+    return true;
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") mkdirSync(path, { recursive: true, mode: 0o700 });
-    else if (errnoOf(error) !== "EEXIST") throw error;
+    if (errnoOf(error) === "EEXIST") return false;
+    if (errnoOf(error) !== "ENOENT") throw error;
+    return mkdirSync(path, { recursive: true, mode: 0o700 }) !== undefined;
   }
 }
 

@@ -46,19 +46,29 @@ export function syncDirectoryTogether(directory: string): Promise<void> {
 export async function durableReplaceHere(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    const file = openSync(temporary, "wx", mode);
-    try {
-      writeFileSync(file, content);
-      await synced(file);
-    } finally {
-      closeSync(file);
-    }
+    await writeSynced(temporary, content, mode);
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/** For a name in a directory that nobody else uses yet: after a crash it may be there in part. @throws EEXIST when it is there */
+export async function durableWriteHere(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  await writeSynced(path, content, mode);
+  await syncDirectory(dirname(path));
+}
+
+async function writeSynced(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+  const file = openSync(path, "wx", mode);
+  try {
+    writeFileSync(file, content);
+    await synced(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** As `openPlainFile`; a descriptor to be closed. */
