@@ -12,11 +12,11 @@ const flatRatio = 1.2;
 
 export const bench: Bench = {
   about:
-    "No-op jobs (`/bin/true`) are created in bulk on a fresh hub (SQLite) and run through agent, runner and recorder until the hub says that the last has ended; release build, 64 slots, ended jobs kept for 1 s. Beside each round `xargs -P2 -n1 /bin/true` in the same minute. Memory is the PSS of hub, agent and runner after each round.",
+    "No-op jobs (`/bin/true`) are created in bulk on a fresh hub (SQLite) and run through agent, runner and recorder until the hub says that the last has ended; release build, 128 slots, ended jobs kept for 1 s. Beside each round `xargs -P2 -n1 /bin/true` in the same minute. Memory is the PSS of hub, agent and runner after each round.",
   async run(options) {
     const rounds = options.quick ? 3 : 10;
     const jobs = options.quick ? 300 : 5_000;
-    await using site = await startRelease({ slots: 64, agent: { keep: "1s", max_jobs: 1_000 } });
+    await using site = await startRelease({ slots: 128, agent: { keep: "1s", max_jobs: 1_000 } });
     const ours: number[] = [];
     const peers: number[] = [];
     const memory: Record<string, number[]> = { hub: [], agent: [], runner: [] };
