@@ -29,6 +29,7 @@ import { Room } from "./room.ts";
 import { runRetention } from "./retention.ts";
 import { statusView } from "./status-view.ts";
 import { markForHandBack, mayHandBack } from "./steps/leave.ts";
+import { wholeReport } from "./steps/outputs.ts";
 import { supervise } from "./supervise.ts";
 import { resolveClaims, runSyncLoop } from "./sync-loop.ts";
 
@@ -42,6 +43,8 @@ export interface AgentOptions {
   readonly watchConfig?: boolean;
   /** When the journal is compacted; default: the ledger's. */
   readonly compaction?: LedgerLimits;
+  /** Files of one direction of a job that may be records in the journal; more go to a file beside the job's. */
+  readonly journaledFiles?: number;
 }
 
 /** Why the agent ended; the caller maps it to an exit code. */
@@ -137,6 +140,7 @@ export class Agent implements AsyncDisposable {
       stopping: this.#stop.signal,
       parts,
       hubOutputs: this.#deps.hubOutputs,
+      journaledFiles: this.#options.journaledFiles,
       onFatal: (fault) => this.#fail(fault),
     });
     this.#core = core;
@@ -238,6 +242,7 @@ export class Agent implements AsyncDisposable {
           work: core.outboxWork,
           changed: core.changed,
           back: core.centralBack,
+          whole: (entry) => wholeReport(entry, core.ledger.book.jobs.get(entry.report.job), core.reportDetail()),
           onFenced: async (job, reason) => {
             if (await fence(core, job, reason)) this.#drivers.get(job)?.interrupt();
           },

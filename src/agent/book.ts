@@ -3,10 +3,13 @@ import type { Order, Report } from "../wire/agent-api.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import type { ManifestEntry } from "../transfer/types.ts";
 import { type HeldJob, hasLiveAttempt } from "./held-job.ts";
+import type { ManifestPage } from "./manifest-file.ts";
 import type { AgentRecord, ModeChange, RecordKinds } from "./records.ts";
 
 export interface OutboxEntry {
   readonly report: Report;
+  /** Where its outputs lie when it has them not itself. */
+  readonly page?: ManifestPage | undefined;
   /** Kept, but holds up nothing: `parked` = central refused it for good; `unknown` = central does not know the job, offered again later. */
   readonly parked?: string | undefined;
 }
@@ -91,7 +94,7 @@ export class Book {
         this.outbox.delete(id);
         return;
       case "out.put":
-        this.outbox.set(id, [...(this.outbox.get(id) ?? []), { report: entry.data.report }]);
+        this.outbox.set(id, [...(this.outbox.get(id) ?? []), entry.data]);
         return;
       case "out.ack":
         this.#acknowledge(id, entry.data);
@@ -199,7 +202,7 @@ export class Book {
       if (entries.some((entry) => entry.parked !== undefined))
         this.outbox.set(
           id,
-          entries.map((entry) => ({ report: entry.report })),
+          entries.map(({ report, page }) => (page === undefined ? { report } : { report, page })),
         );
     }
     const inOrder = this.#stoppedInOrder;

@@ -23,6 +23,7 @@ import type { TransitionDeps } from "./transition.ts";
 
 /** Some 500 KB of a report: a hub takes 16 MiB at once. */
 const outputsAtOnce = 2_000;
+const usuallyJournaled = 5_000;
 
 /** What all loops of one agent share. Owned by Agent (agent.ts). */
 export class AgentCore implements TransitionDeps {
@@ -51,6 +52,8 @@ export class AgentCore implements TransitionDeps {
   readonly problems: Problems;
   readonly gate: SlotGate;
   readonly hubOutputs: HubOutputs;
+  /** Files of one direction of a job that are records in the journal, and in memory; those that come after them go to a file. */
+  readonly journaledFiles: number;
   /** Attempts planned by this process and not handed over yet: nobody can have launched them before. */
   readonly fresh = new Set<Token>();
   /** What of a job's attempt lives although it was killed, in words; lost at restart, seen again by the next stop. */
@@ -79,6 +82,7 @@ export class AgentCore implements TransitionDeps {
     stopping: AbortSignal;
     parts: SiteParts;
     hubOutputs: HubOutputs;
+    journaledFiles?: number | undefined;
     onFatal: (fault: Fault) => void;
   }) {
     this.ledger = options.ledger;
@@ -93,6 +97,7 @@ export class AgentCore implements TransitionDeps {
     this.onFatal = options.onFatal;
     this.gate = new SlotGate(this);
     this.hubOutputs = options.hubOutputs;
+    this.journaledFiles = options.journaledFiles ?? usuallyJournaled;
   }
 
   context(log: Logger = this.log, signal: AbortSignal = this.stopping): CallContext {

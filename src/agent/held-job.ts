@@ -100,14 +100,19 @@ export function hasLiveAttempt(job: HeldJob): boolean {
 /** Entries of a manifest that stay when the files themselves need no further look: for people, and in the journal. */
 const keptEntries = 1_000;
 
-/** What becomes of a manifest that has served: a job of many files would keep them all in memory until it is forgotten. */
+/**
+ * What becomes of a manifest that has served: a job of many files would keep them all in memory until it is forgotten. `known`: how many
+ * files there are, those that are not in the journal included.
+ */
 export function shortened(
   job: HeldJob,
   direction: "in" | "out",
+  known: number,
 ): Partial<Pick<HeldJob, "manifest_in" | "manifest_out" | "files">> {
   const manifest = direction === "in" ? job.manifest_in : job.manifest_out;
-  if (manifest.length <= keptEntries) return {};
-  const files = { ...job.files, [direction]: manifest.length };
+  const count = Math.max(manifest.length, known);
+  if (count <= keptEntries && count === manifest.length) return {};
+  const files = { ...job.files, [direction]: count };
   const kept = manifest.slice(0, keptEntries);
   return direction === "in" ? { manifest_in: kept, files } : { manifest_out: kept, files };
 }

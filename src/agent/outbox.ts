@@ -11,6 +11,8 @@ import type { Notifier } from "./notifier.ts";
 import { record } from "./records.ts";
 
 const batchSize = 200;
+/** Reports of a call whose outputs have to be read for it: they are in memory together, and thousands of rows at the hub. */
+const mostPages = 4;
 /** Calls begin no sooner after each other, but for a job that may not start before its first report is there: others gather meanwhile. */
 const gatherMs = 25;
 const longOutageMs = 600_000;
@@ -24,6 +26,8 @@ export interface OutboxDeps {
   readonly changed: Notifier;
   /** Central answers other calls again after an outage: no need to wait for the end of a pause. */
   readonly back: Notifier;
+  /** The report as it is sent, with the outputs of its page; undefined when they are not there any more. */
+  readonly whole: (entry: OutboxEntry) => Promise<Report | undefined>;
   /** Central says the job is not ours any more. */
   readonly onFenced: (job: string, reason: string) => Promise<void>;
   /** Central does not know a job that it once confirmed to be ours; its reports are kept. */
@@ -45,7 +49,8 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
     using arrived = deps.work.listen();
     using back = deps.back.listen();
     const now = context.clock.monotonic();
-    const batch = nextBatch(deps.ledger, deferred, now);
+    const entries = nextBatch(deps.ledger, deferred, now);
+    const batch = entries.map(({ report }) => report);
     if (batch.length === 0) {
       await arrivedOrDue(arrived.heard, deferred, now, context);
       continue;
@@ -57,7 +62,7 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
     sentAt = now;
     try {
       await failpoint("report.before-send");
-      const results = await deps.central.report(batch, context);
+      const results = await deps.central.report(await wholeReports(deps, entries, context), context);
       await failpoint("report.after-send");
       failures = 0;
       deps.onContact(undefined);
@@ -105,18 +110,38 @@ async function arrivedOrDue(
 }
 
 /** Jobs in turn, each with its reports in order up to the first parked one. */
-function nextBatch(ledger: Ledger, deferred: Deferred, now: number): Report[] {
-  const batch: Report[] = [];
+function nextBatch(ledger: Ledger, deferred: Deferred, now: number): OutboxEntry[] {
+  const batch: OutboxEntry[] = [];
+  let pages = 0;
   for (const id of deferred.keys()) if (!canBeSent(ledger.book.outbox.get(id))) deferred.delete(id);
   for (const [id, entries] of ledger.book.outbox) {
     if ((deferred.get(id)?.notBeforeMs ?? 0) > now) continue;
     for (const entry of entries) {
       if (entry.parked === "parked") break;
-      if (batch.length >= batchSize) return batch;
-      batch.push(entry.report);
+      if (batch.length >= batchSize || (entry.page && pages >= mostPages)) return batch;
+      if (entry.page) pages++;
+      batch.push(entry);
     }
   }
   return batch;
+}
+
+/** A manifest that was damaged or removed by hand holds up no report. */
+async function wholeReports(
+  { whole }: OutboxDeps,
+  entries: readonly OutboxEntry[],
+  context: CallContext,
+): Promise<readonly Report[]> {
+  const reports: Report[] = [];
+  for (const entry of entries) {
+    const report = await whole(entry);
+    if (!report) {
+      const { job, seq } = entry.report;
+      context.log.error({ jobId: job, seq }, "outputs of a job cannot be told: their manifest is damaged or gone");
+    }
+    reports.push(report ?? entry.report);
+  }
+  return reports;
 }
 
 /** Not when all is acknowledged, nor behind a report that was refused: to wait for its time would be to wait for nothing. */

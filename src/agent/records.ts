@@ -5,6 +5,7 @@ import type { AgentMode, HistoryEntry } from "../wire/control-api.ts";
 import type { JobSpec } from "../wire/agent-api.ts";
 import type { ManifestEntry } from "../transfer/types.ts";
 import type { HeldJob } from "./held-job.ts";
+import type { ManifestPage } from "./manifest-file.ts";
 
 /** Where the agent's own switch stands; survives restarts. */
 export interface ModeChange {
@@ -46,7 +47,8 @@ export interface RecordKinds {
   "job.file": { readonly direction: "in" | "out"; readonly entry: ManifestEntry };
   /** The job is over, reported, and its directories are gone (or were never made). */
   "job.forgotten": { readonly reason: string };
-  "out.put": { readonly report: Report };
+  /** `page`: its outputs, in the job's manifest file. */
+  "out.put": { readonly report: Report; readonly page?: ManifestPage | undefined };
   /** The API has it, or never will (`parked`: kept visible for a person), or does not know the job (`unknown`: offered again later). */
   "out.ack": { readonly epoch: number; readonly seq: number; readonly outcome: string };
   "order.received": { readonly order: Order };

@@ -30,6 +30,7 @@ export function reportOf(
     ...(ended && core.end !== undefined ? { end: core.end } : {}),
     ...(done && core.verdict?.state === "FAILED" ? { failure: core.verdict.failure } : {}),
     ...(done && extras.outputs !== undefined ? { outputs: [...extras.outputs] } : {}),
+    ...(done && extras.outputsCount !== undefined ? { outputs_count: extras.outputsCount } : {}),
     ...(done && Object.keys(before.data).length > 0 ? { data: before.data as Record<string, never> } : {}),
     ...(extras.message === undefined ? {} : { message: extras.message.slice(0, 2000) }),
   };

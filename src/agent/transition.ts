@@ -5,7 +5,6 @@ import type { Durability } from "../journal/types.ts";
 import { decide, type JobCore, type JobEvent, nextStep } from "../jobs/decide.ts";
 import type { Hold, JobState, Phase } from "../jobs/states.ts";
 import { isFinal } from "../jobs/transitions.ts";
-import type { Report } from "../wire/agent-api.ts";
 import type { OutputFile } from "../wire/common.ts";
 import { type HeldJob, rulesOf } from "./held-job.ts";
 import type { Ledger } from "./ledger.ts";
@@ -13,7 +12,8 @@ import type { KeyedMutex } from "./mutex.ts";
 import type { Notifier } from "./notifier.ts";
 import { discreet, reportOf } from "./report.ts";
 import { isRisky } from "./risky.ts";
-import { type AgentRecord, record } from "./records.ts";
+import type { ManifestPage } from "./manifest-file.ts";
+import { type AgentRecord, record, type RecordKinds } from "./records.ts";
 
 export interface TransitionDeps {
   readonly ledger: Ledger;
@@ -37,6 +37,10 @@ export interface TransitionExtras {
   /** One line for people, in the history and in the report. */
   readonly message?: string;
   readonly outputs?: readonly OutputFile[];
+  /** How many outputs there are, where central gets no list of all. */
+  readonly outputsCount?: number;
+  /** Outputs that are told before those, a page in a report. */
+  readonly outputPages?: readonly ManifestPage[];
   /** Recorded and reported although nothing but the message is new. */
   readonly repeat?: boolean;
   readonly durability?: Durability;
@@ -123,7 +127,7 @@ async function commitChange(
   const entries: AgentRecord[] = [
     ...leading,
     record("job.change", { patch, history }, id),
-    ...reports.map((report) => record("out.put", { report }, id)),
+    ...reports.map((put) => record("out.put", put, id)),
   ];
   await deps.ledger.commit(entries, extras.durability ?? "report");
   if (reports.length > 0) deps.outboxWork.notify();
@@ -156,19 +160,22 @@ function reportsOf(
   steps: readonly Passed[],
   at: string,
   extras: TransitionExtras,
-): readonly Report[] {
-  const { outputs = [] } = extras;
+): readonly RecordKinds["out.put"][] {
+  const { outputs = [], outputPages = [] } = extras;
   const atOnce = deps.outputsAtOnce();
   const rest = isFinal(core.state) ? Math.max(0, outputs.length - atOnce) : 0;
   const early: OutputFile[][] = [];
   for (let from = 0; from < rest; from += atOnce) early.push(outputs.slice(from, Math.min(from + atOnce, rest)));
   const now: Passed = { state: before.state, phase: before.phase, hold: before.hold, attempt: before.attempt };
   const last = early.length === 0 ? extras : { ...extras, outputs: outputs.slice(rest) };
-  const { seq } = before;
-  return [
-    ...early.map((some, index) => ({ ...reportOf(before, before, now, seq + 1 + index, at, {}), outputs: some })),
-    ...steps.map((step, index) => reportOf(before, core, step, seq + 1 + early.length + index, at, last)),
-  ].map((report) => discreet(report, deps.reportDetail()));
+  const pages = isFinal(core.state) ? outputPages : [];
+  let { seq } = before;
+  const puts: RecordKinds["out.put"][] = [
+    ...pages.map((page) => ({ report: reportOf(before, before, now, ++seq, at, {}), page })),
+    ...early.map((some) => ({ report: { ...reportOf(before, before, now, ++seq, at, {}), outputs: some } })),
+    ...steps.map((step) => ({ report: reportOf(before, core, step, ++seq, at, last) })),
+  ];
+  return puts.map((put) => ({ ...put, report: discreet(put.report, deps.reportDetail()) }));
 }
 
 /**

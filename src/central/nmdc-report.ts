@@ -103,12 +103,11 @@ function patchOf(operation: NmdcOperation, report: Report): Parameters<NmdcApi["
   return report.done === true ? { metadata, done: true, result: resultOf(report) } : { metadata };
 }
 
-function resultOf({ state, outputs = [], failure, end }: Report): JsonObject {
+function resultOf({ state, outputs = [], outputs_count: count = outputs.length, failure, end }: Report): JsonObject {
   if (state === "JOB_FINISHED") {
     const result = { outputs: outputs.map((file) => ({ ...file })) };
-    return JSON.stringify(result).length <= maxResultBytes
-      ? result
-      : { outputs: [], truncated: true, count: outputs.length };
+    const isListed = count === outputs.length && JSON.stringify(result).length <= maxResultBytes;
+    return isListed ? result : { outputs: [], truncated: true, count };
   }
   return {
     code: failure?.code ?? state,

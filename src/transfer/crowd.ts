@@ -2,8 +2,8 @@ import { throwIfStopped } from "./errors.ts";
 
 /** A job of fewer files does not count. */
 export const fewFiles = 5_000;
-/** Files of all jobs that are in memory at the same time, besides those of small jobs. */
-const mostAtOnce = 1_000_000;
+/** Files of all jobs that are in memory at the same time, besides those of small jobs: of five large ones. */
+const mostAtOnce = 100_000;
 
 /** Keeps the jobs of very many files from filling the memory together: those that come when it is full wait for their turn. */
 export class Crowd {

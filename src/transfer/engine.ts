@@ -49,8 +49,8 @@ export interface TransferEngineOptions {
   readonly leftovers?: Leftovers | undefined;
 }
 
-/** The engine's memory does not grow with the number of files, but that of the agent does, which keeps what has come. */
-const usualMostFiles = 250_000;
+/** Memory does not grow with the number of files, but time and directories do: more than so many were not tried. */
+const usualMostFiles = 1_000_000;
 
 /** The engine that all adapters share. One per agent: the limits per host hold over all its jobs. */
 export function createTransferEngine(options: TransferEngineOptions): TransferEngine {

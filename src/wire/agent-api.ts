@@ -143,6 +143,8 @@ export const reportSchema = z.strictObject({
   done: z.boolean().default(false),
   /** Outputs, with the terminal state. */
   outputs: z.array(outputFileSchema).optional(),
+  /** How many there are, where `outputs` does not list all and no other report does. */
+  outputs_count: z.int().min(0).optional(),
   /** What a hook returned. */
   data: jsonObjectSchema.optional(),
   /** One line for people. */

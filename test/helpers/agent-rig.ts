@@ -1,7 +1,7 @@
 /** The agent's own code in the test's process: real journal, real calls over sockets; clock and attempts belong to the test. */
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { stringify } from "yaml";
-import { Agent, type AgentEnd } from "../../src/agent/agent.ts";
+import { Agent, type AgentEnd, type AgentOptions } from "../../src/agent/agent.ts";
 import type { SiteParts } from "../../src/agent/deps.ts";
 import { HubOutputs, hubScheme } from "../../src/agent/hub-outputs.ts";
 import { type Machine, thisMachine } from "../../src/agent/machine.ts";
@@ -43,6 +43,7 @@ export interface AgentRigOptions {
   /** How inputs come and outputs go; default: outputs to the hub alone. */
   readonly transfers?: readonly TransferAdapter[];
   readonly policy?: Readonly<Record<string, unknown>>;
+  readonly limits?: Pick<AgentOptions, "journaledFiles">;
   /** Before the agent starts, for instance to fill its journal. */
   readonly prepare?: (directory: TemporaryDirectory, launcher: SimulatedLauncher) => Promise<void>;
 }
@@ -163,7 +164,7 @@ function agentOf(
       loadParts: () => partsOf(directory, launcher, [hubOutputs, ...(options.transfers ?? [])]),
       loadLastGood: async () => undefined,
     },
-    { watchConfig: false },
+    { watchConfig: false, ...options.limits },
   );
 }
 

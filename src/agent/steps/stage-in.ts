@@ -6,8 +6,8 @@ import type { JobWork } from "../driver.ts";
 import { shortened } from "../held-job.ts";
 import { resolveObjects } from "../objects.ts";
 import { inputItems } from "../plan.ts";
-import { record } from "../records.ts";
 import { transition } from "../transition.ts";
+import { FileRecords } from "./file-records.ts";
 import { TransferWatch } from "./transfer-watch.ts";
 
 /** URLs that are made for an occasion are good for some minutes: what fails after this time may have failed for that. */
@@ -22,13 +22,17 @@ export async function stageIn(work: JobWork): Promise<void> {
   core.prepared.add(id);
   await failpoint("stage.after-directories");
   const items = inputItems(job);
+  let files = 0;
   if (items.length > 0) {
     await failpoint("stage.before-phase");
     if (job.phase !== "staging") await transition(core, id, { type: "staging" }, { durability: "effect" });
     await failpoint("stage.after-phase");
     await using watch = new TransferWatch(work, "inputs");
-    const outcome = await bring(work, items, watch);
+    await using records = new FileRecords(work, "in");
+    const outcome = await bring(work, items, { watch, records });
     await watch.finish();
+    await records.finish();
+    files = outcome.files;
     work.context.log.info(
       { files: outcome.files, movedBytes: outcome.movedBytes, missing: outcome.missing },
       "inputs are staged",
@@ -38,28 +42,29 @@ export async function stageIn(work: JobWork): Promise<void> {
   const hookless = job.app.hooks.preprocess === undefined;
   const staged = { type: "inputs_staged" } as const;
   const skipped = { type: "hook_done", hook: "preprocess", outcome: { kind: "continue" } } as const;
-  await transition(core, id, hookless ? [staged, skipped] : staged, { patch: shortened(work.job(), "in") });
+  await transition(core, id, hookless ? [staged, skipped] : staged, { patch: shortened(work.job(), "in", files) });
   await failpoint("stage.after-record");
 }
 
 /** Moves the inputs. Objects are looked up first, and again when a URL that was made for us may have ended meanwhile. */
-async function bring(work: JobWork, items: readonly TransferItem[], watch: TransferWatch): Promise<TransferOutcome> {
-  const { core, id, context } = work;
+async function bring(
+  work: JobWork,
+  items: readonly TransferItem[],
+  { watch, records }: { readonly watch: TransferWatch; readonly records: FileRecords },
+): Promise<TransferOutcome> {
+  const { core, context } = work;
   for (;;) {
     const { items: resolved, temporary } = await resolveObjects(core, items, context);
     const began = context.clock.monotonic();
-    const { token, manifest_in: known } = work.job();
     try {
       return await core.parts.transfers.run(
         {
-          token,
+          token: work.job().token,
           direction: "in",
           root: jobDirectories(work.job()).in,
           items: resolved,
-          known: [...known],
-          onFile: async (entry) => {
-            await core.ledger.commit([record("job.file", { direction: "in", entry }, id)], "group");
-          },
+          known: records.known(),
+          onFile: (entry) => records.add(entry),
           ...watch.callbacks,
         },
         context,

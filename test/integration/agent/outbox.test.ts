@@ -90,6 +90,7 @@ async function startRig(
       work,
       changed: new Notifier(),
       back: new Notifier(),
+      whole: async ({ report, page }) => (page ? undefined : report),
       onFenced: async (job) => {
         fenced.push(job);
         await ledger.commit([record("job.forgotten", { reason: "fenced" }, job)], "report");

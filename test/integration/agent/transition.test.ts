@@ -78,15 +78,20 @@ describe("a transition", () => {
       stored: false,
     }));
     // Three at once, say the tests' dependencies.
-    await transition(transitionDeps(ledger), "j", { type: "finished" }, { outputs });
-    const reports = (ledger.book.outbox.get("j") ?? []).map((entry) => entry.report);
+    const pages = [0, 1].map((n) => ({ begin: 100 * n, end: 100 * n + 100, after: "", last: "" }));
+    await transition(transitionDeps(ledger), "j", { type: "finished" }, { outputs, outputPages: pages });
+    const entries = ledger.book.outbox.get("j") ?? [];
+    expect(entries.map(({ page }) => page)).toEqual([...pages, undefined, undefined, undefined]);
+    const reports = entries.map((entry) => entry.report);
     expect(reports.map(({ state, done, outputs: some }) => [state, done, some?.map(({ path }) => path)])).toEqual([
+      ["STAGED_OUT", false, undefined],
+      ["STAGED_OUT", false, undefined],
       ["STAGED_OUT", false, ["0", "1", "2"]],
       ["STAGED_OUT", false, ["3", "4"]],
       ["JOB_FINISHED", true, ["5", "6", "7"]],
     ]);
-    expect(reports.map(({ seq }) => seq)).toEqual([1, 2, 3]);
-    expect(ledger.book.jobs.get("j")?.seq).toBe(3);
+    expect(reports.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5]);
+    expect(ledger.book.jobs.get("j")?.seq).toBe(5);
   });
 
   it("is not made when its turn comes too late", async () => {

@@ -1,5 +1,17 @@
 import { existsSync } from "node:fs";
-import { appendFile, lstat, mkdir, mkdtemp, open, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -8,6 +20,7 @@ import { Crowd, fewFiles } from "../../../src/transfer/crowd.ts";
 import { createLocalTransfer } from "../../../src/transfer/local/index.ts";
 import { compilePolicy } from "../../../src/transfer/policy.ts";
 import type { Progress, TransferAdapter } from "../../../src/transfer/types.ts";
+import { heldBytes } from "../../helpers/heap.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { answerFile, serve } from "./servers.ts";
@@ -349,6 +362,52 @@ describe("limits", () => {
     expect(fault.hint).toContain("archives");
     expect([reads, await namesBelow(directory.join("in"))]).toEqual([0, []]);
   });
+
+  test("F16: what a listing and the files that are known take of the memory does not grow with their number", async () => {
+    await using directory = await temporaryDirectory();
+    await writeTree(directory.join("data"), { a: "a" });
+    const rules = [fileUrl(directory.join("data/"))];
+    const listed = 100_000; // an array of them would take some 30 MB, and of the known ones more
+    const most = 16_000_000;
+    let held = 0;
+    const before = heldBytes();
+    const look = (): void => void (held = Math.max(held, heldBytes() - before));
+    const pathOf = (n: number): string => `directory-${n % 100}/file-${n}`;
+    const version = "1";
+    const adapter = customised(rules, () => ({
+      async list(_url, _kind, _context, found) {
+        for (let n = 0; n < listed; n += 1_000) {
+          if (n % 25_000 === 0) look();
+          const some = Array.from({ length: 1_000 }, (_, k) => ({
+            path: pathOf(n + k),
+            bytes: 1,
+            mtimeMs: n,
+            version,
+          }));
+          await found?.(some);
+        }
+        return [];
+      },
+      async read() {
+        look();
+        throw new Fault("TRANSFER_REFUSED", "all is listed and compared");
+      },
+    }));
+    const known = async function* () {
+      for (let n = listed - 1; n >= 0; n--) {
+        if (n % 25_000 === 0) look();
+        const entry = { item: "data", url: `file:///elsewhere/${n}`, bytes: 1, sha256: sha256("a") };
+        yield { ...entry, path: `in/${pathOf(n)}`, verified: "digest" } as const;
+      }
+    };
+    const lists = directory.join("lists");
+    await using engine = startEngine({ policy: { sources: rules, destinations: [] }, adapters: [adapter], lists });
+    const items = [item({ kind: "directory", source: `${rules[0] ?? ""}a`, target: "in" })];
+    const run = request({ direction: "in", root: directory.join("in"), items, known: known() });
+    expect((await faultOf(engine.run(run, testContext()))).message).toContain("all is listed and compared");
+    expect(held).toBeLessThan(most);
+    expect(await readdir(lists)).toEqual([]);
+  }, 120_000);
 
   test("F16: jobs of many files wait while those of others fill the memory, with their lists on disk", async () => {
     await using directory = await temporaryDirectory();

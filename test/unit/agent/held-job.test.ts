@@ -16,14 +16,14 @@ function manifestOf(files: number): readonly ManifestEntry[] {
 
 it("F16: of a manifest that has served only the first entries stay, and how many there were", () => {
   const few = heldJobOf("few", { manifest_in: manifestOf(1_000) });
-  expect(shortened(few, "in")).toEqual({});
+  expect(shortened(few, "in", 1_000)).toEqual({});
   const many = heldJobOf("many", { manifest_in: manifestOf(1_001), manifest_out: manifestOf(5_000) });
-  const inputs = { ...many, ...shortened(many, "in") };
+  const inputs = { ...many, ...shortened(many, "in", 1_001) };
   expect(inputs.manifest_in).toEqual(manifestOf(1_000));
-  const both = { ...inputs, ...shortened(inputs, "out") };
+  const both = { ...inputs, ...shortened(inputs, "out", 900_000) };
   expect([both.manifest_in.length, both.manifest_out.length, both.files]).toEqual([
     1_000,
     1_000,
-    { in: 1_001, out: 5_000 },
+    { in: 1_001, out: 900_000 },
   ]);
 });
