@@ -30,6 +30,11 @@ export const adapters = {
       file: "conformance/pbs.test.ts",
       lacks: [],
     },
+    "pbs, Torque": {
+      on: "programs that answer as Torque 6 does by its manual and sources",
+      file: "conformance/pbs.test.ts",
+      lacks: [],
+    },
     sge: { on: "a real Grid Engine", file: "conformance/gridengine.test.ts", engine: "gridengine", lacks: [] },
     scripted: { on: scripted, file: "integration/schedulers/scripted.test.ts", lacks: [] },
   },

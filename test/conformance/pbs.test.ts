@@ -1,3 +1,4 @@
+import type { SchedulerHarness } from "../../src/conformance/scheduler/index.ts";
 import { systemClock } from "../../src/common/clock.ts";
 import { LocalHost } from "../../src/hosts/local/index.ts";
 import { createPbs } from "../../src/schedulers/pbs/index.ts";
@@ -8,8 +9,11 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 /** Of `-a`: local time of the server, far away. */
 const farAway = `${new Date(systemClock.now()).getFullYear() + 1}01011200`;
 
-describeScheduler("pbs", async () => {
-  const pbs = await FakePbs.start();
+describeScheduler("pbs", () => harness("openpbs"));
+describeScheduler("pbs, Torque", () => harness("torque"));
+
+async function harness(flavour: "openpbs" | "torque"): Promise<SchedulerHarness> {
+  const pbs = await FakePbs.start(flavour);
   const directory = await temporaryDirectory();
   const host = new LocalHost({ name: "here", workdir: directory.path });
   return {
@@ -32,4 +36,4 @@ describeScheduler("pbs", async () => {
       await directory[Symbol.asyncDispose]();
     },
   };
-});
+}

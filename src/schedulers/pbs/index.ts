@@ -61,6 +61,9 @@ class Pbs implements Scheduler {
   /** Does the server keep ended jobs? undefined: not known yet. */
   #history: boolean | undefined;
   #mostTasks = defaultMostTasks;
+  /** Of Torque: the list of all jobs is longer than can be read; whom the last question in turn ended with. */
+  #listTooLong = false;
+  #lastAsked: string | undefined;
 
   constructor(options: SchedulerOptions) {
     this.#options = { host: options.host, environment: commandEnvironment(options.environment, locating) };
@@ -146,8 +149,9 @@ class Pbs implements Scheduler {
     const version = await this.#versionOf(context);
     if (!version.ok) return jobs.map(() => ({ state: "unknown", why: version.why }));
     const ids = [...new Set(jobs.map(({ id }) => id).filter(isPbsId))];
+    if (this.#flavour === "torque") return await this.#torqueStatuses(jobs, ids, context);
     const answers = new Map<string, QstatAnswer>();
-    for (const chunk of inChunks(ids, idsAtOnce[this.#flavour])) {
+    for (const chunk of inChunks(ids, idsAtOnce.openpbs)) {
       const answer = await this.#look(chunk, context);
       for (const id of chunk) answers.set(id, answer);
     }
@@ -158,9 +162,49 @@ class Pbs implements Scheduler {
     });
   }
 
+  /**
+   * Torque's qstat makes one request for each id that it is given, so that many are answered by a list of all jobs. Who is in no answer is
+   * asked for by the own id, tasks of arrays too; more than fit into that question the next time.
+   */
+  async #torqueStatuses(
+    jobs: readonly ScheduledJob[],
+    ids: readonly string[],
+    context: CallContext,
+  ): Promise<readonly ScheduledStatus[]> {
+    const isMany = ids.length > idsAtOnce.torque;
+    const first = await this.#qstat(isMany && !this.#listTooLong ? [] : this.#turnOf(ids), "text", context);
+    if (isMany && first.truncated) this.#listTooLong = true;
+    const missing = jobs.filter((job) => isPbsId(job.id) && judge(job, first, "torque").state === "unknown");
+    const strays = [...new Set(missing.map(idOf))];
+    const answer =
+      first.trouble !== undefined || strays.length === 0 ? first : await this.#with(first, strays, context);
+    return await mapInSlices(jobs, (job): ScheduledStatus => {
+      if (!isPbsId(job.id)) return { state: "unknown", why: `'${job.id}' is no id of PBS` };
+      return judge(job, answer, "torque");
+    });
+  }
+
+  async #with(first: QstatAnswer, ids: readonly string[], context: CallContext): Promise<QstatAnswer> {
+    const again = await this.#qstat(this.#turnOf(ids), "text", context);
+    return {
+      ...again,
+      records: new Map([...first.records, ...again.records]),
+      unknown: new Set([...first.unknown, ...again.unknown]),
+    };
+  }
+
+  /** As many as one question may be about, from behind those that were asked for last. */
+  #turnOf(ids: readonly string[]): readonly string[] {
+    if (ids.length <= idsAtOnce.torque) return ids;
+    const next = this.#lastAsked === undefined ? 0 : ids.indexOf(this.#lastAsked) + 1;
+    const turn = [...ids.slice(next), ...ids.slice(0, next)].slice(0, idsAtOnce.torque);
+    this.#lastAsked = turn.at(-1);
+    return turn;
+  }
+
   /** All at once; then those that were not answered one by one: an answer that leaves some out is common, and proves nothing. */
   async #look(ids: readonly string[], context: CallContext): Promise<QstatAnswer> {
-    const first = await this.#qstat(ids, this.#flavour === "torque" ? "text" : "json", context);
+    const first = await this.#qstat(ids, "json", context);
     const missing = ids.filter((id) => !first.records.has(id) && !first.unknown.has(id));
     if (missing.length === 0 || first.trouble !== undefined) return first;
     const again = await this.#qstat(missing, "text", context);

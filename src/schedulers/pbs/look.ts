@@ -13,8 +13,12 @@ const clockSkewMs = 86_400_000;
 export function judge(job: ScheduledJob, answer: QstatAnswer, flavour: Flavour): ScheduledStatus {
   const parent = answer.records.get(job.id);
   const record = answer.records.get(idOf(job));
+  if (flavour === "torque" && job.task === undefined && record === undefined) {
+    const tasks = tasksOf(job, answer);
+    if (tasks.length > 0) return wholeOf(job, tasks);
+  }
   if (record === undefined && parent === undefined) {
-    if (answer.unknown.has(job.id)) return { state: "absent" };
+    if (answer.unknown.has(idOf(job)) || answer.unknown.has(job.id)) return { state: "absent" };
     return { state: "unknown", why: answer.trouble ?? `qstat says nothing of ${job.id}` };
   }
   const owned = isOurs(
@@ -30,6 +34,27 @@ export function judge(job: ScheduledJob, answer: QstatAnswer, flavour: Flavour):
     return status.state === "ended" && isStandIn(job, record, flavour) ? { state: "absent" } : status;
   }
   return parent === undefined ? { state: "absent" } : taskByItsArray(job, parent, flavour);
+}
+
+/** Torque lists of an array what is left of its tasks, and not the array itself. */
+export function tasksOf({ id }: ScheduledJob, { records }: QstatAnswer): readonly JobRecord[] {
+  const [number, rest] = id.split("[]");
+  if (rest === undefined) return [];
+  return [...records.values()].filter((each) => each.id.startsWith(`${number}[`) && each.id.endsWith(`]${rest}`));
+}
+
+/** It runs while one of its tasks does, and has ended well if all have. */
+function wholeOf(job: ScheduledJob, tasks: readonly JobRecord[]): ScheduledStatus {
+  const owned = isOurs(job, tasks);
+  if (owned === "no") return { state: "absent" };
+  if (owned === "unclear") return { state: "unknown", why: `${job.id} does not say that it is '${job.token}'` };
+  const statuses = tasks.map((task) => statusOf(task, "torque"));
+  for (const state of ["unknown", "running", "finishing", "queued"] as const) {
+    const found = statuses.find((status) => status.state === state);
+    if (found !== undefined) return found;
+  }
+  const bad = statuses.find((status) => status.state === "ended" && status.verdict.kind !== "completed");
+  return bad ?? statuses[0] ?? { state: "absent" };
 }
 
 /** A task has no variables of its own: they are its array's. Only a record that shows them can say that it is another's. */

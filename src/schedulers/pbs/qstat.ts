@@ -20,6 +20,8 @@ export interface QstatAnswer {
   readonly historyOff: boolean;
   /** Why an id that is in none of these got no answer; undefined: the command knows of no reason. */
   readonly trouble: string | undefined;
+  /** There is more of it than can be read. */
+  readonly truncated: boolean;
   /** The output is not in the format that was asked for (malformed, or a qstat that does not know the option): another format may do. */
   readonly unreadable: boolean;
 }
@@ -61,6 +63,7 @@ export function* parseQstat(result: RunResult, format: QstatQuestion["format"]):
     unknown: complaints.unknown,
     finished: complaints.finished,
     historyOff: complaints.historyOff,
+    truncated: result.truncated,
     trouble: broken || complaints.trouble ? whyOf("qstat", result) : undefined,
     unreadable: (jobs === undefined || usage) && !broken && !complaints.trouble,
   };

@@ -17,14 +17,14 @@ export class FakePbs implements AsyncDisposable {
     this.#store = new Store(directory.path);
   }
 
-  static async start(): Promise<FakePbs> {
+  static async start(flavour: "openpbs" | "torque" = "openpbs"): Promise<FakePbs> {
     const directory = await temporaryDirectory("sa-pbs-");
     for (const name of ["bin", "jobs", "numbers", "taken"]) await mkdir(directory.join(name));
     const program = join(import.meta.dirname, "main.ts");
     const cache = `NODE_COMPILE_CACHE='${directory.join("cache")}'`; // each command is a new process: a third of the time
     for (const name of commands) {
       const path = directory.join("bin", name);
-      const line = `exec env ${cache} '${process.execPath}' '${program}' '${directory.path}' ${name} "$@"`;
+      const line = `exec env ${cache} FAKE_PBS_FLAVOUR=${flavour} '${process.execPath}' '${program}' '${directory.path}' ${name} "$@"`;
       await writeFile(path, `#!/bin/sh\n${line}\n`);
       await chmod(path, 0o755);
     }

@@ -3,10 +3,10 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, renameSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import type { JobState, Store } from "./store.ts";
+import { isTorque, type JobState, type Store } from "./store.ts";
 
 const killDelayMs = 500;
-const walltimeExceeded = -29;
+const walltimeExceeded = isTorque ? -11 : -29;
 
 export async function keep(store: Store, id: string): Promise<void> {
   const job = store.get(id);
@@ -43,7 +43,10 @@ export async function keep(store: Store, id: string): Promise<void> {
 }
 
 function variablesOf(job: JobState): Readonly<Record<string, string>> {
-  const index = job.index === undefined ? {} : { PBS_ARRAY_INDEX: String(job.index), PBS_ARRAY_ID: job.array ?? "" };
+  const array = isTorque
+    ? { PBS_ARRAYID: String(job.index) }
+    : { PBS_ARRAY_INDEX: String(job.index), PBS_ARRAY_ID: job.array ?? "" };
+  const index = job.index === undefined ? {} : array;
   return { PBS_JOBID: job.id, PBS_JOBNAME: job.name, PBS_ENVIRONMENT: "PBS_BATCH", ...index };
 }
 
@@ -80,7 +83,7 @@ function endOf(
   const verdict = status === 0 ? " and finished" : " and failed";
   return {
     ...job,
-    state: job.array === undefined ? "F" : "X",
+    state: isTorque ? "C" : job.array === undefined ? "F" : "X",
     substate: reason === "deleted" ? 91 : status === 0 ? 92 : 93,
     obittime: Date.now(),
     exitStatus: reason === "walltime" ? walltimeExceeded : status,

@@ -1,11 +1,12 @@
 /**
  * A PBS server as commands know it, for tests: `main.ts DIRECTORY COMMAND ARGUMENTS…`. Runs what is submitted at once, as processes. Its words and exit statuses are
- * those of OpenPBS 23.06.06 (test/fixtures/openpbs); it has no limits, one queue (`workq`), and the faults that it is told to have.
+ * those of OpenPBS 23.06.06 (test/fixtures/openpbs), or those of Torque 6 by its published sources and manual; it has no limits, one queue (`workq`), and the faults
+ * that it is told to have.
  */
 import { keep } from "./keeper.ts";
 import { qdel, qhold, qrls } from "./orders.ts";
 import { qselect, qstat } from "./query.ts";
-import { serverName, Store } from "./store.ts";
+import { isTorque, serverName, Store } from "./store.ts";
 import { type Output, qsub, Refused } from "./submit.ts";
 
 const [directory = "", name = "", ...args] = process.argv.slice(2);
@@ -24,7 +25,7 @@ else await answer();
 
 async function answer(): Promise<void> {
   const faults = store.faults();
-  if (args[0] === "--version") return say({ exitCode: 0, stdout: "pbs_version = 23.06.06\n", stderr: "" });
+  if (args[0] === "--version") return say(versionOf());
   // An empty list of jobs to be deleted with mail, which the real server never answers.
   const unanswered = name === "qdel" && args.some((word) => /suppress_email=-/.test(word));
   if (faults.hang || unanswered) await new Promise((resolve) => setTimeout(resolve, 600_000));
@@ -38,7 +39,16 @@ async function answer(): Promise<void> {
   }
 }
 
+function versionOf(): Output {
+  if (isTorque) return { exitCode: 0, stdout: "", stderr: "Version: 6.1.3\nCommit: 8f0d0b5\n" };
+  return { exitCode: 0, stdout: "pbs_version = 23.06.06\n", stderr: "" };
+}
+
 function unreachable(): Output {
+  if (isTorque) {
+    const stderr = `${name}: cannot connect to server ${serverName} (errno=111) Connection refused\n`;
+    return { exitCode: 111, stdout: "", stderr };
+  }
   if (name === "qdel") {
     return { exitCode: 162, stdout: "", stderr: `Connection refused\nCouldn't connect to cluster: ${serverName}\n` };
   }

@@ -1,5 +1,5 @@
 /** qdel, qhold and qrls of the fake server. */
-import { arrayState, type JobState, serverName, type Store } from "./store.ts";
+import { arrayState, endedStates, isTorque, type JobState, serverName, type Store } from "./store.ts";
 import { type Output, start } from "./submit.ts";
 
 const waiting = new Set(["Q", "W", "H"]);
@@ -16,12 +16,13 @@ export function qdel(store: Store, args: readonly string[]): Output {
 function remove(store: Store, id: string): void {
   if (store.take(id)) {
     const job = store.get(id);
-    if (job) store.put({ ...job, state: job.array === undefined ? "F" : "X", substate: 91, obittime: Date.now() });
+    const state = isTorque ? "C" : job?.array === undefined ? "F" : "X";
+    if (job) store.put({ ...job, state, substate: 91, obittime: Date.now(), ...(isTorque ? { exitStatus: 271 } : {}) });
     return;
   }
   for (let tries = 0; tries < 200; tries++) {
     const job = store.get(id);
-    if (job === undefined || job.state === "F" || job.state === "X") return;
+    if (job === undefined || endedStates.has(job.state)) return;
     if (job.keeper !== undefined) {
       try {
         process.kill(job.keeper, "SIGTERM");
@@ -61,12 +62,15 @@ function forEach(
     const id = asked.includes(".") ? asked : `${asked}.${serverName}`;
     const found = store.get(id);
     const job = found?.tasks === undefined ? found : arrayState(found, store.tasksOf(id));
-    const isOver = job?.state === "F" || job?.state === "X";
+    const isOver = job !== undefined && endedStates.has(job.state);
     const unknown = job === undefined || job.purged === true || (isOver && store.faults().noHistory === true);
-    const words = unknown ? "Unknown Job Id" : isOver ? "Job has finished" : order(job);
+    const over = isTorque
+      ? "Request invalid for state of job MSG=invalid state for job - COMPLETE"
+      : "Job has finished";
+    const words = unknown ? `Unknown Job Id${isTorque ? " Error" : ""}` : isOver ? over : order(job);
     if (words === undefined) continue;
     output.stderr += `${name}: ${words} ${id}\n`;
-    output.exitCode = unknown ? 153 : isOver ? 35 : 168;
+    output.exitCode = unknown ? 153 : isOver && !isTorque ? 35 : 168;
   }
   return output;
 }

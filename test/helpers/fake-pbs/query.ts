@@ -1,16 +1,24 @@
 /** qstat and qselect of the fake server, as the real ones answer: exit status, words, and what of it is missing. */
-import { arrayState, type Faults, type JobState, serverName, type Store } from "./store.ts";
+import {
+  arrayState,
+  endedStates as ended,
+  type Faults,
+  isTorque,
+  type JobState,
+  serverName,
+  type Store,
+} from "./store.ts";
 import { type Output, Refused } from "./submit.ts";
 
 type Attributes = Record<string, string | number | Record<string, string | number>>;
 
 const unknownJob = 153;
 const historyJob = 35;
-const ended = new Set(["F", "X"]);
 
 export function qstat(store: Store, args: readonly string[]): Output {
   const faults = store.faults();
   if (args.includes("-B")) return serverOf(faults);
+  if (isTorque) return torqueQstat(store, args, faults);
   const json = args.includes("json");
   if (json && faults.noJson) throw new Refused(2, "qstat: invalid option -- 'F'\nusage: \nqstat [-f] [-t] [-x]\n");
   const ids = args.filter((word) => /^\d/.test(word));
@@ -24,6 +32,50 @@ export function qstat(store: Store, args: readonly string[]): Output {
   const shown = json ? (groups.find((group) => group.length > 0) ?? []) : groups.flat();
   output.stdout = json ? jsonOf(shown, faults) : shown.map((job) => textOf(job, faults)).join("");
   return output;
+}
+
+/** Torque's: text or XML, what has ended among the rest as long as it is kept; of an array with `-t` its tasks alone. Without ids all there is. */
+function torqueQstat(store: Store, args: readonly string[], faults: Faults): Output {
+  if (args.some((word) => ["-F", "-E", "json"].includes(word)))
+    return { exitCode: 2, stdout: "", stderr: "qstat: invalid option -- 'F'\nusage: qstat [-f [-1]]\n" };
+  if (faults.silent) return { exitCode: 0, stdout: "", stderr: "" };
+  const output: Output = { exitCode: 0, stdout: "", stderr: "" };
+  const kept = store.all().filter(({ state }) => !(faults.noHistory && ended.has(state)));
+  const asked = args.filter((word) => /^\d/.test(word)).map((id) => (id.includes(".") ? id : `${id}.${serverName}`));
+  const shown = kept.filter(({ id, array, tasks }) => {
+    if (tasks !== undefined && args.includes("-t")) return false;
+    return asked.length === 0 || asked.includes(id) || (array !== undefined && asked.includes(array));
+  });
+  for (const id of asked) {
+    if (shown.some((job) => job.id === id || job.array === id)) continue;
+    output.exitCode = unknownJob;
+    output.stderr += `qstat: Unknown Job Id Error ${id}\n`;
+  }
+  output.stdout = args.includes("-x") ? `<Data></Data>` : shown.map((job) => torqueText(job, faults)).join("");
+  return output;
+}
+
+function torqueText(job: JobState, faults: Faults): string {
+  const { Job_Name, Job_Owner, job_state, queue, server, ctime, mtime, Hold_Types } = attributesOf(job, {});
+  const variables = Object.entries({ PBS_O_QUEUE: "workq", PBS_O_HOME: "/home/tester", ...job.variables });
+  const attributes: Attributes = {
+    ...{ Job_Name: Job_Name ?? "", Job_Owner: Job_Owner ?? "", job_state: job_state ?? "", queue: queue ?? "" },
+    ...{
+      server: server ?? "",
+      ctime: ctime ?? "",
+      Hold_Types: Hold_Types ?? "",
+      mtime: mtime ?? "",
+      Rerunable: "False",
+    },
+    Resource_List: { ...job.resources },
+    Variable_List: variables.map(([variable, each]) => `${variable}=${each}`).join(","),
+    ...(job.array === undefined ? {} : { job_array_id: job.index ?? 0 }),
+    ...(job.stime === undefined ? {} : { exec_host: `${serverName}/0`, start_time: clock(job.stime), start_count: 1 }),
+    ...(job.exitStatus === undefined ? {} : { exit_status: job.exitStatus }),
+    ...(job.obittime === undefined ? {} : { comp_time: clock(job.obittime) }),
+    ...faults.records?.[job.id],
+  };
+  return textOfAttributes(job.id, attributes);
 }
 
 function answered(
@@ -77,8 +129,12 @@ function jsonOf(jobs: readonly JobState[], faults: Faults): string {
 }
 
 function textOf(job: JobState, faults: Faults): string {
-  const lines = [`Job Id: ${job.id}`];
-  for (const [name, value] of Object.entries(attributesOf(job, faults))) {
+  return textOfAttributes(job.id, attributesOf(job, faults));
+}
+
+function textOfAttributes(id: string, attributes: Attributes): string {
+  const lines = [`Job Id: ${id}`];
+  for (const [name, value] of Object.entries(attributes)) {
     if (typeof value !== "object") lines.push(`    ${name} = ${value}`);
     else if (name !== "Variable_List") {
       for (const [part, each] of Object.entries(value)) lines.push(`    ${name}.${part} = ${each}`);
@@ -122,13 +178,17 @@ function clock(ms: number): string {
 
 function serverOf(faults: Faults): Output {
   const history = faults.noHistory ? [] : ["    job_history_enable = True"];
-  const lines = [`Server: ${serverName}`, "    server_state = Active", "    max_array_size = 10000", ...history];
+  const torque = ["    max_job_array_size = 5000", ...(faults.noHistory ? [] : ["    keep_completed = 300"])];
+  const own = isTorque ? torque : ["    max_array_size = 10000", ...history];
+  const lines = [`Server: ${serverName}`, "    server_state = Active", ...own];
   return { exitCode: 0, stdout: `${lines.join("\n")}\n\n`, stderr: "" };
 }
 
 export function qselect(store: Store, args: readonly string[]): Output {
   const faults = store.faults();
   const history = args.includes("-x");
+  if (history && isTorque)
+    return { exitCode: 2, stdout: "", stderr: "qselect: invalid option -- 'x'\nusage: qselect\n" };
   if (history && faults.noHistory) {
     return { exitCode: 0, stdout: "", stderr: "qselect: PBS is not configured to maintain job history\n" };
   }
@@ -137,6 +197,6 @@ export function qselect(store: Store, args: readonly string[]): Output {
     .all()
     .filter((job) => job.array === undefined && job.name === name)
     .map((job) => (job.tasks === undefined ? job : arrayState(job, store.tasksOf(job.id))))
-    .filter((job) => history || !ended.has(job.state));
+    .filter((job) => history || !ended.has(job.state) || (isTorque && !faults.noHistory));
   return { exitCode: 0, stdout: jobs.map(({ id }) => `${id}\n`).join(""), stderr: "" };
 }

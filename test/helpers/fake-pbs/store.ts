@@ -4,6 +4,12 @@ import { join } from "node:path";
 
 export const serverName = "fakepbs";
 
+/** Which of the families it is, said by the commands' wrappers. */
+export const isTorque = process.env["FAKE_PBS_FLAVOUR"] === "torque";
+
+/** The states of what is over: in the history of OpenPBS, and as long as Torque keeps it. */
+export const endedStates: ReadonlySet<string> = new Set(["F", "X", "C"]);
+
 export interface JobState {
   readonly id: string;
   readonly name: string;
@@ -143,12 +149,17 @@ export class Store {
 
 /** An array is what its tasks are. */
 export function arrayState(parent: JobState, tasks: readonly JobState[]): JobState {
-  const over = tasks.every(({ state }) => state === "F" || state === "X");
+  const over = tasks.every(({ state }) => endedStates.has(state));
   const begun = tasks.some(({ state }) => !["Q", "H", "W"].includes(state));
   if (over) {
     const codes = tasks.map(({ exitStatus }) => exitStatus).filter((code) => code !== undefined);
     const failed = codes.some((code) => code !== 0) ? 1 : 0;
-    return { ...parent, state: "F", substate: failed ? 93 : 92, ...(codes.length > 0 ? { exitStatus: failed } : {}) };
+    return {
+      ...parent,
+      state: isTorque ? "C" : "F",
+      substate: failed ? 93 : 92,
+      ...(codes.length > 0 ? { exitStatus: failed } : {}),
+    };
   }
   return begun ? { ...parent, state: "B", substate: 42 } : parent;
 }

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type JobState, serverName, type Store } from "./store.ts";
+import { isTorque, type JobState, serverName, type Store } from "./store.ts";
 
 export interface Output {
   exitCode: number;
@@ -44,8 +44,9 @@ export function qsub(store: Store, args: readonly string[]): Output {
   store.put(job);
   const { tasks, ...one } = job;
   for (let index = 0; index < (tasks ?? 0); index++) {
-    const output = options.output?.replace("^array_index^", String(index));
-    store.put({ ...one, id: id.replace("[]", `[${index}]`), array: id, index, output });
+    const output = isTorque ? `${options.output}-${index}` : options.output?.replace("^array_index^", String(index));
+    const name = isTorque ? `${one.name}-${index}` : one.name;
+    store.put({ ...one, name, id: id.replace("[]", `[${index}]`), array: id, index, output });
   }
   start(store, id);
   if (faults.qsubAfter) throw new Refused(faults.qsubAfter.exitCode, faults.qsubAfter.stderr);
@@ -102,15 +103,22 @@ function readOptions(words: readonly string[]): Options {
     if (option === "-N") options.name = value;
     else if (option === "-o") options.output = value.replace(/^[^/]*:/, "");
     else if (option === "-r") rerunable = value !== "n";
-    else if (option === "-J") options.tasks = tasksOf(value);
+    else if (option === "-J" && isTorque)
+      throw new Refused(2, "The -J option can only be used in conjunction with -P\nusage: qsub\n");
+    else if (option === "-J" || (option === "-t" && isTorque)) options.tasks = tasksOf(value);
     else if (option === "-a") options.notBefore = timeOf(value);
     else if (option === "-v") Object.assign(options.variables, Object.fromEntries([value.split(/=(.*)/s).slice(0, 2)]));
     else if (option === "-l") readResource(options, value);
-    else if (option === "-q" && value !== "workq") throw new Refused(170, "qsub: Unknown queue\n");
+    else if (option === "-q" && value !== "workq")
+      throw new Refused(
+        170,
+        isTorque ? "qsub: submit error (Unknown queue MSG=cannot locate queue)\n" : "qsub: Unknown queue\n",
+      );
     else if (!["-S", "-m", "-j", "-q", "-A", "-P", "-p"].includes(option))
       throw new Refused(2, "usage: qsub [-a date_time] …\n");
   }
-  if (options.tasks !== undefined && !rerunable) throw new Refused(1, "qsub:  cannot submit non-rerunable Array Job\n");
+  if (options.tasks !== undefined && !rerunable && !isTorque)
+    throw new Refused(1, "qsub:  cannot submit non-rerunable Array Job\n");
   if ((options.name ?? "").length > 230) throw new Refused(1, "qsub: illegal -N value\n");
   return options;
 }
@@ -123,7 +131,9 @@ function tasksOf(range: string): number {
 
 function readResource(options: Options, text: string): void {
   const [name = "", value = ""] = text.split(/=(.*)/s);
-  if (!["select", "place", "walltime"].includes(name))
+  if (isTorque && !["nodes", "mem", "walltime"].includes(name))
+    throw new Refused(171, `qsub: submit error (Unknown resource type  Resource_List.${name})\n`);
+  if (!isTorque && !["select", "place", "walltime"].includes(name))
     throw new Refused(187, `qsub: Unknown resource Resource_List.${name}\n`);
   if (name === "walltime" && seconds(value) === undefined) {
     throw new Refused(166, "qsub: Illegal attribute or resource value Resource_List.walltime\n");

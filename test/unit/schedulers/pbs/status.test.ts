@@ -165,6 +165,7 @@ describe("whose record it is", () => {
     finished: new Set(),
     historyOff: false,
     trouble: undefined,
+    truncated: false,
     unreadable: false,
     ...more,
   });
