@@ -4,7 +4,7 @@ import type { JobBackend, JobRow } from "../backend/types.ts";
 import { connect } from "../connect.ts";
 import { type CliContext, isMachine } from "../context.ts";
 import { infoOf, jobColumns, statusStyle } from "../format/job.ts";
-import { transferText } from "../format/progress.ts";
+import { liveText } from "../format/progress.ts";
 import { tableText } from "../format/table.ts";
 import { counted, oneLine } from "../format/text.ts";
 import { localTime } from "../format/time.ts";
@@ -130,7 +130,7 @@ async function screenView(context: CliContext, ids: readonly string[]): Promise<
 
 /** As in a list of jobs, with a bar where files move. */
 function liveInfo(context: CliContext, row: JobRow): string {
-  return row.progress && !row.hold ? transferText(context, row.progress) : infoOf(row, context.now());
+  return row.progress && !row.hold ? liveText(context, row.progress) : infoOf(row, context.now());
 }
 
 function screenText(context: CliContext, ids: readonly string[], rows: ReadonlyMap<string, JobRow>): string {

@@ -1,11 +1,13 @@
-import { formatSize } from "../../common/units.ts";
+import { formatDuration, formatSize } from "../../common/units.ts";
 import { progressPart, progressText } from "../../jobs/progress.ts";
 import type { TransferProgress } from "../../wire/common.ts";
 import type { CliContext } from "../context.ts";
 import type { Terminal } from "../terminal.ts";
-import { cut, oneLine } from "./text.ts";
+import { counted, cut, oneLine } from "./text.ts";
 
 const cells = 24;
+/** In a column of a table. */
+const fewCells = 8;
 
 export interface Progress {
   begin(what: string): void;
@@ -47,10 +49,10 @@ export interface BarState {
 }
 
 /** `██████░░░░░░` */
-function bar(terminal: Terminal, part: number): string {
+function bar(terminal: Terminal, part: number, length = cells): string {
   const [full, empty] = terminal.unicode ? ["█", "░"] : ["#", "."];
-  const done = Math.round(part * cells);
-  return full.repeat(done) + empty.repeat(cells - done);
+  const done = Math.round(part * length);
+  return full.repeat(done) + empty.repeat(length - done);
 }
 
 /** `██████░░░░░░ inputs: 50%, 3 of 6 files, 2 MiB of 4 MiB, 52 MiB/s, 1s left`; without the bar when it is not known how much there is. */
@@ -58,6 +60,21 @@ export function transferText(context: CliContext, progress: TransferProgress): s
   const part = progressPart(progress);
   const text = `${progress.stage}: ${progressText(progress)}`;
   return part === undefined ? text : `${bar(context.out, part)} ${text}`;
+}
+
+/** `██░░░░░░ 25%  59s left  52 MiB/s  3 of 6 files  1 GiB of 4 GiB`: what matters most comes first, for the rest may be cut off. */
+export function liveText({ out }: CliContext, progress: TransferProgress): string {
+  const part = progressPart(progress);
+  const { total_files: files, total_bytes: bytes, bytes_per_second: rate, eta_seconds: eta } = progress;
+  return [
+    part === undefined ? "" : `${bar(out, part, fewCells)} ${Math.floor(part * 100)}%`,
+    eta === null ? "" : `${formatDuration(eta * 1000)} left`,
+    rate === null ? "" : `${formatSize(rate)}/s`,
+    files === null ? counted(progress.files, "file") : `${progress.files} of ${counted(files, "file")}`,
+    bytes === null ? formatSize(progress.bytes) : `${formatSize(progress.bytes)} of ${formatSize(bytes)}`,
+  ]
+    .filter((text) => text !== "")
+    .join("  ");
 }
 
 /** `████░░░░ 50%  3 of 6 files  2 MiB of 4 MiB  report.json`, cut to the terminal. */

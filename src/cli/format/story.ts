@@ -34,7 +34,8 @@ function headText(context: CliContext, story: JobStory): string {
   const within = state === row.status ? "" : ` (${state})`;
   const facts: (readonly [string, string])[] = [
     ["Status", `${status}${within}${row.attempt > 1 ? `, attempt ${row.attempt}` : ""}`],
-    ["Now", isFinalStatus(row.status) ? "" : oneLine(infoOf(row, now))],
+    // What moves has a line of its own.
+    ["Now", isFinalStatus(row.status) ? "" : oneLine(infoOf({ ...row, progress: null }, now))],
     ["Moving", row.progress === null ? "" : transferText(context, row.progress)],
     ["File", row.progress === null ? "" : oneLine(row.progress.path)],
     ["Name", oneLine(row.name)],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { infoOf } from "../../../src/cli/format/job.ts";
-import { barText, transferText } from "../../../src/cli/format/progress.ts";
+import { barText, liveText, transferText } from "../../../src/cli/format/progress.ts";
 import { printResults } from "../../../src/cli/format/results.ts";
 import { statusText } from "../../../src/cli/format/status.ts";
 import { storyText } from "../../../src/cli/format/story.ts";
@@ -223,6 +223,9 @@ describe("the progress bar", () => {
       `${"█".repeat(6)}${"░".repeat(18)} inputs: 25%, 3 of 6 files, 1 GiB of 4 GiB, 52 MiB/s, 59s left`,
     );
     expect(infoOf(row, 0)).toBe("moving inputs: 25%, 3 of 6 files, 1 GiB of 4 GiB, 52 MiB/s, 59s left");
+    expect(liveText(fakeContext({ columns: 100 }), moving)).toBe(
+      `${"█".repeat(2)}${"░".repeat(6)} 25%  59s left  52 MiB/s  3 of 6 files  1 GiB of 4 GiB`,
+    );
     const unknown = { ...moving, total_bytes: null, total_files: null, bytes_per_second: null, eta_seconds: null };
     expect(transferText(fakeContext({ columns: 100 }), unknown)).toBe("inputs: 3 files, 1 GiB");
     const text = storyText(fakeContext({ columns: 120 }), {
