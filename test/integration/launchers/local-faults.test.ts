@@ -55,10 +55,11 @@ describeWithEngine("mount", "a full disk", () => {
 describe.each(here)("tier %s", (containment) => {
   test("the exit code survives the death of the runner", async () => {
     await using harness = await localHarness({ containment });
-    const plan = await makePlan(harness.root, "sleep 1; exit 9");
+    const plan = await makePlan(harness.root, "while ! test -e go; do sleep 0.05; done; exit 9");
     const ref = await launchOne(harness.launcher, plan);
     await harness.killRunner();
     expect((await statusNow(harness.launcher, ref)).state).toBe("running");
+    await writeFile(join(plan.workDirectory, "go"), "");
     expect((await untilState(harness.launcher, ref, "ended")).end).toMatchObject({ cause: "exit", exit_code: 9 });
     expect(harness.runners()).toEqual([]); // reading evidence needs none
   });
