@@ -4,8 +4,10 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Of rows that wait to be written, and of one reading. Bytes. */
+/** Of rows that wait to be written. Bytes. */
 const pieceBytes = 64 * 1024;
+/** Of one reading: a hundred runs are read at the same time. */
+const readBytes = 16 * 1024;
 const lineEnd = 0x0a;
 
 /** Rows of a tape that were written one after the other, from one mark to another. */
@@ -62,7 +64,7 @@ export class Tape<Row> implements AsyncDisposable {
   }
 
   async #piece(at: number, end: number): Promise<Buffer> {
-    const most = Math.min(end - at, pieceBytes);
+    const most = Math.min(end - at, readBytes);
     if (at >= this.#written) {
       const from = at - this.#written;
       return Buffer.from(this.#lines.join("")).subarray(from, from + most);
