@@ -6,9 +6,11 @@ import { describe, expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
 import { newToken } from "../../../src/common/token.ts";
 import {
+  decodeName,
   isPartialName,
   openDirectoryBelow,
   openFileBelow,
+  openPlace,
   partialName,
   pathProblem,
   foldedPath,
@@ -164,4 +166,34 @@ describe("walking below a root", () => {
       await rm(root, { recursive: true });
     }
   });
+
+  test("a target is a file's place: its directories are made, a directory or a file among them is refused", async () => {
+    const root = await mkdtemp(join(tmpdir(), "sa-paths-"));
+    try {
+      {
+        await using place = await openPlace(root, "made/here/x", "input 'reads'");
+        await writeFile(place.directory.at(place.name), "x");
+      }
+      {
+        // One that is there is replaced when the transfer is done, so it is no hindrance.
+        await using again = await openPlace(root, "made/here/x", "input 'reads'");
+        expect(again.name).toBe("x");
+      }
+      await expect(openPlace(root, "made/here", "input 'reads'")).rejects.toThrow(
+        "input 'reads': target 'made/here' is refused: a directory has that name",
+      );
+      await expect(openPlace(root, "made/here/x/y", "input 'reads'")).rejects.toMatchObject({ code: "UNSAFE_PATH" });
+      await expect(openFileBelow(root, ["made"], "target")).rejects.toThrow("it is a directory");
+    } finally {
+      await rm(root, { recursive: true });
+    }
+  });
+});
+
+test("a name that is no UTF-8 is refused with its directory, byte by byte", () => {
+  expect(decodeName(Buffer.from("é.fq"), "in", "output 'x'")).toBe("é.fq");
+  expect(() => decodeName(Buffer.from([0x61, 0xff]), "in", "output 'x'")).toThrow(
+    /'in\/aÿ' is refused: it is not valid UTF-8/,
+  );
+  expect(() => decodeName(Buffer.from([0xff]), "", "output 'x'")).toThrow(/'ÿ' is refused/);
 });

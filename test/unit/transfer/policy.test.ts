@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../../src/common/fault.ts";
 import { addressKind } from "../../../src/transfer/addresses.ts";
-import { compilePolicy, type PolicyInput, type TransferPolicy } from "../../../src/transfer/policy.ts";
+import { compilePolicy, parseRule, type PolicyInput, type TransferPolicy } from "../../../src/transfer/policy.ts";
 import { fuzz, fuzzing } from "../../helpers/fuzz.ts";
 
 function policy(sources: readonly string[], more: Partial<PolicyInput> = {}): TransferPolicy {
@@ -192,6 +192,42 @@ describe("rules", () => {
     expect(() => policy(wrong.sources, { allow_private: wrong.allow_private })).toThrow(
       /policy\.sources\[0\].*policy\.sources\[1\].*policy\.sources\[2\].*policy\.allow_private\[0\]/,
     );
+  });
+
+  test.each([
+    ["https://data.example.org/a*/", "a rule has no '*' in its path"],
+    ["https://data.example.org/?q", "a rule has no query"],
+    ["https://*x.example.org/", "'*' stands for a whole host"],
+    ["https://*x/", "'*' stands for a whole host"],
+    ["https://*.org/", "a domain of at least two parts"],
+    ["https://*.10.0.0.1/", "a domain of at least two parts"],
+    ["https://a.*.org/", "its host is not a host name"],
+  ])("the rule %s cannot be used: %s", (rule, problem) => {
+    expect(() => policy([rule])).toThrow(problem);
+    expect(parseRule(rule)).toMatchObject({ ok: false, problem: expect.stringContaining(problem) as string });
+  });
+
+  test("directories that rules name, of files and of one place", () => {
+    const rules = policy([
+      "file:///data/in/",
+      "file:///scratch",
+      "sftp://a.example.org/x/y/",
+      "sftp://*.example.org/z/",
+    ]);
+    expect(rules.fileRoots("sources")).toEqual(["/data/in", "/scratch"]);
+    expect(rules.fileRoots("destinations")).toEqual([]);
+    expect(rules.rootsFor("sftp://a.example.org/other", "sources")).toEqual(["/x/y", "/z"]);
+    expect(rules.rootsFor("sftp://b.example.org/", "sources")).toEqual(["/z"]);
+    expect(rules.rootsFor("sftp://a.example.org:2222/x/y/", "sources")).toEqual([]);
+    expect(rules.rootsFor("https://a.example.org/x/y/", "sources")).toEqual([]);
+    expect(rules.rootsFor("sftp://a.example.org/%2e%2e/x", "sources")).toEqual([]);
+  });
+
+  test("a private address that a wildcard matches is opened by its network, for that list's rules alone", () => {
+    const rules = policy(["http://*/"], { allow_private: ["10.1.0.0/16"] });
+    expect(verdict(rules, "http://10.1.2.3/x")).toBe("http://10.1.2.3/x");
+    expect(verdict(rules, "http://10.2.2.3/x")).toBe("refused");
+    expect(rules.explain("http://10.1.2.3/x", "destinations").allowed).toBe(false);
   });
 
   test("trusted schemes need no rule", () => {
