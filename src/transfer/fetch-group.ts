@@ -1,4 +1,5 @@
 import { isFault } from "../common/fault.ts";
+import { Ahead } from "./ahead.ts";
 import { Arrivals, leftOut } from "./arrivals.ts";
 import { advanced, isSourceChanged, missingSource, throwIfStopped, transferFault } from "./errors.ts";
 import { type FetchedFile, named, type Source } from "./fetch.ts";
@@ -34,10 +35,11 @@ export class FetchedGroup implements Move {
     const { what, adapter, host } = this.#source;
     const { retry, bulk } = this.#input.deps;
     const left = new Map(this.#files.map((file) => [file.remote.path, file]));
+    const ahead = new Ahead(hear, left);
     try {
       await withRetries(`${what} (${left.size} files)`, context, retry, async (last) => {
         if (isSourceChanged(last)) await this.#relist(left, context);
-        await this.#attempt(left, context, hear);
+        await this.#attempt(left, context, ahead);
       });
     } catch (error) {
       if (!isFault(error, "UNSUPPORTED") || this.#bulk.leastFiles === 1) throw named(error, what);
@@ -48,20 +50,22 @@ export class FetchedGroup implements Move {
   }
 
   /** @throws Fault that says whether it has brought further */
-  async #attempt(left: Map<string, FetchedFile>, context: TransferContext, hear: MoveListener): Promise<void> {
+  async #attempt(left: Map<string, FetchedFile>, context: TransferContext, ahead: Ahead): Promise<void> {
     const { what } = this.#source;
     const { root } = this.#input.request;
     const before = left.size;
     for (const file of left.values()) relativeSegments(file.path, `${what}: target`);
-    const arrivals = new Arrivals({ what, root, directory: `${root}/${this.#part()}` }, left, context, hear);
+    const arrivals = new Arrivals({ what, root, directory: `${root}/${this.#part()}` }, left, context, ahead.listener);
     try {
       await arrivals.takePresent();
-      if (left.size > 0) await this.#fetch(left, arrivals, context);
+      if (left.size > 0) await this.#fetch(left, arrivals, ahead.context(context));
       if (left.size > 0) throw leftOut(what, left);
     } catch (error) {
       throwIfStopped(context.signal);
       const fault = transferFault(error, what);
       throw left.size < before ? advanced(fault) : fault;
+    } finally {
+      ahead.undo();
     }
   }
 

@@ -1,5 +1,6 @@
 import { Fault, isFault } from "../common/fault.ts";
 import { failpoint } from "../common/failpoint.ts";
+import { Ahead } from "./ahead.ts";
 import { Batches } from "./batches.ts";
 import { advanced, missingSource, sourceChanged, throwIfStopped, transferFault } from "./errors.ts";
 import { named } from "./fetch.ts";
@@ -48,8 +49,9 @@ export class SentGroup implements Move {
     const { what, adapter, host } = this.#destination;
     const { retry, bulk } = this.#input.deps;
     const left = new Map(this.#files.map((file) => [file.local.below, file]));
+    const ahead = new Ahead(hear, left);
     try {
-      await withRetries(`${what} (${left.size} files)`, context, retry, () => this.#attempt(left, context, hear));
+      await withRetries(`${what} (${left.size} files)`, context, retry, () => this.#attempt(left, context, ahead));
     } catch (error) {
       if (!isFault(error, "UNSUPPORTED") || this.#bulk.leastFiles === 1) throw named(error, what);
       bulk.refused(adapter, host, context);
@@ -59,25 +61,27 @@ export class SentGroup implements Move {
   }
 
   /** @throws Fault that says whether it has brought further */
-  async #attempt(left: Map<string, SentFile>, context: TransferContext, hear: MoveListener): Promise<void> {
+  async #attempt(left: Map<string, SentFile>, context: TransferContext, ahead: Ahead): Promise<void> {
     const { what } = this.#destination;
     const before = left.size;
     try {
-      await this.#send(left, context, hear);
+      await this.#send(left, context, ahead);
       const [first] = left.values();
       if (first) throw new Fault("TRANSFER", `${what} (${first.path}) is not at its destination after it was sent`);
     } catch (error) {
       throwIfStopped(context.signal);
       const fault = transferFault(error, what);
       throw left.size < before ? advanced(fault) : fault;
+    } finally {
+      ahead.undo();
     }
   }
 
-  async #send(left: Map<string, SentFile>, context: TransferContext, hear: MoveListener): Promise<void> {
+  async #send(left: Map<string, SentFile>, context: TransferContext, ahead: Ahead): Promise<void> {
     const outputs = await this.#outputs([...left.values()], context);
     let refused: Fault | undefined;
     const deal = async (items: readonly Arrived[]): Promise<void> => {
-      const fault = await this.#record(items, left, hear);
+      const fault = await this.#record(items, left, ahead.listener);
       if (refused?.row.retry !== "never") refused ??= fault;
     };
     const arrivals = new Batches<Arrived>({ most: atOnce, longestMs }, context.clock, deal);
@@ -91,7 +95,7 @@ export class SentGroup implements Move {
     await this.#note(outputs);
     let failed: { readonly error: unknown } | undefined;
     try {
-      await this.#bulk.send(this.#destination.url, outputs, { token }, arrived, context);
+      await this.#bulk.send(this.#destination.url, outputs, { token }, arrived, ahead.context(context));
       await failpoint("transfer.after-put");
     } catch (error) {
       failed = { error };

@@ -2,6 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { CallContext } from "../common/context.ts";
 import { failpoint } from "../common/failpoint.ts";
 import { Fault } from "../common/fault.ts";
+import { heard } from "./ahead.ts";
 import { digestMismatch, sourceChanged } from "./errors.ts";
 import { named } from "./fetch.ts";
 import { digestOf } from "./landing.ts";
@@ -174,17 +175,10 @@ class Sending {
   }
 
   watched(context: TransferContext): TransferContext {
-    const { remote } = context;
-    if (!remote) return context;
-    const flow = async (bytes: number): Promise<void> => {
-      await remote.flow(bytes);
+    return heard(context, (bytes) => {
       this.#reported += bytes;
       this.#report(bytes);
-    };
-    return {
-      ...context,
-      remote: { flow, begin: () => remote.begin(), done: () => remote.done(), failed: (fault) => remote.failed(fault) },
-    };
+    });
   }
 
   settle(bytes: number): void {

@@ -114,6 +114,8 @@ export interface RemoteUse {
 /** The context of what an engine does at a remote. */
 export interface TransferContext extends CallContext {
   readonly remote?: RemoteUse;
+  /** To be told of bytes that somebody else has moved for us; for figures alone. */
+  readonly elsewhere?: (bytes: number) => void;
 }
 
 export interface TransferOutcome {

@@ -1,12 +1,11 @@
 /** Many files in one task, from or to the site's own collection. */
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import type { CallContext } from "../../common/context.ts";
 import { errnoOf } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
 import { arrivalPath } from "../bulk.ts";
 import { sourceChanged } from "../errors.ts";
-import type { BulkOutput, FoundFile, RemoteFile } from "../types.ts";
+import type { BulkOutput, FoundFile, RemoteFile, TransferContext } from "../types.ts";
 import { type Listings, remoteFile, stampOf } from "./list.ts";
 import { type NotedFile, scopeOf } from "./notes.ts";
 import { baseOf, below, ownPath, type Place } from "./places.ts";
@@ -30,7 +29,7 @@ export async function fetchFiles(
     readonly token: Token;
   },
   arrived: (file: RemoteFile) => Promise<void>,
-  context: CallContext,
+  context: TransferContext,
 ): Promise<void> {
   const { place, files, directory, token } = call;
   const own = ownPath(settings, directory);
@@ -67,7 +66,7 @@ export async function sendFiles(
   { settings, listings, work }: GlobusParts,
   call: { readonly place: Place; readonly files: readonly BulkOutput[]; readonly token: Token },
   arrived: (file: BulkOutput, found: FoundFile) => Promise<void>,
-  context: CallContext,
+  context: TransferContext,
 ): Promise<void> {
   const { place, files, token } = call;
   const wanted = new Map(

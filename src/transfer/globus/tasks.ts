@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { isoTime } from "../../common/clock.ts";
 import type { CallContext } from "../../common/context.ts";
+import type { TransferContext } from "../types.ts";
 import { asFault, Fault, isFault } from "../../common/fault.ts";
 import { quoted } from "../../common/nearest.ts";
 import { syncBackoff, waitAfterMs } from "../../common/retry.ts";
@@ -94,8 +95,9 @@ export class Tasks {
   }
 
   /** Waits for the end. @throws Fault for a task that waits for a person, and when the service does not answer for long. */
-  async follow(task: string, context: CallContext): Promise<TaskState> {
+  async follow(task: string, context: TransferContext): Promise<TaskState> {
     let lost = 0;
+    let moved = 0;
     let said = "";
     for (let waitMs = this.#pace.firstMs; ; waitMs = Math.min(waitMs * 1.5, this.#pace.longestMs)) {
       throwIfStopped(context.signal);
@@ -104,6 +106,9 @@ export class Tasks {
         lost = 0;
         if (state.status === "SUCCEEDED" || state.status === "FAILED") return state;
         if (state.status === "INACTIVE") throw inactive(task, state);
+        const bytes = state.bytes_transferred ?? 0;
+        if (bytes > moved) context.elsewhere?.(bytes - moved);
+        moved = Math.max(moved, bytes);
         const now = wordsOf(state);
         if (now !== said) context.log.info({ task, status: now, faults: state.faults }, "a Globus task goes on");
         said = now;

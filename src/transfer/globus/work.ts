@@ -1,4 +1,5 @@
 import type { CallContext } from "../../common/context.ts";
+import type { TransferContext } from "../types.ts";
 import { asFault, isFault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
 import { isMissing, isSourceChanged, throwIfStopped } from "../errors.ts";
@@ -28,7 +29,7 @@ export class Work {
   }
 
   /** Returns when every task of these files has ended well; what `settle` gave back then did not arrive. */
-  async move(order: Submission, settle: Settle, context: CallContext): Promise<void> {
+  async move(order: Submission, settle: Settle, context: TransferContext): Promise<void> {
     const { adopted, left } = await this.#adopt(order, context);
     const failures: unknown[] = [];
     for (const { note, files } of adopted) {
@@ -63,7 +64,7 @@ export class Work {
     }
   }
 
-  async #submit(order: Submission, settle: Settle, context: CallContext): Promise<void> {
+  async #submit(order: Submission, settle: Settle, context: TransferContext): Promise<void> {
     const note = await this.#tasks.submit(order, context);
     this.#followed.add(note.submission);
     try {
@@ -105,7 +106,7 @@ export class Work {
     noted: Note,
     files: readonly NotedFile[],
     settle: Settle,
-    context: CallContext,
+    context: TransferContext,
   ): Promise<readonly NotedFile[]> {
     const found = await this.#ended(noted, context);
     if (!found) return files;
@@ -124,7 +125,7 @@ export class Work {
   /** How the task ended; undefined when there is none: the submission is refused by now, or Globus knows the task no more. */
   async #ended(
     noted: Note,
-    context: CallContext,
+    context: TransferContext,
   ): Promise<{ readonly note: Note & { readonly task: string }; readonly state: TaskState } | undefined> {
     try {
       const note = await this.#tasks.resubmit(noted, context);
