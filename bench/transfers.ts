@@ -44,7 +44,7 @@ interface Sizes {
 
 export const bench: Bench = {
   about:
-    "A private sshd on loopback. One file of 1 GiB, and 10,000 files of 4 KiB in 100 directories, up and down, until everything is at its place and compared by SHA-256: the engine does that by itself (and makes files here durable), peers run `sha256sum` on both ends at the same time afterwards. All in turn in the same round; the page cache is warm. The engine has moved it once before and keeps its connection, as the agent does; peers log in each time. With delay: through a relay in user space with round trips of 50 ms, and 200 files, because `sftp -r` takes a fifth of a second for each. Processor time: of the process that moves and, for sftp, that of ssh and one `sha256sum` of the file.",
+    "A private sshd on loopback. One file of 1 GiB, and 10,000 files of 4 KiB in 100 directories, up and down, until everything is at its place and compared by SHA-256: the engine does that by itself (and makes files here durable), peers run `sha256sum` on both ends at the same time afterwards. All in turn in the same round; the page cache is warm. The engine has moved it once before and keeps its connection, as the agent does; peers log in each time. With delay: through a relay in user space with round trips of 50 ms, and 200 files, because `sftp -r` takes a fifth of a second for each. Processor time: of the process that moves and, for sftp, that of sftp, ssh and one `sha256sum` of the file; what sshd, the server for files and digests at the far end take is in neither.",
   async run({ quick, say }) {
     const found = await sshd.probe();
     if (!found.ok) {

@@ -2,7 +2,7 @@ import type { ClientChannel, SFTPWrapper } from "ssh2";
 import { type Fault, isFault } from "../../common/fault.ts";
 import type { LoggedIn } from "./connect.ts";
 import { unreachable, wordsOf } from "./faults.ts";
-import { readInPlace } from "./sftp-data.ts";
+import { giveUpWritten, readInPlace } from "./sftp-data.ts";
 
 /** Sessions on one connection when nothing is known of the server: two fewer than OpenSSH's `MaxSessions`. */
 const usualSessions = 8;
@@ -78,6 +78,7 @@ export class Connection {
         "files cannot be reached (SFTP)",
       );
       readInPlace(session);
+      giveUpWritten(session);
       return session;
     } catch (error) {
       // ssh2 leaves the session open in which the subsystem was refused: once is enough.

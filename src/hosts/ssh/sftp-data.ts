@@ -19,6 +19,7 @@ interface Request {
 /** What the library has of a session. */
 interface Internals {
   readonly _client: object;
+  _protocol: { channelData(channel: number, data: Buffer): void };
   push(data: Buffer | null): void;
   /** Of the length of the packet that is coming: how many of its 4 bytes are there. */
   readonly _pktLenBytes: number;
@@ -34,6 +35,25 @@ interface Coming {
   readonly number: number;
   readonly bytes: number;
   got: number;
+}
+
+/** The library makes a buffer for each request to write, too: its last piece is encrypted, and thereby copied, when it is given up. */
+export function giveUpWritten(session: SFTPWrapper): void {
+  const sftp = session as unknown as Internals;
+  const protocol = sftp._protocol;
+  if (typeof protocol?.channelData !== "function") return;
+  const send = (channel: number, data: Buffer): void => {
+    protocol.channelData(channel, data);
+    const whole = Buffer.from(data.buffer);
+    if (data.byteOffset + data.byteLength === whole.byteLength) giveUp(whole);
+  };
+  sftp._protocol = new Proxy(protocol, {
+    get: (target, name) => {
+      if (name === "channelData") return send;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
 }
 
 /** To be called once for a new session; where the library has none of this nothing happens. */

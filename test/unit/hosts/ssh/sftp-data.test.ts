@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import type { SFTPWrapper } from "ssh2";
 import { expect, it } from "vitest";
-import { readInPlace } from "../../../../src/hosts/ssh/sftp-data.ts";
+import { giveUpWritten, readInPlace } from "../../../../src/hosts/ssh/sftp-data.ts";
 import { seeded } from "../../../helpers/random.ts";
 
 const { SFTP } = createRequire(import.meta.url)("ssh2/lib/protocol/SFTP.js") as {
@@ -10,17 +10,20 @@ const { SFTP } = createRequire(import.meta.url)("ssh2/lib/protocol/SFTP.js") as 
     channel: unknown,
     settings: unknown,
   ) => SFTPWrapper & {
+    readonly outgoing: { window: number };
     push(data: Buffer | null): void;
+    _chunkcb(): void;
   };
 };
 
 /** The library's own session, whose requests lead nowhere. */
-function session(): InstanceType<typeof SFTP> {
-  const client = { _protocol: { channelData: () => {} } };
+function session(onSent: (data: Buffer) => void = () => {}): InstanceType<typeof SFTP> {
+  const client = { _protocol: { channelData: (_channel: number, data: Buffer) => onSent(data) } };
   const end = { id: 0, window: 2 ** 31, packetSize: 32_768, state: "open" };
   const sftp = new SFTP(client, { type: "sftp", incoming: { ...end }, outgoing: { ...end } }, {});
   sftp.push(packet(2, Buffer.from([0, 0, 0, 3])));
   readInPlace(sftp);
+  giveUpWritten(sftp);
   return sftp;
 }
 
@@ -68,6 +71,22 @@ it.each([1, 2, 3, 4, 5])("answers come to their places however they are cut into
     expect(place.subarray(0, 10).equals(Buffer.alloc(10))).toBe(true);
     expect(place.subarray(10).equals(contents[index] ?? Buffer.alloc(0))).toBe(true);
   }
+});
+
+it("requests to write go out whole, also when the window of the channel cuts them", () => {
+  const pieces: Buffer[] = [];
+  const sftp = session((data) => pieces.push(Buffer.from(data)));
+  sftp.outgoing.window = 20_000;
+  const contents = [Buffer.alloc(30_000, "a content "), Buffer.alloc(10_000, "another "), Buffer.alloc(5, "short")];
+  for (const content of contents) sftp.write(Buffer.from("h"), content, 0, content.byteLength, 7, () => {});
+  expect(Buffer.concat(pieces).byteLength).toBe(20_000);
+  sftp.outgoing.window = 2 ** 31;
+  sftp._chunkcb();
+  const sent = Buffer.concat(pieces);
+  const expected = contents.map((content, index) =>
+    packet(6, number(index), text(Buffer.from("h")), number(0), number(7), text(content)),
+  );
+  expect(sent.equals(Buffer.concat(expected))).toBe(true);
 });
 
 it("an answer that breaks off with the session fails", () => {
