@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { afterAll, afterEach, beforeEach } from "vitest";
 import { enterOwnCgroup, leaveOwnCgroup, pidsOfOwnCgroup } from "./own-cgroup.ts";
-import { descendantsOf, listProcesses, type ProcessEntry } from "./processes.ts";
+import { descendantsOf, killIfThere, listProcesses, type ProcessEntry } from "./processes.ts";
 import { madeTemporaryDirectories } from "./temporary.ts";
 import { waitFor } from "./wait.ts";
 
@@ -46,21 +46,13 @@ async function nothingLeft(whose: string, before: ReadonlySet<string>): Promise<
       what: () => `the end of ${describe(leaked())}`,
     });
   } catch (error) {
-    for (const entry of leaked()) kill(entry.pid);
+    for (const entry of leaked()) killIfThere(entry.pid);
     throw new Error(`${whose} left processes behind`, { cause: error });
   }
 }
 
 function describe(entries: readonly ProcessEntry[]): string {
   return entries.map((entry) => `${entry.pid} (${entry.command})`).join(", ");
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // it ended by itself
-  }
 }
 
 function identity(entry: ProcessEntry): string {

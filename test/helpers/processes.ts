@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { errnoOf } from "../../src/common/fault.ts";
 
 /** A live process as /proc tells it. */
 export interface ProcessEntry {
@@ -34,6 +35,15 @@ export function readProcess(pid: number): ProcessEntry | undefined {
     return { pid, parent: Number(parent), startTicks: Number(rest[17]), command, cwd: readCwd(pid) };
   } catch {
     return undefined; // it ended while we looked
+  }
+}
+
+/** Unless it has ended meanwhile. @throws Error of the system when it may not be signalled */
+export function killIfThere(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (errnoOf(error) !== "ESRCH") throw error;
   }
 }
 

@@ -15,6 +15,7 @@ import { cleanEnvironment, repository, siteagentBin } from "./cli.ts";
 import { counted, endInOrder } from "./counted.ts";
 import { type BookedEvent, imbalances, installationProcesses, isRunner } from "./oracle.ts";
 import { removeGroups } from "./own-cgroup.ts";
+import { killIfThere } from "./processes.ts";
 import { Program } from "./program.ts";
 import { type Resident, Rest } from "./rest.ts";
 import { temporaryDirectory } from "./temporary.ts";
@@ -519,13 +520,7 @@ export async function endInstallation(root: string): Promise<void> {
     const ours = installationProcesses(root).filter((entry) => entry.command.includes(join(repository, "src")));
     await endInOrder(ours.map((entry) => entry.pid));
   }
-  for (const entry of installationProcesses(root)) {
-    try {
-      process.kill(entry.pid, "SIGKILL");
-    } catch {
-      // it ended meanwhile
-    }
-  }
+  for (const { pid } of installationProcesses(root)) killIfThere(pid);
   await waitFor(() => installationProcesses(root).length === 0, { what: "the end of the installation's processes" });
   const groups = cgroupBase(join(root, "state"));
   if (groups !== undefined) removeGroups(groups);

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { installationProcesses } from "../helpers/oracle.ts";
+import { killIfThere } from "../helpers/processes.ts";
 import { TestSite, traced } from "../helpers/site.ts";
 
 it("shows a launcher that never answers clearly as BLOCKED with the reason, and goes on when it is mended", async () => {
@@ -11,7 +12,7 @@ it("shows a launcher that never answers clearly as BLOCKED with the reason, and 
   // The runner lives on without the scripts that it starts, and without the process that has them in memory.
   await rm(join(site.root, "state", "recorder"), { recursive: true });
   for (const { pid, command } of installationProcesses(site.root)) {
-    if (/ --serve\b/.test(command)) process.kill(pid, "SIGKILL");
+    if (/ --serve\b/.test(command)) killIfThere(pid);
   }
   const { id } = await site.submit("work");
   await site.waitFor(id, (job) => job.status === "BLOCKED", "BLOCKED");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { Daemon } from "../daemon.ts";
 import { freePort } from "../free-port.ts";
-import { isAlive, listProcesses } from "../processes.ts";
+import { isAlive, killIfThere, listProcesses } from "../processes.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../temporary.ts";
 import { waitFor } from "../wait.ts";
 import { gridEnginePrograms as programs } from "./gridengine.ts";
@@ -194,13 +194,7 @@ ${defaults} managers sgeadmin root`;
       const environment = await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "");
       if (pid !== process.pid && environment.split("\0").includes(mine)) found.push(pid);
     }
-    for (const pid of found) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // it ended by itself
-      }
-    }
+    for (const pid of found) killIfThere(pid);
     await waitFor(() => !found.some(isAlive), { what: `the end of ${found.join(", ")}` });
   }
 }

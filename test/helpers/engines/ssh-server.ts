@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { freePort } from "../free-port.ts";
-import { descendantsOf, listProcesses } from "../processes.ts";
+import { descendantsOf, killIfThere, listProcesses } from "../processes.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../temporary.ts";
 import { waitFor } from "../wait.ts";
 import { sshdPath } from "./sshd.ts";
@@ -159,13 +159,13 @@ export class SshServer implements AsyncDisposable {
     const sessions = this.#sessions();
     this.#child = undefined;
     child.kill("SIGKILL");
-    for (const pid of sessions) kill(pid);
+    for (const pid of sessions) killIfThere(pid);
     await exited;
   }
 
   /** Ends the connections that are open and leaves the server. */
   cutConnections(): void {
-    for (const pid of this.#sessions()) kill(pid);
+    for (const pid of this.#sessions()) killIfThere(pid);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -219,13 +219,5 @@ export class SshServer implements AsyncDisposable {
       "MaxStartups 100",
     ];
     return `${lines.join("\n")}\n`;
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // it ended by itself
   }
 }

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { type CliOptions, runCli, startCli } from "../../helpers/cli.ts";
-import { listProcesses } from "../../helpers/processes.ts";
+import { killIfThere, listProcesses } from "../../helpers/processes.ts";
 import type { Finished, Program } from "../../helpers/program.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
@@ -110,13 +110,7 @@ apps:
 async function endProcessesOf(directory: string): Promise<void> {
   const ours = () =>
     listProcesses().filter(({ cwd, command }) => cwd?.startsWith(directory) || command.includes(directory));
-  for (const { pid } of ours()) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // it ended meanwhile
-    }
-  }
+  for (const { pid } of ours()) killIfThere(pid);
   await waitFor(() => ours().length === 0, { what: `the end of the processes in ${directory}` });
 }
 

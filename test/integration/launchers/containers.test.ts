@@ -7,7 +7,7 @@ import { withContainerProof } from "../../../src/launchers/container-proof.ts";
 import type { AttemptPlan, AttemptRef, Launcher } from "../../../src/launchers/types.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { isAlive, listProcesses } from "../../helpers/processes.ts";
+import { isAlive, killIfThere, listProcesses } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { launchOne, readOut, stopped, untilState } from "./attempts.ts";
 import { type ContainerPlace, dockerPlace, podmanPlace } from "./container-places.ts";
@@ -154,7 +154,7 @@ function suite(open_: () => Promise<ContainerPlace>): void {
             command.includes(`siteagent-container ${plan.token}`) || command.includes(`--name=${plan.token}`),
         );
         expect(ours.length).toBeGreaterThanOrEqual(2);
-        for (const { pid } of ours) process.kill(pid, "SIGKILL");
+        for (const { pid } of ours) killIfThere(pid);
         const ended = await untilState(scene.proven, ref, "ended", 60_000);
         if (ended.remaining.length > 0) await stopped(scene.proven, ref);
         await nothingLeft(pids);
@@ -169,7 +169,7 @@ function suite(open_: () => Promise<ContainerPlace>): void {
         ({ command }) => / run --rm /.test(command) && command.includes(plan.token),
       );
       expect(clients.length).toBeGreaterThan(0);
-      for (const { pid } of clients) process.kill(pid, "SIGKILL");
+      for (const { pid } of clients) killIfThere(pid);
       const ended = await untilState(scene.proven, ref, "ended", 60_000);
       if (ended.remaining.length > 0) await stopped(scene.proven, ref);
       await nothingLeft(pids);

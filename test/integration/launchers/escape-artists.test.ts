@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { AttemptRef } from "../../../src/launchers/types.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { descendantsOf, isAlive, listProcesses } from "../../helpers/processes.ts";
+import { descendantsOf, isAlive, killIfThere, listProcesses } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { launchOne, makePlan, pidsPrinted, readOut, statusNow, stopped, untilState } from "./attempts.ts";
 import { type LocalHarness, localHarness, tiersHere } from "./local-harness.ts";
@@ -62,8 +62,7 @@ describe.each(here)("tier %s", (containment) => {
     expect(await stopped(harness.launcher, it)).toEqual(gone);
     const left = it.pids.filter(isAlive);
     for (const pid of left)
-      for (const each of [...descendantsOf(pid, listProcesses()).map((entry) => entry.pid), pid])
-        process.kill(each, "SIGKILL");
+      for (const each of [...descendantsOf(pid, listProcesses()).map((entry) => entry.pid), pid]) killIfThere(each);
     await waitFor(() => !it.pids.some(isAlive), { what: "the end of what we killed" });
     if (containment !== "group") expect(left).toEqual([]);
   });

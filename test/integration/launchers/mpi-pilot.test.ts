@@ -9,7 +9,7 @@ import { createSlurm } from "../../../src/schedulers/slurm/index.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { SlurmCluster } from "../../helpers/engines/slurm-cluster.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { isAlive, listProcesses } from "../../helpers/processes.ts";
+import { isAlive, killIfThere, listProcesses } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { launchOne, makePlan, readOut, stopped, untilState } from "./attempts.ts";
 import { type PilotHarness, pilotHarness } from "./pilot-harness.ts";
@@ -99,7 +99,7 @@ describeWithEngine("slurm", "ranks by srun on nodes of an allocation that others
       const texts = await Promise.all(names.map((name) => readFile(join(deaf.workDirectory, name), "utf8")));
       const sruns = listProcesses().filter(({ command }) => /^srun .*pid-\$SLURM_PROCID/s.test(command));
       // Its helper first, which would end the step.
-      for (const { pid } of sruns.toSorted((one, other) => other.pid - one.pid)) process.kill(pid, "SIGKILL");
+      for (const { pid } of sruns.toSorted((one, other) => other.pid - one.pid)) killIfThere(pid);
       const { end } = await untilState(launcher, ref, "ended", 60_000);
       expect(end).toMatchObject({ cause: "signal", signal: "SIGKILL" });
       expect(texts.map(Number).filter(isAlive)).toEqual([]);

@@ -3,11 +3,11 @@ import { spawn } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { errnoOf, Fault } from "../../../src/common/fault.ts";
+import { Fault } from "../../../src/common/fault.ts";
 import type { Host, HostFiles } from "../../../src/hosts/types.ts";
 import type { AttemptPlan, AttemptRef, Launcher } from "../../../src/launchers/types.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { listProcesses, type ProcessEntry } from "../../helpers/processes.ts";
+import { killIfThere, listProcesses, type ProcessEntry } from "../../helpers/processes.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { context, launchOne, makePlan, readOut, statusNow, stopped, untilState } from "./attempts.ts";
 import { type PilotHarness, pilotHarness } from "./pilot-harness.ts";
@@ -24,13 +24,7 @@ function processes({ root }: PilotHarness, word: string): readonly ProcessEntry[
 
 /** All of them; the end of one may have brought that of the next. */
 function kill(found: readonly ProcessEntry[], signal: NodeJS.Signals = "SIGKILL"): void {
-  for (const { pid } of found) {
-    try {
-      process.kill(pid, signal);
-    } catch (error) {
-      if (errnoOf(error) !== "ESRCH") throw error;
-    }
-  }
+  for (const { pid } of found) killIfThere(pid, signal);
 }
 
 async function running(harness: PilotHarness, script: string, extra?: Partial<AttemptPlan>): Promise<AttemptRef> {

@@ -2,11 +2,10 @@
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { errnoOf } from "../../../src/common/fault.ts";
 import type { AttemptPlan } from "../../../src/launchers/types.ts";
 import { fuzz } from "../../helpers/fuzz.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
-import { listProcesses } from "../../helpers/processes.ts";
+import { killIfThere, listProcesses } from "../../helpers/processes.ts";
 import { context, launchOne, makePlan, stopped, untilState } from "./attempts.ts";
 import { pilotHarness } from "./pilot-harness.ts";
 
@@ -14,15 +13,6 @@ failOnLeakedProcesses();
 
 const kills = fuzz(8).numRuns ?? 8;
 const jobs = kills * 6;
-
-/** It may have ended since it was found. */
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    if (errnoOf(error) !== "ESRCH") throw error;
-  }
-}
 
 it(
   "jobs under random kills of nodes, recorders and agents end well, each attempt begun at most once and one at a time",
@@ -85,7 +75,7 @@ it(
         }
         const found = listProcesses().filter(({ command }) => command.includes(harness.root) && command.includes(word));
         const victim = found[Math.floor(Math.random() * found.length)];
-        if (victim) process.kill(victim.pid, "SIGKILL");
+        if (victim) killIfThere(victim.pid);
       }
     }
 
