@@ -30,8 +30,11 @@ export class FileRecords implements AsyncDisposable {
 
   /** Of those for one file the last is right. */
   async *known(): AsyncGenerator<ManifestEntry> {
-    yield* inJournal(this.#work.job(), this.#direction);
-    yield* readManifest(this.#path);
+    const job = this.#work.job();
+    const journaled = inJournal(job, this.#direction);
+    yield* journaled;
+    const isMore = (job.files?.[this.#direction] ?? 0) > journaled.length;
+    if (isMore || this.#journaled.size >= this.#work.core.journaledFiles) yield* readManifest(this.#path);
   }
 
   /** Resolves when the file will not be moved again, whatever becomes of this process. */

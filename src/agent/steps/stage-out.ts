@@ -50,7 +50,7 @@ async function toldOutputs(
   const isMore = files > held.manifest_out.length;
   if (!core.central.capabilities.outputs)
     return isMore ? { outputs, outputsCount: files, patch: { files: { ...held.files, out: files } } } : { outputs };
-  const outputPages = await pagesOf(manifestPath(held, "out"), core.outputsAtOnce());
+  const outputPages = isMore ? await pagesOf(manifestPath(held, "out"), core.outputsAtOnce()) : [];
   return { outputs, outputPages, patch: shortened(held, "out", files) };
 }
 

@@ -218,7 +218,7 @@ function nodeTests(): void {
     try {
       const waiting = await submitted(slurm, request("exit 0"));
       // Until Slurm has tried to begin it the reason is another one, or none.
-      const why = /ReqNodeNotAvail|Resources|Nodes_required/;
+      const why = /ReqNodeNotAvail|Resources|Nodes.required/;
       const status = await until(slurm, waiting, "queued", ({ reason = "" }) => why.test(reason));
       expect(status.stuck ?? false).toBe(false);
       expect((await statusOf(slurm, running)).state).toBe("running");
