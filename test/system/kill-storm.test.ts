@@ -55,6 +55,9 @@ it(
       await site.startAgent({ wait: false });
       expect(await site.ended(id, 60_000)).toMatchObject({ status: "FINISHED", attempt: 1 });
       await stage.control.until("everything reported", ({ outbox }) => outbox.unsent === 0);
+      // The note of what a job might leave at its destinations goes when it is over, beside its last report.
+      const isNoted = async (): Promise<boolean> => (await belongings(site)).some((name) => /^leftovers\//.test(name));
+      await waitFor(async () => !(await isNoted()), { what: "the end of the job's notes" });
       seen.push({ names: await belongings(site), bytes: await journalBytes(site) });
     }
     await writeFile(go, "");

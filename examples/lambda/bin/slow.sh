@@ -28,10 +28,11 @@ done
 
 shift
 if [ "$attempt" -le 1 ]; then
-  # In the background, so that a signal is answered at once and takes the sleep along; who reads the message may signal us.
+  # In the background, so that a signal is answered at once and takes the sleep along; who reads the message may signal us. By KILL:
+  # between its fork and the program in it a child of the shell may swallow other signals.
   sleeper=
-  trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null || :; exit 143' TERM
-  trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null || :; exit 130' INT
+  trap '[ -z "$sleeper" ] || kill -KILL "$sleeper" 2>/dev/null || :; exit 143' TERM
+  trap '[ -z "$sleeper" ] || kill -KILL "$sleeper" 2>/dev/null || :; exit 130' INT
   sleep "$seconds" &
   sleeper=$!
   printf 'slow: attempt %s sleeps %s seconds on purpose\n' "$attempt" "$seconds" >&2
