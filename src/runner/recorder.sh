@@ -213,6 +213,8 @@ warn_job() {
   mark warned "$(wall)"
   tracked=$job:$begun
   [ "$warn_to" != all ] || tracked=$(tree "$tracked")
+  # The command last: its end is ours.
+  case $tracked in *" "*) tracked="${tracked#* } ${tracked%% *}" ;; esac
   signal_tracked "$warn_signal"
 }
 

@@ -81,10 +81,15 @@ function commandLine(pid: number): string {
   }
 }
 
-/** Says what it was told, and ends; its child likewise. The trap has the seconds before the warning to get there. */
+/**
+ * Says what it was told, and ends; its child likewise. The traps have the seconds before the warning to get there. Both wait without
+ * forking: dash hears no signal while it starts a program.
+ */
 const warnable = `trap 'echo saved >> told; exit 3' USR2
-sh -c "trap 'echo child >> told; exit' USR2; until [ -e over ]; do sleep 0.1; done; echo unwarned >> told" &
-until [ -e over ]; do sleep 0.1 || :; done`;
+mkfifo over
+exec 3<>over
+sh -c "trap 'echo child >> told; exit' USR2; read -r _ <&3; echo unwarned >> told" &
+read -r _ <&3`;
 
 test(
   "warns before the time limit, all processes or the command alone, once, in every form",
@@ -96,10 +101,14 @@ test(
       const args = await prepare(form, directory, ["sh", "-c", warnable], { limitMs: 120_000, warning });
       const recorder = await Program.start(form.argv[0] ?? "", args, { env: { PATH: process.env["PATH"] }, input: "" });
       await waitFor(() => existsSync(directory.join("rc")), { what: `the end in ${form.form}`, timeoutMs: 40_000 });
-      await writeFile(directory.join("over"), "");
-      await recorder.result(20_000);
       const words = (): readonly string[] => readFileSync(directory.join("told"), "utf8").trim().split("\n");
-      await waitFor(() => words().length === 2, { what: () => `both in ${form.form}: ${words().join(", ")}` });
+      const both = (): Promise<unknown> =>
+        waitFor(() => words().length === 2, { what: () => `both in ${form.form}: ${words().join(", ")}` });
+      // The command's end does not wait until its child is warned, too.
+      if (to === "all") await both();
+      await writeFile(directory.join("over"), "\n", { flag: "r+" });
+      await recorder.result(20_000);
+      await both();
       const told = words().toSorted();
       const { value, marker } = parseExitRecord(readFileSync(directory.join("rc"), "utf8")) ?? {};
       return { told, value, marker, warned: existsSync(directory.join("warned")) };
