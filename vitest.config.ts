@@ -30,7 +30,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "unit",
-          setupFiles: unitSetup,
+          setupFiles: [...unitSetup, "test/helpers/fuzz.ts"],
           include: ["test/unit/**/*.test.ts"],
           // Their modules hold no state: half of the time went into loading them anew for each file.
           isolate: false,

@@ -9,7 +9,7 @@ import { readThrough } from "./flow.ts";
 import type { SftpAccess, SftpCalls } from "./types.ts";
 
 /** Shorter files are begun anew: that costs less than to keep what was read of them. */
-const leastKeptBytes = 1024 * 1024;
+const leastKeptBytes = progressBytes;
 /** What is kept takes less than a kilobyte each; the oldest goes first. */
 const mostKept = 1_000;
 

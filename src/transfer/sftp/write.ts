@@ -80,6 +80,8 @@ class Writing {
     await using source = await open(localPath, "r");
     const { handle, offset } = await this.#openPart(partial, source);
     this.#offset = offset;
+    // What lies there was compared whole when it was opened.
+    const isCompared = offset === this.#info.bytes && offset > 0;
     let written: Written;
     try {
       const range = {
@@ -91,7 +93,7 @@ class Writing {
       };
       await writeThrough(files, handle, source, range, this.#context);
       if (settings.preserve) await this.#preserve(handle, source);
-      written = await this.#check(handle, partial, source);
+      written = await this.#check(handle, partial, isCompared ? undefined : source);
     } finally {
       await this.#close(handle);
     }
@@ -164,8 +166,8 @@ class Writing {
     this.#memory.digests.readBacks.forget(this.#place.access, partial);
   }
 
-  /** Durable where the server can, and all that was sent; before the final name is given. */
-  async #check(handle: Buffer, partial: string, source: FileHandle): Promise<Written> {
+  /** Durable where the server can, and all that was sent; before the final name is given. `source`: what is to be compared with it, if it is yet. */
+  async #check(handle: Buffer, partial: string, source: FileHandle | undefined): Promise<Written> {
     const { access, what } = this.#place;
     const { bytes, sha256 } = this.#info;
     const [, stats] = await Promise.all([
@@ -176,6 +178,7 @@ class Writing {
       throw new Fault("TRANSFER", `${what} has ${stats.size} bytes there after ${bytes} were to be sent`);
     }
     const { mtime } = stats;
+    if (!source) return { bytes, mtime, sha256, sampled: false };
     if (access.settings.verify === "size") return { bytes, mtime, sha256: undefined, sampled: false };
     if (access.settings.verify === "sample" && bytes > wholeBytes) {
       await this.#compareSample(handle, source);

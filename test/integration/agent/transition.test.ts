@@ -5,6 +5,7 @@ import { amend, transition } from "../../../src/agent/transition.ts";
 import { isFault } from "../../../src/common/fault.ts";
 import type { JobEvent } from "../../../src/jobs/decide.ts";
 import { isFinal } from "../../../src/jobs/transitions.ts";
+import { fuzz } from "../../helpers/fuzz.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import { appOf } from "../../unit/jobs/builders.ts";
 import { at, heldJobOf, liveAttempt } from "../../unit/agent/builders.ts";
@@ -57,7 +58,7 @@ describe("a transition", () => {
         expect(job?.history.map((entry) => entry.state)).toEqual(reports.map((report) => report.state));
         expect(job?.ended_at !== undefined).toBe(job !== undefined && isFinal(job.state));
       }),
-      { numRuns: 60 },
+      fuzz(60),
     );
     const expected = ledger.book.snapshot();
     await ledger.close();

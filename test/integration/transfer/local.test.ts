@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { newToken } from "../../../src/common/token.ts";
 import { partialName } from "../../../src/transfer/paths.ts";
+import { fuzz } from "../../helpers/fuzz.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 import {
   digestTree,
@@ -542,6 +543,6 @@ test("random trees are the same after stage-in and stage-out", { timeout: 120_00
         ).toEqual(before);
       },
     ),
-    { numRuns: 60 },
+    fuzz(60),
   );
 });
