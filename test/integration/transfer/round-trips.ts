@@ -12,6 +12,7 @@ import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/tempo
 import { waitFor } from "../../helpers/wait.ts";
 import { type ChildTask, runTask } from "./crash-task.ts";
 import { skipping, startChild } from "./lost-lines.ts";
+import { rsyncHarness } from "./rsync-harness.ts";
 import { digestTree, item } from "./setup.ts";
 import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
 
@@ -21,6 +22,8 @@ export interface FarSide {
   readonly server: SshServerOptions;
   /** Default: one so narrow that a process can be killed before it is done. */
   readonly line?: RelayOptions;
+  /** Another mover than SFTP. */
+  readonly by?: "rsync";
 }
 
 const narrow: RelayOptions = { bytesPerSecond: 16 * 1024 * 1024 };
@@ -58,7 +61,8 @@ export interface RoundTrip {
 /** One tree there and back, by processes that are killed, over connections that are cut. */
 export async function roundTrip(side: FarSide, options: RoundTripOptions): Promise<RoundTrip> {
   const random = seeded(options.seed);
-  await using far = await sftpHarness(side.server, { proxied: true, line: side.line ?? narrow });
+  const harness = side.by === "rsync" ? rsyncHarness : sftpHarness;
+  await using far = await harness(side.server, { proxied: true, line: side.line ?? narrow });
   await using here = await temporaryDirectory();
   const { proxy } = far;
   if (!proxy) throw new Error("no proxy");
