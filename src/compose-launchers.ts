@@ -258,6 +258,7 @@ function pilotLauncher(
     marginMs: settings.margin,
     startMs: settings.start,
     idleMs: settings.idle,
+    queueLimitMs: settings.queue_limit,
     elastic: {
       min: settings.min_allocations,
       max: settings.max_allocations,

@@ -41,6 +41,10 @@ export const pilotSchema = z
     backlog_wait: duration()
       .optional()
       .meta({ description: "… and the first of them has waited so long; default: at once" }),
+    queue_limit: duration().optional().meta({
+      description:
+        "longest time that an attempt may wait for room in an allocation; then it ends with cause launch and what it waited for; an agent that starts counts anew; default: no limit",
+    }),
   })
   .check(({ value, issues }) => {
     const add = (key: string, message: string, input: unknown): void =>

@@ -29,6 +29,8 @@ export interface Entry {
   place: { readonly one: Allocation; readonly node: PilotNode } | undefined;
   /** Nodes that gave it back. */
   readonly avoid: Set<PilotNode>;
+  /** It has waited too long: it goes nowhere any more. */
+  overdue: boolean;
   word: Word | undefined;
   /** By the node's clock, as it told us. */
   startedAtMs: number | undefined;
@@ -65,6 +67,7 @@ export function bare(token: Token, directory: string, now: number): Entry {
     since: now,
     place: undefined,
     avoid: new Set(),
+    overdue: false,
     word: undefined,
     startedAtMs: undefined,
     final: undefined,
@@ -92,20 +95,31 @@ export function isWithdrawn(names: ReadonlySet<string>): boolean {
   return names.has("withdrawn") || !names.has("allocation");
 }
 
-/** Takes the start guard, so that an attempt that waits never begins. `starting`: its recorder was quicker and says so in a moment. */
+/**
+ * Takes the start guard, so that an attempt that waits never begins. `starting`: its recorder was quicker and says so in a moment. `why` is for
+ * those whom nobody ordered to stop.
+ */
 export async function withdraw(
   host: Host,
   directory: string,
   context: CallContext,
+  why = "",
 ): Promise<"withdrawn" | "starting" | "begun"> {
   if (await host.files.mkdir(join(directory, "started"), {}, context)) {
     await failpoint("pilot.after-guard");
-    await host.files.write(join(directory, "withdrawn"), `${context.clock.now()}\n`, { mode: 0o600 }, context);
+    const text = `${context.clock.now()}\n${why}\n`;
+    await host.files.write(join(directory, "withdrawn"), text, { mode: 0o600 }, context);
     return "withdrawn";
   }
   const names = new Set((await host.files.list(directory, context)) ?? []);
   if (isWithdrawn(names)) return "withdrawn";
   return names.has("recorder") || names.has("rc") ? "begun" : "starting";
+}
+
+/** Why it was kept from starting although nobody ordered that; undefined = it was ordered. */
+export async function whyWithdrawn(host: Host, directory: string, context: CallContext): Promise<string | undefined> {
+  const bytes = await host.files.read(join(directory, "withdrawn"), { maxBytes: maxEvidenceBytes }, context);
+  return bytes?.toString("utf8").split("\n")[1] || undefined;
 }
 
 /** The recorder reads the grace period in it, and its end is one by order. */

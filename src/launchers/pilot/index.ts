@@ -3,8 +3,9 @@ import type { CallContext } from "../../common/context.ts";
 import { failpoint } from "../../common/failpoint.ts";
 import { Fault } from "../../common/fault.ts";
 import type { Token } from "../../common/token.ts";
+import { formatDuration } from "../../common/units.ts";
 import { statusOfEach, stopEach, unreachable } from "../answers.ts";
-import { recordOf } from "../judging.ts";
+import { endedBy, recordOf, toldEnd } from "../judging.ts";
 import { Listeners } from "../listeners.ts";
 import { refuse } from "../refusal.ts";
 import type {
@@ -16,7 +17,7 @@ import type {
   LaunchResult,
   StopResult,
 } from "../types.ts";
-import { type Entry, entryOf, isWithdrawn, markStop, outlived, withdraw } from "./attempts.ts";
+import { type Entry, entryOf, isWithdrawn, markStop, outlived, whyWithdrawn, withdraw } from "./attempts.ts";
 import { judgePilot } from "./judge.ts";
 import { KnownAttempts } from "./known.ts";
 import { factsOf, learn, told } from "./looking.ts";
@@ -109,7 +110,10 @@ class PilotLauncher implements Launcher {
     if (problems.length > 0) return refuse("launch", problems.join("; "));
     const { host } = this.#options;
     const names = (await host.files.list(plan.directory, context)) ?? [];
-    if (isWithdrawn(new Set(names))) return refuse("infrastructure", "it was stopped before anything ran");
+    if (isWithdrawn(new Set(names))) {
+      const why = await whyWithdrawn(host, plan.directory, context);
+      return why ? refuse("launch", why) : refuse("infrastructure", "it was stopped before anything ran");
+    }
     if (names.includes("started")) return { state: "accepted", handle };
     const wholeMs = (await outlived(host, plan, context)) ? usableMs(this.#options) : undefined;
     if (this.#known.get(plan.token)) return { state: "accepted", handle };
@@ -122,7 +126,7 @@ class PilotLauncher implements Launcher {
     const entry = this.#known.get(ref.token) ?? (await this.#learn(ref, context));
     if (!entry) return { state: "absent" };
     if (entry.final) return entry.final;
-    if (!entry.place) return this.#queued();
+    if (!entry.place) return await this.#waiting(entry, context);
     const { one, node } = entry.place;
     const now = context.clock.monotonic();
     const isOpen = !one.over && !entry.word && isOpenNow(node, this.#options, now);
@@ -147,6 +151,25 @@ class PilotLauncher implements Launcher {
 
   #queued(): AttemptStatus {
     return { state: "queued", reason: this.#rounds.allocations.reason };
+  }
+
+  /** What has found no room for too long goes nowhere any more, and ends when its guard is ours. */
+  async #waiting(entry: Entry, context: CallContext): Promise<AttemptStatus> {
+    const { host, queueLimitMs } = this.#options;
+    if (queueLimitMs === undefined || context.clock.monotonic() - entry.since < queueLimitMs) return this.#queued();
+    entry.overdue = true;
+    const message = `it waited longer than the target's queue_limit (${formatDuration(queueLimitMs)}): ${this.#rounds.allocations.reason}`;
+    const withdrawn = await withdraw(host, entry.directory, context, message);
+    if (withdrawn === "withdrawn") {
+      const never = { startedAtMs: undefined, nowMs: context.clock.now() };
+      const end = toldEnd({ cause: "launch", message, evidence: "queue" }, never);
+      const status = endedBy("never-started", end);
+      this.#known.close(entry, status);
+      return status;
+    }
+    // An order that an earlier round had given was carried out: its directory says where.
+    this.#known.forget(entry.token);
+    return { state: "unknown", why: "starting" };
   }
 
   async #learn(ref: AttemptRef, context: CallContext): Promise<Entry | undefined> {

@@ -45,7 +45,7 @@ export class KnownAttempts {
   waiting(now: number): readonly PackItem<Entry>[] {
     const waiting: PackItem<Entry>[] = [];
     for (const entry of this.#open.values()) {
-      if (entry.place || !entry.plan) continue;
+      if (entry.place || !entry.plan || entry.overdue) continue;
       const { share, needMs, avoid, since, plan } = entry;
       waiting.push({ key: entry, share, nodes: plan.resources.nodes, needMs, waitedMs: now - since, avoid });
     }

@@ -37,6 +37,8 @@ export interface PilotLauncherOptions {
   /** Without work for so long it ends by itself. */
   readonly idleMs: number;
   readonly elastic: ElasticRule;
+  /** An attempt that finds no room for so long ends without having begun; undefined = it waits. */
+  readonly queueLimitMs: number | undefined;
   readonly patience: Pick<Patience, "recordMs" | "lostMs">;
   /** How long after an unclear submission the scheduler's silence proves that nothing was accepted; milliseconds. */
   readonly settleMs: number;

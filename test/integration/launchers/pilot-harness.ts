@@ -36,6 +36,7 @@ export async function pilotHarness(
       marginMs: 5_000,
       startMs: 1_500,
       idleMs: 600_000,
+      queueLimitMs: undefined,
       elastic: { min: 0, max: 1, backlog: 1, waitMs: 0 },
       patience: { recordMs: 1_500, lostMs: 3_000 },
       settleMs: 500,
