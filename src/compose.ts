@@ -10,6 +10,7 @@ import { Agent, type AgentEnd } from "./agent/agent.ts";
 import type { AgentDeps, SiteParts } from "./agent/deps.ts";
 import { thisMachine } from "./agent/machine.ts";
 import { HubOutputs, hubScheme } from "./agent/hub-outputs.ts";
+import { collectHere, collectWhenCalm, usedHere } from "./agent/calm.ts";
 import { runWatchdog } from "./agent/watchdog.ts";
 import { systemClock } from "./common/clock.ts";
 import { asFault, errnoOf } from "./common/fault.ts";
@@ -66,6 +67,7 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
     recent,
     () => void manager?.tell("STOPPING=1", "STATUS=stopping; attempts go on"),
   );
+  const calm = collectWhenCalm({ clock: systemClock, usedMs: usedHere, collect: collectHere }, ended.signal);
   let watching: Promise<void> | undefined;
   try {
     await agent.start();
@@ -78,7 +80,7 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
     throw asFault(error);
   } finally {
     ended.abort();
-    await watching;
+    await Promise.all([watching, calm]);
     release();
   }
 }
