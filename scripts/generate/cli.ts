@@ -60,13 +60,13 @@ ${table(
 )}
 
 \`\`\`text
-${(helpTopics["environment"]?.() ?? "").split("\n\n").slice(1).join("\n\n").trimEnd()}
+${(helpTopics["environment"]?.(120) ?? "").split("\n\n").slice(1).join("\n\n").trimEnd()}
 \`\`\`
 
 ## Formats
 
 \`\`\`text
-${(helpTopics["formats"]?.() ?? "").trimEnd()}
+${(helpTopics["formats"]?.(120) ?? "").trimEnd()}
 \`\`\`
 `;
 }

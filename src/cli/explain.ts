@@ -1,4 +1,5 @@
 import { isFinalStatus } from "../jobs/status.ts";
+import { shellQuoted } from "../common/shell.ts";
 import { unclaimed } from "./unclaimed.ts";
 import type { JobRow, Surroundings } from "./backend/types.ts";
 
@@ -63,16 +64,27 @@ function ended(row: JobRow): Reason {
       do: [`see its results: siteagent outputs ls ${row.id}`],
     };
   }
-  const message = row.failure?.message ?? "no reason is known";
   const hint = row.failure?.hint;
   return {
-    why: `It has ended: ${row.status}: ${message}`,
+    why: row.failure
+      ? `It has ended: ${row.status}: ${row.failure.message}`
+      : `It has ended: ${row.status}; nobody gave a reason.`,
     facts: [
       ...(row.failure ? [`kind: ${row.failure.code}, a matter of the ${whose[row.failure.category]}`] : []),
       ...(hint === undefined ? [] : [hint]),
     ],
-    do: [`what it wrote: siteagent logs ${row.id}`, `try again: siteagent retry ${row.id}`],
+    do: afterTheEnd(row),
   };
+}
+
+function afterTheEnd(row: JobRow): readonly string[] {
+  if (row.attempt > 0) return [`what it wrote: siteagent logs ${row.id}`, `try again: siteagent retry ${row.id}`];
+  if (row.failure?.category !== "user") return [`try again: siteagent retry ${row.id}`];
+  // The same request would be refused again.
+  return [
+    `what the workflow takes: siteagent submit --help ${shellQuoted(row.workflow)}`,
+    `make it anew with other values: siteagent resubmit ${row.id} --edit`,
+  ];
 }
 
 const whose = { user: "job itself", site: "site", service: "service" } as const;

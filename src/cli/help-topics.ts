@@ -1,4 +1,5 @@
 import { faults } from "../common/faults.ts";
+import { wrap } from "./format/text.ts";
 
 /** Exit codes with what they mean to everybody; those of single commands stand in their own help. */
 export const exitCodes: Readonly<Record<number, string>> = {
@@ -62,21 +63,36 @@ machine formats an error is one JSON object there: {"error": {"code", "message",
 Columns of \`jobs\` (--columns): id, status, state, phase, name, workflow, site, owner, tags, attempt, created, updated, ended,
 age, time, info.`;
 
-/** Texts of `siteagent help TOPIC`. */
-export const helpTopics: Readonly<Record<string, () => string>> = {
-  environment: () => `${rows(environmentVariables, 23)}\n\n${places}\n`,
-  "exit-codes": () => `${rows(exitCodes, 4)}\n\nFaults and their exit codes:\n\n${faultRows()}\n`,
-  formats: () => `${formats}\n`,
+/** Texts of `siteagent help TOPIC`, their lines at most `columns` long where words allow. */
+export const helpTopics: Readonly<Record<string, (columns: number) => string>> = {
+  environment: (columns) =>
+    `${rows(Object.entries(environmentVariables), 23, columns)}\n\n${paragraphs(places, columns)}\n`,
+  "exit-codes": (columns) =>
+    `${rows(Object.entries(exitCodes), 4, columns)}\n\nFaults and their exit codes:\n\n${faultRows(columns)}\n`,
+  formats: (columns) => `${paragraphs(formats, columns)}\n`,
 };
 
-function rows(table: Readonly<Record<string, string>>, width: number): string {
-  return Object.entries(table)
-    .map(([name, text]) => `  ${name.padEnd(width)}  ${text}`)
+function rows(table: readonly (readonly [string, string])[], width: number, columns: number): string {
+  const indent = width + 4;
+  return table
+    .map(([name, text]) => {
+      const lines = wrap(text, columns - indent);
+      return `  ${name.padEnd(width)}  ${lines.join(`\n${" ".repeat(indent)}`)}`;
+    })
     .join("\n");
 }
 
-function faultRows(): string {
-  return Object.entries(faults)
-    .map(([code, row]) => `  ${String(row.exit).padStart(3)}  ${code.padEnd(20)}  ${row.meaning}`)
-    .join("\n");
+function faultRows(columns: number): string {
+  const table = Object.entries(faults).map(
+    ([code, row]) => [`${String(row.exit).padStart(3)}  ${code}`, row.meaning] as const,
+  );
+  return rows(table, 25, columns);
+}
+
+/** Prose is wrapped anew; indented tables stay as they are. */
+function paragraphs(text: string, columns: number): string {
+  return text
+    .split("\n\n")
+    .map((block) => (/^ {2}/m.test(block) ? block : wrap(block.replaceAll("\n", " "), columns).join("\n")))
+    .join("\n\n");
 }

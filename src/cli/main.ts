@@ -41,7 +41,8 @@ async function runLine(argv: readonly string[], process: NodeJS.Process): Promis
       if (!(error instanceof CommanderError)) throw error;
       if (error.code === "commander.help") program.outputHelp();
       if (error.exitCode === 0 || error.code === "commander.help") return 0;
-      throw usageFault(error.message);
+      const { allCommands } = await import("./declare/all.ts");
+      throw usageFault(error.message, commandOf(argv, allCommands));
     }
     return code;
   } catch (error) {
@@ -157,12 +158,28 @@ function earlyOptions(argv: readonly string[], env: NodeJS.ProcessEnv): GlobalOp
 }
 
 /** commander's sentence, without its prefix; what it suggests becomes the hint. */
-function usageFault(message: string): Fault {
+function usageFault(message: string, command: readonly string[]): Fault {
   const text = message.replace(/^error: /, "");
   const suggestion = /\n?\(Did you mean (?:one of )?(.*)\?\)/.exec(text);
-  const hint =
-    suggestion?.[1] === undefined ? "siteagent help tells what there is" : `did you mean '${suggestion[1]}'?`;
+  const near = suggestion?.[1]?.split(", ").map((word) => `'${word}'`);
+  const hint = near
+    ? `did you mean ${near.join(" or ")}?`
+    : `${["siteagent help", ...command].join(" ")} tells what there is`;
   return new Fault("USAGE", text.replace(/\s*\(Did you mean[^)]*\)/, "").trim(), { hint });
+}
+
+/** The words of a command line that name a command, as `outputs ls`. */
+function commandOf(argv: readonly string[], commands: readonly CommandSpec[]): readonly string[] {
+  const named: string[] = [];
+  let specs = commands;
+  for (const word of argv) {
+    const found = specs.find(({ name }) => name === word);
+    if (!found && named.length > 0) break;
+    if (!found) continue;
+    named.push(found.name);
+    specs = found.subcommands ?? [];
+  }
+  return named;
 }
 
 /** Tells the fault on standard error and gives its exit code. */

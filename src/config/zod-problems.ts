@@ -200,7 +200,7 @@ function rawAt(path: readonly PropertyKey[], context: Context): unknown {
 function shown(path: readonly PropertyKey[], context: Context): string {
   if (schemaAt(context.schema, path, context.yaml.value).secret) return "the value";
   const raw = rawAt(path, context);
-  if (Array.isArray(raw)) return `a list with ${raw.length} entries`;
+  if (Array.isArray(raw)) return raw.length === 1 ? "a list with 1 entry" : `a list with ${raw.length} entries`;
   if (typeof raw === "object" && raw !== null) return "a mapping";
   return quoted(raw === null ? "null" : raw);
 }

@@ -1,5 +1,6 @@
 import { systemClock } from "../common/clock.ts";
 import { Fault, isFault } from "../common/fault.ts";
+import { formatDuration } from "../common/units.ts";
 import { isFinalStatus } from "../jobs/status.ts";
 import { type JobView, jobViewSchema } from "../wire/user-api.ts";
 import { events, lastSeq } from "./events.ts";
@@ -115,5 +116,9 @@ async function pause(signal: AbortSignal): Promise<void> {
 function unfinished(open: ReadonlySet<string>, options: WaitOptions): Fault {
   const details = { open: [...open].slice(0, 100) };
   if (options.signal?.aborted) return new Fault("CANCELLED", "waiting was given up", { details });
-  return new Fault("TIMEOUT", `${open.size} job(s) did not end within ${options.timeoutMs ?? 0} ms`, { details });
+  return new Fault(
+    "TIMEOUT",
+    `${open.size === 1 ? "1 job" : `${open.size} jobs`} did not end within ${formatDuration(options.timeoutMs ?? 0)}`,
+    { details },
+  );
 }

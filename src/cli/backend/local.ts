@@ -11,6 +11,7 @@ import { isFinalStatus } from "../../jobs/status.ts";
 import type { ActionResult, OutputFile } from "../../sdk/client.ts";
 import type { LocalJob } from "../../wire/control-api.ts";
 import type { CliContext } from "../context.ts";
+import { counted } from "../format/text.ts";
 import type { ControlClient } from "../control-client.ts";
 import type {
   JobBackend,
@@ -91,7 +92,7 @@ export class LocalBackend implements JobBackend {
       if (open.length === 0) return ids.map((id) => seen.get(id)).filter((row) => row !== undefined);
       if (signal.aborted) throw new Fault("CANCELLED", "waiting was given up", { details: { open } });
       if (systemClock.monotonic() >= deadline) {
-        throw new Fault("TIMEOUT", `${open.length} job(s) did not end in time`, { details: { open } });
+        throw new Fault("TIMEOUT", `${counted(open.length, "job")} did not end in time`, { details: { open } });
       }
       await systemClock.sleep(Math.min(pollMs, deadline - systemClock.monotonic()), signal);
     }

@@ -26,7 +26,6 @@ function columns(context: CliContext, file: string): readonly Column<ShownSettin
   const origin = (setting: ShownSetting): string => setting.origin.replace(`${file}:`, "line ");
   const all: readonly Column<ShownSetting>[] = [
     { key: "setting", title: "SETTING", value: (setting) => setting.path },
-    { key: "value", title: "VALUE", value: (setting) => valueText(setting.value), shrinkTo: 20 },
     {
       key: "origin",
       title: "ORIGIN",
@@ -40,8 +39,10 @@ function columns(context: CliContext, file: string): readonly Column<ShownSettin
       style: () => "dim",
       shrinkTo: 12,
     },
+    // The last: never cut, and nothing stands behind a long one.
+    { key: "value", title: "VALUE", value: (setting) => valueText(setting.value), below: true },
   ];
-  return context.format === "wide" ? all : all.slice(0, 3);
+  return context.format === "wide" ? all : all.filter(({ key }) => key !== "description");
 }
 
 function valueText(value: ShownSetting["value"]): string {

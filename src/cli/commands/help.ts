@@ -6,12 +6,15 @@ import { hintNearest } from "../hints.ts";
 import { buildProgram } from "../program.ts";
 import type { CommandCall } from "../spec.ts";
 
+/** Columns; longer lines are hard to read. */
+const helpWidth = 120;
+
 /** `siteagent help [topic]`. */
 export function run(context: CliContext, call: CommandCall): Promise<number> {
   const [topic] = call.args;
   const text = topic === undefined ? undefined : Object.entries(helpTopics).find(([name]) => name === topic)?.[1];
   if (text) {
-    context.print(text());
+    context.print(text(Math.min(context.out.columns, helpWidth)));
     return Promise.resolve(0);
   }
   let command = buildProgram(process, () => Promise.resolve());

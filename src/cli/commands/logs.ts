@@ -1,7 +1,10 @@
+import { Fault } from "../../common/fault.ts";
+import { isFinalStatus } from "../../jobs/status.ts";
 import { connect } from "../connect.ts";
 import type { CliContext } from "../context.ts";
 import type { JobBackend, LogChunk, LogRequest } from "../backend/types.ts";
 import { StreamDecoder } from "../format/stream.ts";
+import { counted } from "../format/text.ts";
 import { resolveId } from "../query.ts";
 import type { CommandCall } from "../spec.ts";
 import type { TextStream } from "../terminal.ts";
@@ -34,16 +37,23 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
     bytes = copied.reduce((sum, one) => sum + one, 0);
   } else for (const name of streams) bytes += await copy(context, backend, request, name);
   if (bytes === 0 && request.tail !== 0 && !context.signal.aborted) {
-    context.note(since === undefined ? await emptyNote(backend, id) : `nothing since ${since}`);
+    context.note(since === undefined ? await emptyNote(backend, id, attempt) : `nothing since ${since}`);
   }
   return 0;
 }
 
-async function emptyNote(backend: JobBackend, id: string): Promise<string> {
-  const { attempt } = await backend.job(id);
+/** @throws Fault NOT_FOUND when the job has had no such attempt. */
+async function emptyNote(backend: JobBackend, id: string, asked: number | undefined): Promise<string> {
+  const { attempt, status } = await backend.job(id);
   if (attempt === 0) return `it has not run; why: siteagent explain ${id}`;
+  if (asked !== undefined && asked > attempt) {
+    throw new Fault("NOT_FOUND", `job '${id}' has had ${counted(attempt, "attempt")}, no attempt ${asked}`);
+  }
   if (backend.kind === "local") return "nothing was written";
-  return `nothing here yet: logs come every few seconds, and a site with \`report: minimal\` keeps logs to itself: siteagent logs ${id} --local, on its machine`;
+  const elsewhere = `a site with \`report: minimal\` keeps logs to itself: siteagent logs ${id} --local, on its machine`;
+  return isFinalStatus(status)
+    ? `nothing here: it wrote nothing, or ${elsewhere}`
+    : `nothing here yet: logs come every few seconds, and ${elsewhere}`;
 }
 
 /** Gives the number of bytes that the log has (of what was looked at). */

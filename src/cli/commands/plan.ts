@@ -1,5 +1,6 @@
 import { Fault } from "../../common/fault.ts";
 import type { JsonValue } from "../../common/json.ts";
+import { quoted } from "../../common/nearest.ts";
 import { type CliContext, isMachine, printData } from "../context.ts";
 import { planText } from "../format/plan.ts";
 import { readText } from "../input.ts";
@@ -9,7 +10,8 @@ import type { CommandCall } from "../spec.ts";
 /** `siteagent plan JOB.json`. */
 export async function run(context: CliContext, call: CommandCall): Promise<number> {
   const siteFile = existingSiteFile(context, call.options.text("config"));
-  const job = parsed(await readText(context, call.args[0] ?? "-"));
+  const name = call.args[0] ?? "-";
+  const job = parsed(await readText(context, name), name === "-" ? "standard input" : quoted(name));
   const { planJob } = await import("../../plan-job.ts");
   const plan = await planJob(siteFile, job);
   if (isMachine(context.format)) await printData(context, plan);
@@ -18,10 +20,10 @@ export async function run(context: CliContext, call: CommandCall): Promise<numbe
   return plan.refused.length === 0 ? 0 : 1;
 }
 
-function parsed(text: string): JsonValue {
+function parsed(text: string, name: string): JsonValue {
   try {
     return JSON.parse(text) as JsonValue;
   } catch (error) {
-    throw new Fault("INVALID", `the job is no JSON: ${error instanceof Error ? error.message : ""}`, { cause: error });
+    throw new Fault("INVALID", `${name} is no JSON: ${error instanceof Error ? error.message : ""}`, { cause: error });
   }
 }

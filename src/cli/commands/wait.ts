@@ -43,7 +43,7 @@ function endCode(context: CliContext, rows: readonly JobRow[]): number {
   const bad = rows.filter((row) => row.status !== "FINISHED");
   if (!isMachine(context.format)) {
     for (const row of bad)
-      context.note(`siteagent: job ${row.id} ${row.status}: ${row.failure?.message ?? "no reason given"}`);
+      context.note(`siteagent: job ${row.id} is ${row.status}${row.failure ? `: ${row.failure.message}` : ""}`);
   }
   return bad.length === 0 ? 0 : 1;
 }

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { speaksUtf8 } from "../terminal.ts";
 import { shellQuoted } from "../../common/shell.ts";
 import { type Check, type DoctorFacts, failing, type Finding, ok, skipped, warning } from "./types.ts";
+import { counted } from "../format/text.ts";
 
 const run = promisify(execFile);
 const toolTimeoutMs = 5_000;
@@ -40,9 +41,9 @@ function nodeVersion(): Finding {
 
 function account(): Finding {
   const { username, uid } = userInfo();
-  if (uid !== 0) return ok(`'${username}' (uid ${uid}), ${availableParallelism()} processors`);
+  if (uid !== 0) return ok(`'${username}' (uid ${uid}), ${counted(availableParallelism(), "processor")}`);
   return warning(
-    `'${username}' (uid 0), ${availableParallelism()} processors`,
+    `'${username}' (uid 0), ${counted(availableParallelism(), "processor")}`,
     "jobs run as the account of the agent; a fault of an app could harm the whole machine",
     accountRepair(),
   );
@@ -189,7 +190,7 @@ function path({ env }: DoctorFacts): Finding {
   }
   const inHome = entries.filter((entry) => entry.startsWith(homedir())).length;
   return ok(
-    `${entries.length} entries${inHome > 0 ? `, ${inHome} in your home` : ""}; jobs get the PATH of the site file instead`,
+    `${entries.length === 1 ? "1 entry" : `${entries.length} entries`}${inHome > 0 ? `, ${inHome} in your home` : ""}; jobs get the PATH of the site file instead`,
   );
 }
 

@@ -6,6 +6,7 @@ import { readSecret } from "../../config/secrets.ts";
 import type { Site } from "../../config/types.ts";
 import { shellQuoted } from "../../common/shell.ts";
 import { type Check, type DoctorFacts, failing, type Finding, ok, skipped, warning } from "./types.ts";
+import { counted } from "../format/text.ts";
 
 /** Checks of the site file and what it names. */
 export const siteChecks: readonly Check[] = [
@@ -88,7 +89,7 @@ async function apps(site: Site): Promise<Finding> {
     if (!(await executable(program, site.agent.path)))
       bad.push(`app '${app.name}': '${program}' is not there or cannot be run`);
   }
-  if (bad.length === 0) return ok(`${all.length === 1 ? "1 app" : `${all.length} apps`}, all commands are there`);
+  if (bad.length === 0) return ok(`${counted(all.length, "app")}, all commands are there`);
   return warning(
     bad.join("; "),
     "its jobs would fail at their start",
@@ -140,7 +141,7 @@ async function jobPath(site: Site): Promise<Finding> {
 function policy(site: Site): Finding {
   const { sources, destinations } = site.policy;
   if (sources.length + destinations.length > 0) {
-    return ok(`${sources.length} sources, ${destinations.length} destinations`);
+    return ok(`${counted(sources.length, "source")}, ${counted(destinations.length, "destination")}`);
   }
   const needing = Object.values(site.apps).filter(
     (app) => Object.keys(app.inputs).length > 0 || Object.values(app.outputs).some((output) => output.to !== undefined),

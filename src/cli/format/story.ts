@@ -100,7 +100,7 @@ function timelineSection(context: CliContext, story: JobStory): string {
       value: (entry) =>
         isLast(entry) && isFinalStatus(row.status) ? "" : elapsed(entry.at, spans.get(entry) ?? null, context.now()),
     },
-    { key: "message", title: "", value: (entry) => entry.message, shrinkTo: 10 },
+    { key: "message", title: "", value: (entry) => entry.message, below: true },
   ];
   return tableSection(context, "Timeline", timeline, columns);
 }

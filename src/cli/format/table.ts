@@ -12,6 +12,8 @@ export interface Column<Row> {
   readonly shrinkTo?: number;
   /** May be left out where the terminal is too narrow even so, the lowest number first; absent: never. */
   readonly giveUp?: number;
+  /** The last column only: on a terminal, what has no room beside the others stands whole below its row. */
+  readonly below?: boolean;
 }
 
 export interface TableOptions {
@@ -35,14 +37,32 @@ export function tableText<Row>(
   });
   if (kept.length === 0) return "";
   if (options.dropEmpty && terminal.interactive) giveUp(kept, cells, terminal.columns);
+  const last = kept.at(-1);
+  const below = terminal.interactive && last?.column.below === true && kept.length > 1 ? last : undefined;
+  if (below) kept.pop();
+  const notes = below && cells.map((line) => line[below.index] ?? "");
   cells = cells.map((line) => kept.map(({ index }) => line[index] ?? ""));
   const shown = kept.map(({ column }) => column);
   const header = options.header ? [shown.map((column) => column.title)] : [];
   const widths = fit([...header, ...cells], shown, terminal);
   const styled = cells.map((line, at) => styleLine(line, rows[at], shown, widths, terminal, options.ellipsis));
   const titles = header.map((line) => line.map((title, at) => terminal.style("bold", cut(title, widths[at] ?? 0, ""))));
-  return layout([...titles, ...styled], shown);
+  const lines = layout([...titles, ...styled], shown);
+  const all =
+    below && notes ? withNotes(lines, [...(options.header ? [below.column.title] : []), ...notes], terminal) : lines;
+  return all.map((line) => `${line.replace(/ +$/, "")}\n`).join("");
 }
+
+/** Each line with its note: beside it where that fits, else below it, wrapped and indented. */
+function withNotes(lines: readonly string[], notes: readonly string[], terminal: Terminal): readonly string[] {
+  return lines.flatMap((line, at) => {
+    const note = notes[at] ?? "";
+    if (displayWidth(line) + gap + displayWidth(note) <= terminal.columns) return [`${line}${" ".repeat(gap)}${note}`];
+    return [line, ...wrap(note, terminal.columns - noteIndent).map((part) => " ".repeat(noteIndent) + part)];
+  });
+}
+
+const noteIndent = 6;
 
 /** Removes columns from `kept` until the narrowest form of the table fits. */
 function giveUp<Row>(kept: Kept<Row>[], cells: readonly (readonly string[])[], columns: number): void {
@@ -102,14 +122,14 @@ function fit<Row>(
 
 const gap = 2;
 
-/** Cells side by side, each column as wide as its widest; no line ends in blanks. */
-function layout<Row>(lines: readonly (readonly string[])[], columns: readonly Column<Row>[]): string {
+/** Cells side by side, each column as wide as its widest. */
+function layout<Row>(lines: readonly (readonly string[])[], columns: readonly Column<Row>[]): readonly string[] {
   const widths = columns.map((_, at) => Math.max(...lines.map((line) => displayWidth(line[at] ?? ""))));
   const padded = (cell: string, at: number): string => {
     const blanks = " ".repeat((widths[at] ?? 0) - displayWidth(cell));
     return columns[at]?.right ? blanks + cell : cell + blanks;
   };
-  return lines.map((line) => `${line.map(padded).join(" ".repeat(gap)).replace(/ +$/, "")}\n`).join("");
+  return lines.map((line) => line.map(padded).join(" ".repeat(gap)));
 }
 
 /** `key: value` lines with aligned values; empty values are left out. */

@@ -80,7 +80,7 @@ export class Tasks {
   /** The same submission again, if its task is not known: Globus names the task that it made of the first. */
   async resubmit(note: Note, context: CallContext): Promise<Note & { readonly task: string }> {
     if (note.task !== undefined) return { ...note, task: note.task };
-    const what = `a submission to Globus of ${note.files.length} files`;
+    const what = `a submission to Globus of ${note.files.length === 1 ? "1 file" : `${note.files.length} files`}`;
     const call = { method: "POST", path: "/transfer", body: note.body, schema: resultSchema, what } as const;
     try {
       const { task_id: task, code } = await this.#api.call(call, context);

@@ -47,6 +47,8 @@ describe("siteagent", () => {
     [["jobs", "-o", "xml"], "Allowed choices"],
     [["outputs"], "needs one of ls, cat, get"],
     [["job"], "missing required argument 'id'"],
+    [["-o", "name", "outputs", "cat", "last"], "siteagent help outputs cat tells what there is"],
+    [["jobz"], "did you mean 'job' or 'jobs'?"],
     [["job", "a", "b"], "too many arguments"],
     [["jobs", "--limit", "0", "--local"], "--limit '0'"],
     [["completion", "tcsh"], "no completion for 'tcsh'"],

@@ -66,3 +66,11 @@ test("logs --tail -f shows a new attempt from its first byte when it begins betw
   const { stdout, stderr, code } = await runCli(args, { env: { SITEAGENT_TOKEN: "t" } });
   expect({ stdout, stderr, code }).toEqual({ stdout: "a2\na3\nb1\nb2\nb3\n", stderr: "", code: 0 });
 });
+
+test("logs of an attempt that the job has not had are refused, and its number of attempts is told", async () => {
+  await using hub = await ScriptedServer.start(hubWithNewAttempt());
+  const args = ["logs", job.id, "--attempt", "9", "--hub", hub.url];
+  const { stdout, stderr, code } = await runCli(args, { env: { SITEAGENT_TOKEN: "t" } });
+  expect({ stdout, code }).toEqual({ stdout: "", code: 66 });
+  expect(stderr).toContain("has had 2 attempts, no attempt 9");
+});

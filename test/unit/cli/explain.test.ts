@@ -57,6 +57,19 @@ describe("explain", () => {
     expect(advice).toHaveLength(1);
   });
 
+  test("offers no logs of a job that never ran, and no second try of what would be refused again", () => {
+    const failure = { code: "PARAMETERS", category: "user", message: "x is missing" } as const;
+    const refused = explain({ ...plain, status: "FAILED", state: "FAILED", failure }, nobody).do.join("; ");
+    expect(refused).toContain("siteagent submit --help readqc-1.0.0");
+    expect(refused).toContain("siteagent resubmit nmdc:sys0job --edit");
+    expect(refused).not.toMatch(/logs|retry/);
+    const cancelled = explain({ ...plain, status: "CANCELLED", state: "CANCELLED" }, nobody);
+    expect(cancelled.why).toBe("It has ended: CANCELLED; nobody gave a reason.");
+    expect(cancelled.do).toEqual(["try again: siteagent retry nmdc:sys0job"]);
+    const ran = explain({ ...plain, status: "FAILED", state: "FAILED", failure, attempt: 1 }, nobody).do;
+    expect(ran[0]).toBe("what it wrote: siteagent logs nmdc:sys0job");
+  });
+
   test("offers the nearest workflow that is served", () => {
     const { do: advice } = explain(plain, { ...nobody, otherWorkflows: ["readqc-1.0.1", "assembly-2"] });
     expect(advice[1]).toBe("what is served: did you mean 'readqc-1.0.1'?");

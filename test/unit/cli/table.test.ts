@@ -45,6 +45,15 @@ describe("a table", () => {
     expect(lines[2]).toBe("three  short");
   });
 
+  test("puts a last column that may stand below its row there, whole, where it has no room", async () => {
+    const below = columns.map(({ shrinkTo: _, ...column }) => ({ ...column, below: column.key === "note" }));
+    const text = tableText(rows, below, screen, { ...options, header: false });
+    const lines = text.trimEnd().split("\n");
+    expect(lines.map((line) => line.trim()).join(" ")).toBe(`one ${long} three  short`);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(40);
+    expect(tableText(rows, below, pipe, options)).toBe(tableText(rows, columns, pipe, options));
+  });
+
   test("makes foreign text harmless", async () => {
     const bad = [{ id: "x\u001b[2J", note: "two\nlines", empty: "" }];
     expect(tableText(bad, columns, pipe, { ...options, header: false })).toBe("x\\u001b[2J  two\\nlines\n");

@@ -1,13 +1,36 @@
 import { chmod, writeFile } from "node:fs/promises";
+import { expect } from "vitest";
 import { loadSite } from "../../../src/config/compile.ts";
 import { type ConfigProblem, ConfigProblems, problemText } from "../../../src/config/problems.ts";
 import { builtInRegistries } from "../../../src/config/registries.ts";
 import type { Site } from "../../../src/config/types.ts";
-import type { TemporaryDirectory } from "../../helpers/temporary.ts";
+import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
 
 export const head = `site: lab-a
 api: {url: https://api.example.org, client_id: sys0a1, client_secret: {file: secret}}
 `;
+
+/** A site file with one app; `lines` are its keys beside workflow and target. */
+export const app = (lines: string): string => `${head}apps:
+  b:
+    workflow: w
+    target: local
+${lines.replace(/^/gm, "    ")}
+`;
+
+/** What does not fit, the text of a site file, and its problems in their order. */
+export type Misfits = [what: string, text: string, expected: readonly (string | RegExp)[]];
+
+/** The file has these problems and no other. */
+export async function expectMisfits(text: string, expected: Misfits[2]): Promise<void> {
+  await using directory = await temporaryDirectory();
+  const problems = await problemsOf(directory, text);
+  expect(problems).toHaveLength(expected.length);
+  for (const [index, wanted] of expected.entries()) {
+    if (typeof wanted === "string") expect(problems[index]).toBe(wanted);
+    else expect(problems[index]).toMatch(wanted);
+  }
+}
 
 /** Writes site.yaml beside a good secret and loads it. */
 export async function load(directory: TemporaryDirectory, text: string, env: NodeJS.ProcessEnv = {}): Promise<Site> {
