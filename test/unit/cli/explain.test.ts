@@ -181,7 +181,11 @@ describe("explain", () => {
       message: "the command ended with 3",
       hint: "see its log",
     } as const;
-    const { why, facts, do: advice } = explain({ ...plain, status: "FAILED", state: "FAILED", failure }, nobody);
+    const {
+      why,
+      facts,
+      do: advice,
+    } = explain({ ...plain, status: "FAILED", state: "FAILED", attempt: 1, failure }, nobody);
     expect(why).toContain("the command ended with 3");
     expect(facts).toEqual(["kind: EXIT_CODE, a matter of the job itself", "see its log"]);
     expect(advice).toContain("try again: siteagent retry nmdc:sys0job");

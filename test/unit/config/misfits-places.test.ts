@@ -59,17 +59,17 @@ const cases: readonly Misfits[] = [
   [
     "remotes by SSH that are none",
     `${head}hosts: {here: {}, login: {workdir: /w, ssh: {host: a}}}
-  remotes:
-    ar: {host: logn, path: /d}
-    br: {host: here}
-    cr: {ssh: {host: a}, path: d/../e}
-    dr: {ssh: {host: a, key: {file: nothing}}, url: "https://a.example.org/"}
-    er: {}
-    fr: {url: "https://a.example.org/", verify: size}
-  policy: {sources: [arr:/x/, "ar:/x/"]}
-  apps: {a: {workflow: w, command: [x], target: t, inputs: {i: {from: "arr:/{{config.n}}", to: i}}}}
-  targets: {t: {host: here, launcher: local}}
-  `,
+remotes:
+  ar: {host: logn, path: /d}
+  br: {host: here}
+  cr: {ssh: {host: a}, path: d/../e}
+  dr: {ssh: {host: a, key: {file: nothing}}, url: "https://a.example.org/"}
+  er: {}
+  fr: {url: "https://a.example.org/", verify: size}
+policy: {sources: [arr:/x/, "ar:/x/"]}
+apps: {a: {workflow: w, command: [x], target: t, inputs: {i: {from: "arr:/{{config.n}}", to: i}}}}
+targets: {t: {host: here, launcher: local}}
+`,
     [
       "site.yaml:5:14: remotes.ar.host: 'logn' is not a host of this file; allowed: login; nearest: 'login'",
       "site.yaml:6:14: remotes.br.host: host 'here' is not reached by SSH; allowed: a host with ssh, or url: file:///path/",
@@ -84,13 +84,13 @@ const cases: readonly Misfits[] = [
   [
     "object stores that are none",
     `${head}remotes:
-    ar: {s3: {endpoint: "http://s3.example.org", buckets: [lab-a], credentials: anonymous}, shell: false}
-    br: {s3: {endpoint: "https://u:hunter2@s3.example.org/x", buckets: [lab-b, lab-a], credentials: {file: nothing}}}
-    cr: {s3: {buckets: [lab-c], credentials: anonymous, part_size: 1MiB}, url: "file:///x/"}
-    dr: {s3: {buckets: [lab-d], credentials: anonymous, part_size: 1MiB}}
-    er: {s3: {buckets: [lab-e], credentials: anonymous}, verify: sample}
-  apps: {}
-  `,
+  ar: {s3: {endpoint: "http://s3.example.org", buckets: [lab-a], credentials: anonymous}, shell: false}
+  br: {s3: {endpoint: "https://u:hunter2@s3.example.org/x", buckets: [lab-b, lab-a], credentials: {file: nothing}}}
+  cr: {s3: {buckets: [lab-c], credentials: anonymous, part_size: 1MiB}, url: "file:///x/"}
+  dr: {s3: {buckets: [lab-d], credentials: anonymous, part_size: 1MiB}}
+  er: {s3: {buckets: [lab-e], credentials: anonymous}, verify: sample}
+apps: {}
+`,
     [
       "site.yaml:4:23: remotes.ar.s3.endpoint: 'http://s3.example.org' would send contents in clear; allowed: https://, http:// to this machine, or allow_http: true",
       "site.yaml:4:91: remotes.ar.shell: 'shell' has no meaning for a remote by s3; allowed: beside ssh or host",
@@ -105,11 +105,11 @@ const cases: readonly Misfits[] = [
   [
     "keys of object stores that are none",
     `${head}remotes:
-    cr: {s3: {buckets: [Lab, lab-c], credentials: AKIAHUNTER2}}
-    dr: {s3: {buckets: [lab-d], credentials: {access_key: hunter2, secret_key: {file: nothing}}}}
-    er: {s3: {buckets: [lab-e], credentials: {fil: x}}}
-  apps: {}
-  `,
+  cr: {s3: {buckets: [Lab, lab-c], credentials: AKIAHUNTER2}}
+  dr: {s3: {buckets: [lab-d], credentials: {access_key: hunter2, secret_key: {file: nothing}}}}
+  er: {s3: {buckets: [lab-e], credentials: {fil: x}}}
+apps: {}
+`,
     [
       /^site\.yaml:4:23: remotes\.cr\.s3\.buckets\[0\]: 'Lab' does not fit; allowed: the name of a bucket/,
       /^site\.yaml:4:49: remotes\.cr\.s3\.credentials: the value does not fit; allowed: anonymous, instance-role/,
