@@ -46,7 +46,7 @@ describe("a table", () => {
   });
 
   test("puts a last column that may stand below its row there, whole, where it has no room", async () => {
-    const below = columns.map(({ shrinkTo: _, ...column }) => ({ ...column, below: column.key === "note" }));
+    const below = columns.map((column) => ({ ...column, below: column.key === "note" }));
     const text = tableText(rows, below, screen, { ...options, header: false });
     const lines = text.trimEnd().split("\n");
     expect(lines.map((line) => line.trim()).join(" ")).toBe(`one ${long} three  short`);
