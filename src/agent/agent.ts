@@ -286,6 +286,7 @@ export class Agent implements AsyncDisposable {
       // A slot is free: ask for the next job now, not at the next interval.
       core.syncWork.notify();
       core.changed.notify(id);
+      core.jobOver.notify();
     });
   }
 

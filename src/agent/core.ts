@@ -38,6 +38,8 @@ export class AgentCore implements TransitionDeps {
   /** The mode changed, or a phase of the process. */
   readonly modeChanged = new Notifier();
   readonly jobLock = new KeyedMutex();
+  /** A job's driver has nothing left to do: it ended, was handed back or fenced. */
+  readonly jobOver = new Notifier();
   /** Wakes the sync loop before its time. */
   readonly syncWork = new Notifier();
   /** Central answers again after an outage. */

@@ -41,7 +41,8 @@ export class SlotGate {
           gpus: given ? { vendor: target.gpuVendor, ids: gpus } : undefined,
           leave: () => {
             reserved.delete(job.id);
-            this.#core.changed.notify();
+            // Those who wait for room wait for anything; what others wait for is none of this.
+            this.#core.changed.notify(job.id);
           },
         };
       }

@@ -204,7 +204,12 @@ class LocalLauncher implements Launcher {
     } catch (error) {
       return { state: "unknown", why: "unreachable", raw: messageOf(error) };
     }
-    this.#remember(ref.token, { ...look, lookedAt: now });
+    if (look.status.state === "ended" && look.status.remaining.length === 0) {
+      // Who asks again is told by the same records. Of a short attempt the runner may have told the end before its start was answered:
+      // then nothing more comes of it.
+      this.#known.delete(ref.token);
+      this.#vouched.delete(ref.token);
+    } else this.#remember(ref.token, { ...look, lookedAt: now });
     if (look.status.state === "running" && !this.#vouched.has(ref.token)) this.#watchDirectory(ref, now);
     else this.#unwatch(ref.token);
     return look.status;
@@ -228,7 +233,6 @@ class LocalLauncher implements Launcher {
   }
 
   #believed(token: string, known: Known, now: number): boolean {
-    if (known.status.state === "ended") return known.status.remaining.length === 0;
     if (known.status.state !== "running" || !known.witnessed) return false;
     // A look that is older than the watch may have missed an end just before it.
     const watched = this.#vouched.has(token) || (this.#watchers.get(token)?.since ?? Infinity) < known.lookedAt;

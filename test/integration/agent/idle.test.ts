@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { hours, play } from "./scene.ts";
 
@@ -22,3 +23,21 @@ it.each(["minimal", "full"])(
     expect(clock.woken - before.woken).toBeLessThan(looksPerHour + timersPerCall * calls);
   },
 );
+
+it("a job that ends when none had ended for long is forgotten soon after its keep, not at the next look of an idle agent", async () => {
+  await using scene = await play({ agent: { keep: "1s" } });
+  const { hub, rig, pass, until } = scene;
+  await until("a session", () => hub.called.length > 0);
+  await pass(hours / 4);
+  hub.give("j1");
+  await until("a running attempt", () => rig.launcher.running.length === 1);
+  for (const token of rig.launcher.running) rig.launcher.end(token);
+  await until("it has ended", async () => (await rig.status()).jobs.every((job) => job.ended_at !== undefined));
+  // Well below the minute after which an idle agent looks, with time for the disk in between.
+  let passedMs = 0;
+  for (; passedMs < 30_000 && (await rig.status()).jobs.length > 0; passedMs += 250) {
+    await pass(250);
+    await sleep(30);
+  }
+  expect(passedMs).toBeLessThan(30_000);
+});
