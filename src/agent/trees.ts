@@ -1,6 +1,6 @@
 /** Runs in the thread for files: its calls wait, but for syncs, of which many go together. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, opendirSync, rmSync, statfsSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../common/fault.ts";
 import { removeTree } from "../common/files.ts";
@@ -60,31 +60,23 @@ const mostAtOnce = 500;
 
 /** Removes a tree: a small one at once, a large one bit by bit, so that nobody waits for it. What is not there is no error. */
 export async function removeWhole(path: string): Promise<void> {
-  if (entriesIn(path, mostAtOnce) < mostAtOnce) {
-    try {
-      rmSync(path, { recursive: true, force: true });
-      return;
-    } catch {
-      // Permissions are in the way, most likely: as for a large one.
-    }
+  try {
+    // A link in its place goes, and not what it leads to.
+    if (lstatSync(path).isDirectory() && removeSmall(path, { entries: mostAtOnce })) return;
+  } catch {
+    // Not there, or permissions are in the way: as for a large one.
   }
   await removeTree(path);
 }
 
-/** Counts up to `most`. */
-function entriesIn(root: string, most: number): number {
-  const look = [root];
-  let count = 0;
-  for (let path = look.pop(); path !== undefined && count < most; path = look.pop()) {
-    try {
-      using directory = opendirSync(path);
-      for (let entry = directory.readSync(); entry !== null && count < most; entry = directory.readSync()) {
-        count++;
-        if (entry.isDirectory()) look.push(join(path, entry.name));
-      }
-    } catch {
-      // gone, or not to be read: its removal will tell
-    }
+/** One walk that counts and removes. False when more was there than it may take: the rest is left. */
+function removeSmall(directory: string, left: { entries: number }): boolean {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    if (left.entries-- <= 0) return false;
+    const path = join(directory, entry.name);
+    if (!entry.isDirectory()) unlinkSync(path);
+    else if (!removeSmall(path, left)) return false;
   }
-  return count;
+  rmdirSync(directory);
+  return true;
 }

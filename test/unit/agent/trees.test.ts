@@ -1,8 +1,17 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { makeTree } from "../../../src/agent/trees.ts";
+import { makeTree, removeWhole } from "../../../src/agent/trees.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
 
 const attributesOf = (path: string): string | undefined => {
@@ -32,4 +41,23 @@ it("makes a tree whole that a crash cut short, its marker included", async () =>
   expect(readFileSync(marker.path, "utf8")).toBe(marker.text);
   expect(readdirSync(root).toSorted()).toEqual(["attempts", "job.json"]);
   expect(statSync(join(root, "attempts", "1")).mode & 0o777).toBe(0o700);
+});
+
+it("removes trees, small and large, and nothing that links in them or in their place lead to", async () => {
+  await using place = await temporaryDirectory();
+  const [outside, tree, link] = [place.join("outside"), place.join("tree"), place.join("link")];
+  mkdirSync(outside);
+  writeFileSync(join(outside, "kept"), "");
+  for (const files of [3, 1_200]) {
+    mkdirSync(join(tree, "a", "b"), { recursive: true });
+    for (let n = 0; n < files; n++) writeFileSync(join(tree, "a", `${n}`), "");
+    symlinkSync(outside, join(tree, "a", "b", "out"));
+    await removeWhole(tree);
+    expect(existsSync(tree)).toBe(false);
+  }
+  symlinkSync(outside, link);
+  await removeWhole(link);
+  await removeWhole(place.join("nothing"));
+  expect(readdirSync(place.path)).toEqual(["outside"]);
+  expect(readdirSync(outside)).toEqual(["kept"]);
 });
