@@ -5,6 +5,7 @@ import { newToken } from "../../../src/common/token.ts";
 import { SchedulerQueue } from "../../../src/launchers/batch/queue.ts";
 import type { ScheduledJob, ScheduledStatus, Scheduler } from "../../../src/schedulers/types.ts";
 import { VirtualClock } from "../../helpers/clocks.ts";
+import { stubOf } from "../../helpers/stub.ts";
 
 const pollMs = 30_000;
 const down: ScheduledStatus = { state: "unknown", why: "the controller cannot be reached" };
@@ -25,7 +26,7 @@ class Rig {
       if (this.takesMs > 0) await this.clock.sleep(this.takesMs);
       return jobs.map(() => this.says);
     };
-    const scheduler = { statuses, cancel: async () => [{ state: "requested" }] } as unknown as Scheduler;
+    const scheduler = stubOf<Scheduler>({ statuses, cancel: async () => [{ state: "requested" }] });
     this.queue = new SchedulerQueue({ scheduler, pollMs });
   }
 

@@ -5,6 +5,7 @@ import { callContext } from "../../../../src/conformance/suite.ts";
 import type { Host, RunRequest, RunResult } from "../../../../src/hosts/types.ts";
 import { createPbs } from "../../../../src/schedulers/pbs/index.ts";
 import type { ScheduledJob } from "../../../../src/schedulers/types.ts";
+import { stubOf } from "../../../helpers/stub.ts";
 
 const context = callContext();
 const submittedAt = "2026-11-21T16:00:00.000Z";
@@ -16,7 +17,7 @@ class Server {
   /** The list of all is longer than can be read. */
   endless = false;
   readonly scheduler = createPbs({
-    host: { run: async (request: RunRequest) => this.#run(request) } as unknown as Host,
+    host: stubOf<Host>({ run: async (request) => this.#run(request) }),
     environment: { PATH: "/bin" },
   });
 

@@ -7,6 +7,7 @@ import { patternOf } from "../../../../src/schedulers/sge/accounting.ts";
 import { createGridEngine } from "../../../../src/schedulers/sge/index.ts";
 import type { ScheduledJob, ScheduledStatus } from "../../../../src/schedulers/types.ts";
 import { VirtualClock } from "../../../helpers/clocks.ts";
+import { stubOf } from "../../../helpers/stub.ts";
 
 const clock = new VirtualClock();
 const submittedAt = new Date(clock.now()).toISOString();
@@ -21,7 +22,7 @@ class Cell {
   /** The list of all is longer than can be read. */
   endless = false;
   readonly scheduler = createGridEngine({
-    host: { run: async (request: RunRequest) => this.#run(request) } as unknown as Host,
+    host: stubOf<Host>({ run: async (request) => this.#run(request) }),
     environment: { PATH: "/bin", SGE_ROOT: "/sge" },
   });
 
