@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import type { Client, ParsedKey } from "ssh2";
 import { errnoOf, Fault } from "../../common/fault.ts";
+import { certificateSuffix, certifies, parseCertified, wireText } from "./certified.ts";
 import { unreachable } from "./faults.ts";
 
 export interface Certificate {
@@ -25,17 +26,6 @@ export interface Certificate {
   readonly validBefore: bigint;
 }
 
-/** Fields of the public key after type and nonce, by the type of the key. */
-const keyFields: Readonly<Record<string, number>> = {
-  "ssh-ed25519": 1,
-  "ssh-rsa": 2,
-  "ecdsa-sha2-nistp256": 2,
-  "ecdsa-sha2-nistp384": 2,
-  "ecdsa-sha2-nistp521": 2,
-};
-const suffix = "-cert-v01@openssh.com";
-const ofAccounts = 1;
-
 /** @throws Fault UNSUPPORTED for a file that holds no certificate of an account. */
 export async function readCertificate(path: string): Promise<Certificate> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
@@ -50,45 +40,10 @@ export async function readCertificate(path: string): Promise<Certificate> {
 }
 
 function parseCertificate(path: string, type: string, blob: Buffer): Certificate {
-  const plain = type.slice(0, -suffix.length);
-  const fields = keyFields[plain];
-  const reader = new Reader(blob);
-  if (fields === undefined || !type.endsWith(suffix) || reader.text().toString() !== type) throw new Error("type");
-  reader.text(); // nonce
-  const key = [Buffer.from(plain), ...Array.from({ length: fields }, () => reader.text())];
-  reader.number(8); // serial
-  if (reader.number(4) !== BigInt(ofAccounts)) throw new Error("of a server");
-  const id = reader.text().toString();
-  reader.text(); // accounts that it is for
-  const [validAfter, validBefore] = [reader.number(8), reader.number(8)];
-  return { path, blob, type, key: Buffer.concat(key.map(text)), id, validAfter, validBefore };
-}
-
-class Reader {
-  readonly #bytes: Buffer;
-  #at = 0;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  text(): Buffer {
-    const length = Number(this.number(4));
-    if (this.#at + length > this.#bytes.length) throw new Error("cut");
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
-  }
-
-  number(bytes: 4 | 8): bigint {
-    this.#at += bytes;
-    return bytes === 4 ? BigInt(this.#bytes.readUInt32BE(this.#at - 4)) : this.#bytes.readBigUInt64BE(this.#at - 8);
-  }
-}
-
-function text(bytes: Buffer): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(bytes.length);
-  return Buffer.concat([length, bytes]);
+  const { key, kind, id, validAfter, validBefore, ...rest } = parseCertified(blob);
+  if (rest.type !== type) throw new Error("type");
+  if (kind !== certifies.accounts) throw new Error("of a server");
+  return { path, blob, type, key, id, validAfter, validBefore };
 }
 
 const certified = new WeakMap<object, Certificate>();
@@ -96,7 +51,7 @@ const certified = new WeakMap<object, Certificate>();
 /** The key, shown by its certificate. For a client with `useCertificates`. */
 export function certifiedKey(key: ParsedKey, certificate: Certificate): ParsedKey {
   const shown = Object.create(key, {
-    type: { value: key.type === "ssh-rsa" ? `rsa-sha2-512${suffix}` : certificate.type },
+    type: { value: key.type === "ssh-rsa" ? `rsa-sha2-512${certificateSuffix}` : certificate.type },
     getPublicSSH: { value: () => certificate.blob },
   }) as ParsedKey;
   certified.set(shown, certificate);
@@ -128,13 +83,13 @@ export function useCertificates(client: Client): void {
     if (!certificate || typeof (signer ?? algorithm) !== "function") return plain(user, key, algorithm, signer);
     const request = Buffer.concat([
       Buffer.from([50]), // SSH_MSG_USERAUTH_REQUEST (RFC 4252, section 7)
-      ...[user, "ssh-connection", "publickey"].map((word) => text(Buffer.from(word))),
+      ...[user, "ssh-connection", "publickey"].map((word) => wireText(Buffer.from(word))),
       Buffer.from([1]),
-      text(Buffer.from(key.type)),
-      text(certificate.blob),
+      wireText(Buffer.from(key.type)),
+      wireText(certificate.blob),
     ]);
-    const signature = signed(key, Buffer.concat([text(protocol._kex.sessionID), request]));
-    const message = Buffer.concat([request, text(signature)]);
+    const signature = signed(key, Buffer.concat([wireText(protocol._kex.sessionID), request]));
+    const message = Buffer.concat([request, wireText(signature)]);
     const { write } = protocol._packetRW;
     const packet = write.alloc(message.length);
     packet.set(message, write.allocStart);
@@ -150,11 +105,15 @@ function signed(shown: ParsedKey, data: Buffer): Buffer {
   const { type } = Object.getPrototypeOf(shown) as ParsedKey;
   const key = createPrivateKey(shown.getPrivatePEM());
   const curve = /^ecdsa-sha2-(nistp\d+)$/.exec(type)?.[1];
-  if (type === "ssh-rsa") return Buffer.concat([text(Buffer.from("rsa-sha2-512")), text(sign("sha512", data, key))]);
-  if (curve === undefined) return Buffer.concat([text(Buffer.from(type)), text(sign(null, data, key))]);
+  if (type === "ssh-rsa")
+    return Buffer.concat([wireText(Buffer.from("rsa-sha2-512")), wireText(sign("sha512", data, key))]);
+  if (curve === undefined) return Buffer.concat([wireText(Buffer.from(type)), wireText(sign(null, data, key))]);
   const both = sign(curveHashes[curve], data, { key, dsaEncoding: "ieee-p1363" });
   const halves = [both.subarray(0, both.length / 2), both.subarray(both.length / 2)];
-  return Buffer.concat([text(Buffer.from(type)), text(Buffer.concat(halves.map((half) => text(positive(half)))))]);
+  return Buffer.concat([
+    wireText(Buffer.from(type)),
+    wireText(Buffer.concat(halves.map((half) => wireText(positive(half))))),
+  ]);
 }
 
 /** A number of RFC 4251 (mpint) that is not negative: no needless zeros in front, one where the first bit is set. */

@@ -2,11 +2,12 @@
 import { lookup } from "node:dns/promises";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
-import type { Fault } from "../../common/fault.ts";
+import { asFault, type Fault } from "../../common/fault.ts";
 import { useCertificates } from "./certificate.ts";
 import { tuneCiphers } from "./ciphers.ts";
 import { hostKeyFault, loginFault, unreachable, wordsOf } from "./faults.ts";
-import { judgeHostKey, type KnownKey, knownName, knownTypes, readKnownHosts } from "./known-hosts.ts";
+import { allowHostCertificates, certificateTypes, judgeShown, useHostCertificate } from "./host-certificate.ts";
+import { type KnownKey, knownName, knownTypes, linesOf, readKnownHosts } from "./known-hosts.ts";
 import { type Login, prepareLogin } from "./login.ts";
 import type { Hop, Route } from "./route.ts";
 import { openWire, type Wire } from "./socket.ts";
@@ -51,7 +52,8 @@ export async function connectRoute(route: Route, address: string, options: Conne
   const stages: Stage[] = [];
   for (const hop of [...route.jumps, route.target]) {
     const known = await readKnownHosts(hop.knownHosts);
-    stages.push({ hop, known, login: await prepareLogin(hop, ssh2.utils.parseKey), client: new ssh2.Client() });
+    const login = await prepareLogin(hop, ssh2.utils.parseKey);
+    stages.push({ hop, known, hostKeys: offered(known, hop), login, client: new ssh2.Client() });
   }
   const end = (): void => {
     for (const { client } of stages.toReversed()) client.destroy();
@@ -76,6 +78,8 @@ export async function connectRoute(route: Route, address: string, options: Conne
 interface Stage {
   readonly hop: Hop;
   readonly known: readonly KnownKey[];
+  /** Algorithms of its keys, in the order in which they are asked for. */
+  readonly hostKeys: readonly string[];
   readonly login: Login;
   readonly client: Client;
 }
@@ -120,7 +124,7 @@ async function forwarded({ client, hop: from }: Stage, to: Hop): Promise<Duplex>
 
 /** Checks the server's key and logs in. */
 async function shakeHands(stage: Stage, socket: Duplex, { keepaliveMs, signal }: ConnectOptions): Promise<void> {
-  const { client, hop, known, login } = stage;
+  const { client, hop, known, hostKeys, login } = stage;
   const name = knownName(hop.name, hop.port);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let wrongKey: Fault | undefined;
@@ -142,12 +146,17 @@ async function shakeHands(stage: Stage, socket: Duplex, { keepaliveMs, signal }:
     readyTimeout: handshakeTimeoutMs,
     keepaliveInterval: keepaliveMs,
     keepaliveCountMax: keepalivesMissed,
-    algorithms: { serverHostKey: [...hostKeyAlgorithms(knownTypes(known, name))] },
-    hostVerifier: (key: Buffer): boolean => {
-      const verdict = judgeHostKey(known, name, key);
-      if (verdict.state === "known") return true;
-      wrongKey = hostKeyFault(verdict, hop, name, key);
-      return false;
+    algorithms: { serverHostKey: [...hostKeys] as ServerHostKeyAlgorithm[] },
+    hostVerifier: (shown: Buffer): boolean => {
+      const { key, verdict } = judgeShown(known, hop, shown, Date.now());
+      try {
+        if (verdict.state !== "known") throw hostKeyFault(verdict, hop, name, key);
+        if (key !== shown) useHostCertificate(client, shown, key);
+        return true;
+      } catch (error) {
+        wrongKey = asFault(error);
+        return false;
+      }
     },
     authHandler: login.handler as ConnectConfig["authHandler"],
   };
@@ -161,6 +170,15 @@ async function shakeHands(stage: Stage, socket: Duplex, { keepaliveMs, signal }:
   } finally {
     signal.removeEventListener("abort", stop);
   }
+}
+
+/** Certificates first where there is an authority for the name, as OpenSSH asks for them. */
+function offered(known: readonly KnownKey[], hop: Hop): readonly string[] {
+  const name = knownName(hop.name, hop.port);
+  const plain = hostKeyAlgorithms(knownTypes(known, name));
+  if (!linesOf(known, name).some(({ marker }) => marker === "cert-authority")) return plain;
+  allowHostCertificates();
+  return [...certificateTypes, ...plain];
 }
 
 /** Without SHA-1, as OpenSSH since 8.8. */

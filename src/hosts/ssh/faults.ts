@@ -64,9 +64,9 @@ export function hostKeyFault(
       );
     }
     case "unknown": {
-      const { authority, others } = verdict;
+      const { authority, flaw, others } = verdict;
       const why = authority
-        ? `; the certificate authority of ${place(authority)} does not help, certificates of servers cannot be checked here`
+        ? `; ${flaw ?? "it shows no certificate that can be checked"}, known is the authority of ${place(authority)}`
         : others[0]
           ? `; known are keys of other types (${place(others[0])})`
           : "";

@@ -22,8 +22,13 @@ export type HostKeyVerdict =
   | { readonly state: "revoked"; readonly by: KnownKey }
   /** Another key of the same type is known for the name. */
   | { readonly state: "changed"; readonly known: KnownKey }
-  /** `others`: keys of other types that are known; `authority`: the name has a line for a certificate authority. */
-  | { readonly state: "unknown"; readonly others: readonly KnownKey[]; readonly authority: KnownKey | undefined };
+  /** `others`: keys of other types that are known; `authority`: the name has a line for a certificate authority; `flaw`: why the certificate that was shown does not count. */
+  | {
+      readonly state: "unknown";
+      readonly others: readonly KnownKey[];
+      readonly authority: KnownKey | undefined;
+      readonly flaw?: string;
+    };
 
 /** Lines that can be read; others are passed over as OpenSSH does. */
 export function parseKnownHosts(text: string, file: string): readonly KnownKey[] {
@@ -65,7 +70,7 @@ export function knownName(name: string, port: number): string {
 
 /** May the server called `name` (`knownName`) show `key`? A revoked key never; a key of another name's line never. */
 export function judgeHostKey(known: readonly KnownKey[], name: string, key: Buffer): HostKeyVerdict {
-  const own = known.filter((entry) => namesHost(entry.hosts, name));
+  const own = linesOf(known, name);
   const revoked = own.find((entry) => entry.marker === "revoked" && entry.key.equals(key));
   if (revoked) return { state: "revoked", by: revoked };
   const plain = own.filter((entry) => entry.marker === "none");
@@ -76,9 +81,14 @@ export function judgeHostKey(known: readonly KnownKey[], name: string, key: Buff
   return { state: "unknown", others: plain, authority: own.find((entry) => entry.marker === "cert-authority") };
 }
 
+/** Those that are for the server called `name` (`knownName`). */
+export function linesOf(known: readonly KnownKey[], name: string): readonly KnownKey[] {
+  return known.filter((entry) => namesHost(entry.hosts, name));
+}
+
 /** Types of keys that are known for `name`: offered first, so that the server shows one that can be checked. */
 export function knownTypes(known: readonly KnownKey[], name: string): readonly string[] {
-  const own = known.filter((entry) => entry.marker === "none" && namesHost(entry.hosts, name));
+  const own = linesOf(known, name).filter(({ marker }) => marker === "none");
   return [...new Set(own.map((entry) => entry.type))];
 }
 

@@ -21,6 +21,8 @@ export interface SshServerOptions {
   readonly hostKeys?: readonly string[];
   /** It trusts certificates of an authority of its own (`authority`). */
   readonly authority?: boolean;
+  /** An authority of its own (`authority`) certifies its keys: the authority's type, and words for `ssh-keygen -s`. */
+  readonly certified?: { readonly type?: string; readonly words: readonly string[] };
   /** A script that is run instead of the account's shell, with the command in `SSH_ORIGINAL_COMMAND`. */
   readonly login?: string;
   /** A small file system of its own at `small/` in its directory, which only it sees (engine `mount`). Bytes. */
@@ -59,8 +61,9 @@ export class SshServer implements AsyncDisposable {
       await makeKey(server.userKey);
       await writeFile(directory.join("authorized_keys"), await readFile(`${server.userKey}.pub`));
       for (const type of options.hostKeys ?? ["ed25519"]) await makeKey(server.hostKey(type), { type });
-      await writeFile(server.knownHosts, await server.knownLine());
-      if (options.authority === true) await makeKey(server.authority);
+      await writeFile(server.knownHosts, await server.knownLine(options.hostKeys?.[0]));
+      if (options.authority === true || options.certified) await makeKey(server.authority, options.certified);
+      if (options.certified) await server.#certify(options.certified.words);
       if (options.login !== undefined) await writeFile(directory.join("login"), options.login, { mode: 0o755 });
       await server.up();
       return server;
@@ -80,7 +83,7 @@ export class SshServer implements AsyncDisposable {
     return this.directory.join("known_hosts");
   }
 
-  /** The key of the authority for accounts. */
+  /** The key of its authority. */
   get authority(): string {
     return this.directory.join("authority");
   }
@@ -97,6 +100,11 @@ export class SshServer implements AsyncDisposable {
   async knownLine(type = "ed25519", name = this.name): Promise<string> {
     const [kind, key] = (await readFile(`${this.hostKey(type)}.pub`, "utf8")).split(" ");
     return `${name} ${kind} ${key}\n`;
+  }
+
+  /** `@cert-authority NAMES TYPE KEY` for known_hosts. */
+  async authorityLine(names = this.name): Promise<string> {
+    return `@cert-authority ${names} ${await readFile(`${this.authority}.pub`, "utf8")}`;
   }
 
   async allow(key: string): Promise<void> {
@@ -179,6 +187,11 @@ export class SshServer implements AsyncDisposable {
     return join(pid === undefined ? "/" : `/proc/${pid}/root`, this.directory.join(...names));
   }
 
+  async #certify(words: readonly string[]): Promise<void> {
+    const keys = (this.#options.hostKeys ?? ["ed25519"]).map((type) => `${this.hostKey(type)}.pub`);
+    await run("ssh-keygen", ["-q", "-s", this.authority, "-h", "-I", "a machine", ...words, ...keys]);
+  }
+
   #mounting(): readonly string[] {
     const { smallDisk } = this.#options;
     if (smallDisk === undefined) return [];
@@ -198,7 +211,11 @@ export class SshServer implements AsyncDisposable {
 
   #config(): string {
     const { directives = [], hostKeys = ["ed25519"], login, sftp = "internal-sftp" } = this.#options;
-    const keys = hostKeys.map((type) => `HostKey ${this.hostKey(type)}`);
+    const { certified } = this.#options;
+    const keys = hostKeys.flatMap((type) => [
+      `HostKey ${this.hostKey(type)}`,
+      ...(certified ? [`HostCertificate ${this.hostKey(type)}-cert.pub`] : []),
+    ]);
     const lines = [
       ...directives,
       ...(login === undefined ? [] : [`ForceCommand ${this.directory.join("login")}`]),

@@ -4,6 +4,7 @@ import { SshHost } from "../../../src/hosts/ssh/index.ts";
 import { SshLink } from "../../../src/hosts/ssh/link.ts";
 import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import type { HostHarness } from "../../../src/conformance/host/index.ts";
+import { shell } from "../../../src/conformance/host/commands.ts";
 import { callContext } from "../../../src/conformance/suite.ts";
 import { SshServer, type SshServerOptions } from "../../helpers/engines/ssh-server.ts";
 
@@ -57,3 +58,15 @@ export function hasty(): { readonly context: CallContext; readonly pass: (ms: nu
     },
   };
 }
+
+/** The output of a command there, or the fault that was thrown. */
+export async function tried(server: SshServer, change: Partial<SshSettings> = {}): Promise<unknown> {
+  await using harness = hostBy(server, server.settings(change));
+  return await harness.host.run(shell("/", "echo in"), callContext()).then(
+    ({ stdout }) => stdout,
+    (error: unknown) => error,
+  );
+}
+
+/** The fault of a server that may not be the right one: nothing was begun. */
+export const wrongKey = { code: "UNREACHABLE", details: { why: "host-key", started: "no" } } as const;

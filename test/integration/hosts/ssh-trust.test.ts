@@ -3,33 +3,20 @@ import { appendFile, readFile, rm, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { isFault } from "../../../src/common/fault.ts";
-import type { SshSettings } from "../../../src/hosts/ssh/settings.ts";
 import { shell } from "../../../src/conformance/host/commands.ts";
 import { callContext } from "../../../src/conformance/suite.ts";
 import { describeWithEngine } from "../../helpers/engines/index.ts";
 import { makeKey, SshServer } from "../../helpers/engines/ssh-server.ts";
-import { hostBy } from "./ssh-harness.ts";
+import { hostBy, tried, wrongKey } from "./ssh-harness.ts";
 
 const run = promisify(execFile);
-
-/** The output of a command there, or the fault that was thrown. */
-async function tried(server: SshServer, change: Partial<SshSettings> = {}): Promise<unknown> {
-  await using harness = hostBy(server, server.settings(change));
-  return await harness.host.run(shell("/", "echo in"), callContext()).then(
-    ({ stdout }) => stdout,
-    (error: unknown) => error,
-  );
-}
 
 async function printedFingerprint(path: string): Promise<string> {
   const { stdout } = await run("ssh-keygen", ["-lf", `${path}.pub`]);
   return /SHA256:\S+/.exec(stdout)?.[0] ?? "none";
 }
 
-const refused = expect.objectContaining({
-  code: "UNREACHABLE",
-  details: { why: "host-key", started: "no" },
-}) as unknown;
+const refused = expect.objectContaining(wrongKey) as unknown;
 
 describeWithEngine("sshd", "which server is the right one", () => {
   it("F2: an unknown key is refused with its fingerprint, nothing is written, and the hint makes it known", async () => {
@@ -109,17 +96,6 @@ describeWithEngine("sshd", "which server is the right one", () => {
     const fault = await tried(server);
     expect(fault).toEqual(refused);
     expect(String(fault)).toContain("revoked");
-  });
-
-  it("does not check certificates of servers, and says so where only an authority is known", async () => {
-    await using server = await SshServer.start();
-    await makeKey(server.directory.join("ca"));
-    const authority = (await readFile(server.directory.join("ca.pub"), "utf8")).trim();
-    await writeFile(server.knownHosts, `@cert-authority * ${authority}\n`);
-    const fault = await tried(server);
-    expect(fault).toEqual(refused);
-    expect(String(fault)).toContain("certificates of servers cannot be checked");
-    expect(String(fault)).toContain(`'${server.knownHosts}:1'`);
   });
 
   it("uses the name that HostKeyAlias says, and the files of the configuration", async () => {
