@@ -11,7 +11,7 @@ import type { Site, SiteTarget } from "./config/types.ts";
 import { LocalHost } from "./hosts/local/index.ts";
 import type { Host } from "./hosts/types.ts";
 import { createBatchLauncher } from "./launchers/batch/index.ts";
-import { SchedulerQueue } from "./launchers/batch/queue.ts";
+import { type QueueOptions, SchedulerQueue } from "./launchers/batch/queue.ts";
 import { withContainerProof } from "./launchers/container-proof.ts";
 import { createPilotLauncher } from "./launchers/pilot/index.ts";
 import { createLocalLauncher } from "./launchers/local/index.ts";
@@ -138,13 +138,13 @@ export class LauncherPool implements AsyncDisposable {
 
   #queue(site: Site, settings: Pick<BatchSettings, "scheduler">, host: Host): SchedulerQueue {
     const { scheduler: kind } = settings;
-    const { pollMs, confirmations } = courtesyOf(site, host.name, kind);
+    const courtesy = courtesyOf(site, host.name, kind);
     const { path = site.agent.path, environment = {} } = site.hosts[host.name] ?? {};
-    const key = fingerprint([site.hosts[host.name], kind, pollMs, confirmations]);
+    const key = fingerprint([site.hosts[host.name], kind, courtesy]);
     const scheduler = this.#scheduler(site, kind, { host, environment: { ...environment, PATH: path } });
     const known = this.#queues.get(key);
     if (known) return known;
-    const made = new SchedulerQueue({ scheduler: scheduler(), pollMs, confirmations });
+    const made = new SchedulerQueue({ scheduler: scheduler(), ...courtesy });
     this.#queues.set(key, made);
     return made;
   }
@@ -297,14 +297,16 @@ const beatMs = 10_000;
 const lookMs = 5_000;
 
 /** What all targets of one scheduler on one host share: the longest pause and the fewest queries out of turn that one of them asks for. */
-function courtesyOf(site: Site, host: string, kind: string): { pollMs: number; confirmations: number } {
+function courtesyOf(site: Site, host: string, kind: string): Omit<QueueOptions, "scheduler"> {
   const all = Object.values(site.targets).flatMap((target) => {
     if (target.host !== host || !["batch", "pilot"].includes(target.launcher)) return [];
     const settings = (target.launcher === "batch" ? batchSchema : pilotSchema).parse(target.settings);
     return settings.scheduler === kind ? [settings] : [];
   });
+  const rates = all.flatMap(({ submit_rate: rate }) => rate ?? []);
   return {
     pollMs: Math.max(...all.map(({ poll }) => poll)),
     confirmations: Math.min(...all.map(({ confirmations }) => confirmations)),
+    submitsPerMinute: rates.length === 0 ? undefined : Math.min(...rates),
   };
 }

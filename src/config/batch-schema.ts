@@ -51,6 +51,10 @@ export const schedulerShape = {
     description:
       "queries out of turn in the time of one poll, for ends that were noticed meanwhile; one tells of all of them",
   }),
+  submit_rate: z.int().min(1).max(1_000_000).optional().meta({
+    description:
+      "jobs and arrays that are submitted in a minute at most; of several targets on the same scheduler the lowest counts; others wait and are tried again; default: no limit",
+  }),
   record_patience: duration().prefault("60s").meta({
     description: "how long an exit record may show late on the file system after the scheduler said that a job is over",
   }),

@@ -12,6 +12,7 @@ import type {
   SubmitResult,
 } from "../../schedulers/types.ts";
 import { Cancels } from "./cancels.ts";
+import { SubmitRate } from "./submit-rate.ts";
 
 export interface QueueOptions {
   readonly scheduler: Scheduler;
@@ -19,6 +20,8 @@ export interface QueueOptions {
   readonly pollMs: number;
   /** Queries out of turn in that time, for exit records that wait for the scheduler's word; one tells of all of them. Default 10. */
   readonly confirmations?: number;
+  /** Most jobs and arrays that are submitted in a minute; default: no limit. */
+  readonly submitsPerMinute?: number | undefined;
 }
 
 /** While nothing changes the pause between two regular queries grows up to this many times the floor. */
@@ -54,6 +57,7 @@ export class SchedulerQueue implements AsyncDisposable {
   readonly #tracked = new Map<string, Tracked>();
   readonly #watching = new Set<(job: ScheduledJob) => void>();
   readonly #cancels: Cancels;
+  readonly #submitRate: SubmitRate | undefined;
   readonly #commands = new PQueue({ concurrency: mostCommands });
   #query: Promise<void> | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
@@ -76,6 +80,8 @@ export class SchedulerQueue implements AsyncDisposable {
     this.#pauseMs = options.pollMs;
     this.#confirmations = options.confirmations ?? 10;
     this.#extra = this.#confirmations;
+    const { submitsPerMinute } = options;
+    this.#submitRate = submitsPerMinute === undefined ? undefined : new SubmitRate(submitsPerMinute);
     this.#cancels = new Cancels((jobs, context) => this.#cancel(jobs, context), options.pollMs);
   }
 
@@ -88,8 +94,14 @@ export class SchedulerQueue implements AsyncDisposable {
     return this.#trouble;
   }
 
-  submit(requests: readonly SubmitRequest[], context: CallContext): Promise<readonly SubmitResult[]> {
-    return this.#commands.add(() => this.#scheduler.submit(requests, context));
+  /** What is beyond the site's rate is limited: nothing of it was submitted. */
+  async submit(requests: readonly SubmitRequest[], context: CallContext): Promise<readonly SubmitResult[]> {
+    const rate = this.#submitRate;
+    const allowed = rate?.take(requests.length, context.clock.monotonic()) ?? requests.length;
+    const now = requests.slice(0, allowed);
+    const results = now.length === 0 ? [] : await this.#commands.add(() => this.#scheduler.submit(now, context));
+    const reason = `the site submits no more than ${rate?.perMinute} jobs in a minute (submit_rate)`;
+    return [...results, ...requests.slice(allowed).map(() => ({ state: "limited", reason }) as const)];
   }
 
   find(wanted: Parameters<Scheduler["find"]>[0], context: CallContext): Promise<readonly FindResult[]> {

@@ -3,7 +3,7 @@ import type { CallContext } from "../../../src/common/context.ts";
 import { callContext } from "../../../src/conformance/suite.ts";
 import { newToken } from "../../../src/common/token.ts";
 import { SchedulerQueue } from "../../../src/launchers/batch/queue.ts";
-import type { ScheduledJob, ScheduledStatus, Scheduler } from "../../../src/schedulers/types.ts";
+import type { ScheduledJob, ScheduledStatus, Scheduler, SubmitRequest } from "../../../src/schedulers/types.ts";
 import { VirtualClock } from "../../helpers/clocks.ts";
 import { stubOf } from "../../helpers/stub.ts";
 
@@ -102,4 +102,31 @@ it("E19: a query that hangs is the only one, and holds up nobody who has an answ
   expect(answers).toHaveLength(500);
   expect(new Set(answers.map(([answer]) => answer?.state))).toEqual(new Set(["running"]));
   expect(rig.asked).toHaveLength(2);
+});
+
+it("submits no more than the site's rate in any minute, in order, and says of the others that they are limited", async () => {
+  const rig = new Rig();
+  const submitted: string[] = [];
+  const scheduler = stubOf<Scheduler>({
+    submit: async (requests) => {
+      for (const { body } of requests) submitted.push(body);
+      return requests.map(() => ({ state: "unclear", why: "" }));
+    },
+  });
+  const queue = new SchedulerQueue({ scheduler, pollMs, submitsPerMinute: 3 });
+  const submit = async (bodies: string): Promise<string> => {
+    const results = await queue.submit(
+      [...bodies].map((body) => stubOf<SubmitRequest>({ body })),
+      rig.context,
+    );
+    return results.map(({ state }) => state[0]).join("");
+  };
+  expect(await submit("ab")).toBe("uu");
+  await rig.clock.advance(30_000);
+  expect(await submit("cde")).toBe("ull");
+  await rig.clock.advance(29_999);
+  expect(await submit("d")).toBe("l");
+  await rig.clock.advance(1);
+  expect(await submit("def")).toBe("uul");
+  expect(submitted).toEqual(["a", "b", "c", "d", "e"]);
 });
