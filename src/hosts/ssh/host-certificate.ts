@@ -171,7 +171,9 @@ export function useHostCertificate(client: Client, certificate: Buffer, key: Buf
       isHashed = true;
       return certificate;
     },
-    set: (value: unknown) => Object.defineProperty(exchange, "_hostKey", { configurable: true, writable: true, value }),
+    set: (value: unknown) => {
+      Object.defineProperty(exchange, "_hostKey", { configurable: true, writable: true, value });
+    },
   });
 }
 

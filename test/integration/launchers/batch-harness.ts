@@ -1,7 +1,10 @@
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { LocalHost } from "../../../src/hosts/local/index.ts";
 import { type BatchLauncherOptions, createBatchLauncher } from "../../../src/launchers/batch/index.ts";
 import { SchedulerQueue } from "../../../src/launchers/batch/queue.ts";
-import type { Launcher } from "../../../src/launchers/types.ts";
+import type { AttemptPlan, AttemptRef, Launcher } from "../../../src/launchers/types.ts";
+import type { ScheduledJob } from "../../../src/schedulers/types.ts";
 import type { LauncherHarness } from "../../../src/conformance/launcher/index.ts";
 import { ScriptedScheduler } from "../../helpers/scripted-scheduler.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
@@ -47,4 +50,22 @@ export async function batchHarness(options: Partial<BatchLauncherOptions> = {}):
       await directory[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The scheduler's job of an attempt that was accepted. */
+export function jobOf(ref: AttemptRef): ScheduledJob {
+  return ref.handle?.data["job"] as unknown as ScheduledJob;
+}
+
+/** How often an attempt with the script `counting` has begun. */
+export async function count(it: AttemptPlan): Promise<number> {
+  return (await readFile(join(it.workDirectory, "..", "count"), "utf8")).trim().split("\n").length;
+}
+
+export const counting = "echo started >> ../count; exit 0";
+
+/** Whole or not at all: the command looks for it all the time. */
+export async function letGo(it: AttemptPlan, code: number): Promise<void> {
+  await writeFile(join(it.workDirectory, "go.part"), String(code));
+  await rename(join(it.workDirectory, "go.part"), join(it.workDirectory, "go"));
 }

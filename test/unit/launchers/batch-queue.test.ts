@@ -116,7 +116,7 @@ it("submits no more than the site's rate in any minute, in order, and says of th
   const queue = new SchedulerQueue({ scheduler, pollMs, submitsPerMinute: 3 });
   const submit = async (bodies: string): Promise<string> => {
     const results = await queue.submit(
-      [...bodies].map((body) => stubOf<SubmitRequest>({ body })),
+      bodies.split("").map((body) => stubOf<SubmitRequest>({ body })),
       rig.context,
     );
     return results.map(({ state }) => state[0]).join("");
