@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { compileCache } from "./test/helpers/compile-cache.ts";
 
 /**
  * While V8 counts what runs (`npm run coverage`) tests load the sources as all other processes do, by Node alone, so that
@@ -8,7 +9,8 @@ import { defineConfig } from "vitest/config";
  */
 const counted = process.env["NODE_V8_COVERAGE"] !== undefined;
 const runner = counted ? { experimental: { viteModuleRunner: false } } : {};
-const shared = { restoreMocks: true, unstubEnvs: true, ...runner } as const;
+/** The environment is for what tests start by code of ours: runners. */
+const shared = { restoreMocks: true, unstubEnvs: true, env: compileCache, ...runner } as const;
 
 const unitSetup = counted ? ["test/helpers/write-counts.ts"] : [];
 /** A file that leaves a process behind fails. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { counted } from "./counted.ts";
+import { compileCache } from "./compile-cache.ts";
 import { type Finished, Program } from "./program.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
@@ -8,9 +8,6 @@ export const repository: string = join(import.meta.dirname, "..", "..");
 
 /** The command as a person starts it. */
 export const siteagentBin: string = join(repository, "bin", "siteagent");
-
-/** What Node made of the sources is kept between the many processes of a run: each starts with a third of the work. */
-const compileCache = join(repository, "node_modules", ".cache", "siteagent-tests");
 
 export interface CliOptions {
   /** Added to a small clean environment (PATH, TMPDIR, C.UTF-8, NO_COLOR, an empty HOME of its own and siteagent's places in it). */
@@ -31,15 +28,13 @@ export function cleanEnvironment(
 ): Record<string, string | undefined> {
   const kept: Record<string, string | undefined> = {};
   for (const name of ["PATH", "TMPDIR", "NODE_EXTRA_CA_CERTS", "NODE_V8_COVERAGE"]) kept[name] = process.env[name];
-  // V8's counts of what runs would be coarse.
-  if (!counted) kept["NODE_COMPILE_CACHE"] = compileCache;
   // Also for root, whose own places are not below HOME.
   const places = {
     SITEAGENT_CONFIG_DIR: join(home, ".config", "siteagent"),
     SITEAGENT_STATE_DIR: join(home, ".local", "state", "siteagent"),
     SITEAGENT_RUNTIME_DIR: join(home, ".local", "state", "siteagent", "run"),
   };
-  return { ...kept, LANG: "C.UTF-8", NO_COLOR: "1", HOME: home, ...places, ...extra };
+  return { ...kept, ...compileCache, LANG: "C.UTF-8", NO_COLOR: "1", HOME: home, ...places, ...extra };
 }
 
 /** Runs `bin/siteagent` to its end. Standard input is empty unless `input` is given. */

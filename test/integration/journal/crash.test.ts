@@ -1,6 +1,7 @@
 import { appendFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { compileCache } from "../../helpers/compile-cache.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
@@ -20,7 +21,7 @@ function random(): number {
 
 function writing(directory: string, failpoints = ""): Promise<Program> {
   return Program.start(process.execPath, [writer, directory], {
-    env: { PATH: process.env["PATH"], SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints },
+    env: { ...compileCache, SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints },
   });
 }
 

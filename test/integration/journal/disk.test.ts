@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { compileCache } from "../../helpers/compile-cache.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory } from "../../helpers/temporary.ts";
@@ -42,7 +43,7 @@ test.each([
 ])("after %s (%s) every later commit is refused, and a restart reads what was acknowledged", async (failpoints) => {
   await using directory = await temporaryDirectory();
   await using program = await Program.start(process.execPath, [join(programs, "bad-disk.ts"), directory.path], {
-    env: { SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints },
+    env: { ...compileCache, SITEAGENT_TEST: "1", SITEAGENT_FAILPOINTS: failpoints },
   });
   const { stdout, stderr } = await program.result(30_000);
   expect(JSON.parse(stdout), stderr).toStrictEqual({ told: ["ok", "JOURNAL", "JOURNAL", "JOURNAL"], health: "failed" });

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { systemClock } from "../../../src/common/clock.ts";
 import { silentLogger } from "../../../src/common/logger.ts";
 import { acquireInstanceLock, type InstanceLock } from "../../../src/journal/instance-lock.ts";
+import { compileCache } from "../../helpers/compile-cache.ts";
 import { failOnLeakedProcesses } from "../../helpers/leaks.ts";
 import { Program } from "../../helpers/program.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
@@ -26,7 +27,7 @@ function acquire(directory: TemporaryDirectory, renewMs = 30_000): Promise<Insta
 
 function start(directory: TemporaryDirectory): Promise<Program> {
   return Program.start(process.execPath, [locker, directory.join("state"), directory.join("run")], {
-    env: { PATH: process.env["PATH"] },
+    env: compileCache,
   });
 }
 
