@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { afterAll, afterEach, beforeEach } from "vitest";
-import { enterOwnCgroup, leaveOwnCgroup, pidsOfOwnCgroup } from "./own-cgroup.ts";
+import { appendFileSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { relative } from "node:path";
+import { afterAll, afterEach, beforeEach, expect } from "vitest";
+import { cpuSecondsOfOwnCgroup, enterOwnCgroup, leaveOwnCgroup, pidsOfOwnCgroup } from "./own-cgroup.ts";
 import { descendantsOf, killIfThere, listProcesses, type ProcessEntry } from "./processes.ts";
 import { madeTemporaryDirectories } from "./temporary.ts";
 import { waitFor } from "./wait.ts";
@@ -21,9 +22,18 @@ export function failFileOnLeakedProcesses(): void {
     try {
       await nothingLeft("the file", before);
     } finally {
+      noteCpu();
       leaveOwnCgroup();
     }
   });
+}
+
+/** `TEST_CPU=FILE npm test`: a line for each test file with the CPU seconds of all its processes. */
+function noteCpu(): void {
+  const file = process.env["TEST_CPU"];
+  const seconds = cpuSecondsOfOwnCgroup();
+  if (file === undefined || seconds === undefined) return;
+  appendFileSync(file, `${seconds.toFixed(1)} ${relative(process.cwd(), expect.getState().testPath ?? "")}\n`);
 }
 
 /**

@@ -1,6 +1,5 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
-import { expect } from "vitest";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { cgroupPids } from "../../src/runner/attempt-status.ts";
 import { ownGroup } from "../../src/runner/cgroups.ts";
 
@@ -30,19 +29,16 @@ export function enterOwnCgroup(): boolean {
 /** Goes back where we came from and removes the group; one in which somebody lives stays. */
 export function leaveOwnCgroup(): void {
   if (entered === undefined) return;
-  noteUsage(entered.directory);
   writeFileSync(join(entered.parent, "cgroup.procs"), `${process.pid}`);
   removeGroups(entered.directory);
   entered = undefined;
 }
 
-/** `TEST_CPU=FILE npm test`: a line for each test file with the CPU seconds of all its processes, those that left its tree included. */
-function noteUsage(directory: string): void {
-  const file = process.env["TEST_CPU"];
-  if (file === undefined) return;
-  const used = /^usage_usec (\d+)$/m.exec(readFileSync(join(directory, "cpu.stat"), "utf8"))?.[1] ?? "0";
-  const test = relative(process.cwd(), expect.getState().testPath ?? "");
-  appendFileSync(file, `${(Number(used) / 1e6).toFixed(1)} ${test}\n`);
+/** CPU seconds of all that ever was in the group that `enterOwnCgroup` made, ourselves included; undefined without it. */
+export function cpuSecondsOfOwnCgroup(): number | undefined {
+  if (entered === undefined) return undefined;
+  const used = /^usage_usec (\d+)$/m.exec(readFileSync(join(entered.directory, "cpu.stat"), "utf8"))?.[1];
+  return used === undefined ? undefined : Number(used) / 1e6;
 }
 
 /** The processes in the group that `enterOwnCgroup` made, ourselves included; none without it. */
