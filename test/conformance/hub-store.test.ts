@@ -9,6 +9,7 @@ import { appendEvents, readEvents } from "../../src/hub/store/events.ts";
 import { migrate, migrations } from "../../src/hub/store/migrations.ts";
 import { openPostgresStore } from "../../src/hub/store/postgres.ts";
 import { together } from "../../src/hub/store/together.ts";
+import type { JobRow } from "../../src/hub/store/tables.ts";
 import type { Store, Tx } from "../../src/hub/store/types.ts";
 import { describeWithEngine } from "../helpers/engines/index.ts";
 import { freshDatabase } from "../helpers/engines/postgres.ts";
@@ -358,6 +359,24 @@ describeStores("the hub's store", (place) => {
   });
 });
 
+const nothingRead = [
+  { relname: "job_tags", seq_tup_read: 0 },
+  { relname: "jobs", seq_tup_read: 0 },
+];
+
+/** Cancels the first of the jobs and takes it from the list; the rows that this read by going through whole tables. */
+function rowsReadByCancel(store: Store, jobs: JobRow[]): Promise<unknown[]> {
+  return store.transaction(async (tx) => {
+    const [first] = jobs.splice(0, 1);
+    const [locked] = first ? await readJobs(tx.db, [first.id]) : [];
+    const cancel = { state: "CANCELLED", actor: "user:a" } as const;
+    if (locked) await changeJob({ store, clock: systemClock }, tx, locked, cancel);
+    const read = await sql<{ relname: string; seq_tup_read: number }>`SELECT relname, seq_tup_read
+      FROM pg_stat_xact_user_tables WHERE relname IN ('jobs', 'job_tags') ORDER BY relname`.execute(tx.db);
+    return read.rows;
+  });
+}
+
 describeWithEngine("postgres", "the store on PostgreSQL", () => {
   test("several hubs that start at once make the tables once", async () => {
     await using database = await freshDatabase();
@@ -445,22 +464,41 @@ describeWithEngine("postgres", "the store on PostgreSQL", () => {
     const ctx = { store, clock: systemClock };
     const news = Array.from({ length: 4_000 }, (_, i) => ({ ...job, tags: { campaign: "one", sample: `${i}` } }));
     const rows = await store.transaction((tx) => createJobs(ctx, tx, news));
-    const readByChange = () =>
-      store.transaction(async (tx) => {
-        const [first] = rows.splice(0, 1);
-        const [locked] = first ? await readJobs(tx.db, [first.id]) : [];
-        if (locked) await changeJob(ctx, tx, locked, { state: "CANCELLED", actor: "user:a" });
-        const read = await sql<{ relname: string; seq_tup_read: number }>`SELECT relname, seq_tup_read
-          FROM pg_stat_xact_user_tables WHERE relname IN ('jobs', 'job_tags') ORDER BY relname`.execute(tx.db);
-        return read.rows;
-      });
-    const nothing = [
-      { relname: "job_tags", seq_tup_read: 0 },
-      { relname: "jobs", seq_tup_read: 0 },
-    ];
-    expect(await readByChange()).toEqual(nothing);
+    expect(await rowsReadByCancel(store, rows)).toEqual(nothingRead);
     await sql`ANALYZE`.execute(store.db);
-    expect(await readByChange()).toEqual(nothing);
+    expect(await rowsReadByCancel(store, rows)).toEqual(nothingRead);
+  });
+
+  test("a plan that was made for a few jobs and is kept reads no whole table when there are many", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 1 });
+    for (const table of ["jobs", "job_tags"]) {
+      await sql`ALTER TABLE ${sql.table(table)} SET (autovacuum_enabled = off)`.execute(store.db);
+    }
+    const ctx = { store, clock: systemClock };
+    const make = (count: number) => {
+      const news = Array.from({ length: count }, () => ({ ...job, tags: { campaign: "one" } }));
+      return store.transaction((tx) => createJobs(ctx, tx, news));
+    };
+    const few = await make(12);
+    await sql`ANALYZE`.execute(store.db);
+    // PostgreSQL plans a statement for its values five times before it makes a plan for any.
+    while (few.length > 2) await rowsReadByCancel(store, few);
+    await make(4_000);
+    expect(await rowsReadByCancel(store, few)).toEqual(nothingRead);
+    const kept = await sql<{ plans: number }>`SELECT generic_plans AS plans FROM pg_prepared_statements
+      WHERE statement LIKE '%UPDATE jobs %'`.execute(store.db);
+    expect(kept.rows).toEqual([{ plans: expect.any(Number) }]);
+    expect(kept.rows[0]?.plans).toBeGreaterThan(0);
+  });
+
+  test("hubs that keep statements go on when a newer one adds columns", async () => {
+    await using database = await freshDatabase();
+    await using store = await openPostgresStore({ url: database.url, log: silentLogger, poolSize: 1 });
+    const look = () => store.transaction((tx) => tx.db.selectFrom("settings").selectAll().execute());
+    for (let times = 0; times < 4; times++) expect(await look()).toEqual([]);
+    await sql`ALTER TABLE settings ADD COLUMN later text`.execute(store.db);
+    expect(await look()).toEqual([]);
   });
 
   test.for(["ends", "is made"] as const)(

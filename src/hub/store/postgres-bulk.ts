@@ -74,10 +74,10 @@ function textOf(
   const table = part.update;
   const set = columnsToSet(table, part.rows[0] ?? {}).map((column) => `${column} = change.${column}`);
   // By the whole key, and with the number of rows: while PostgreSQL has no statistics it expects many rows of a part of a key, and 100
-  // of any function, and reads the whole table for so many.
+  // of any function, and reads the whole table for so many. The number is not in the text: one plan serves any (`queryOften`).
   const same = keyColumns[table].map((column) => `${table}.${column} = change.${column}`);
   return `UPDATE ${table} SET ${set.join(", ")} 
-    FROM (SELECT * FROM json_populate_recordset(NULL::${table}, ${parameter}::json) LIMIT ${part.rows.length}) AS change
+    FROM (SELECT * FROM json_populate_recordset(NULL::${table}, ${parameter}::json) LIMIT json_array_length(${parameter}::json)) AS change
     WHERE ${same.join(" AND ")}`;
 }
 

@@ -1,10 +1,13 @@
 import type { PostgresPool, PostgresPoolClient } from "kysely";
 import pg from "pg";
 import { Fault } from "../../common/fault.ts";
+import { StatementNames } from "./postgres-names.ts";
 
 /** A connection that is taken; see `faultingPool`. */
 export interface FaultingClient {
   query(text: string, parameters?: readonly unknown[]): Promise<pg.QueryResult>;
+  /** As `query`; the server keeps the plan when the statement comes often, so that it must suit any values. */
+  queryOften(text: string, parameters: readonly unknown[]): Promise<pg.QueryResult>;
   release(discard?: boolean): void;
 }
 
@@ -34,11 +37,16 @@ function wrap(client: pg.PoolClient): FaultingClient & PostgresPoolClient {
   // While it is taken the pool does not listen: a connection that breaks between two queries would end the process. The next
   // query fails and tells.
   client.on("error", () => undefined);
+  const names = new StatementNames();
   function query(text: string, parameters?: readonly unknown[]): Promise<pg.QueryResult> {
     return told(client.query(text, parameters as unknown[] | undefined));
   }
   return {
     query: query as FaultingClient["query"] & PostgresPoolClient["query"],
+    queryOften(text, parameters) {
+      const name = names.of(text);
+      return told(client.query({ text, values: [...parameters], ...(name === undefined ? {} : { name }) }));
+    },
     release: (discard?: boolean) => client.release(discard),
   };
 }

@@ -17,6 +17,12 @@ import type { HubDatabase } from "./tables.ts";
 
 const compiler = new PostgresQueryCompiler();
 const adapter = new PostgresAdapter();
+/**
+ * What a transaction asks is found by an index each time. A plan is kept for as long as the statistics are, while a bulk request can make
+ * a table of ten rows one of a million: reading the whole of it must not be such a plan.
+ */
+const beginText =
+  "begin; set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off";
 
 /** Commits what `work` did and returns its result; nothing of it is there when this throws. */
 export async function inTransaction<T>(
@@ -74,7 +80,7 @@ export class PostgresTransaction implements DatabaseConnection {
       this.#waiting--;
     }
     this.#sendDeferred();
-    const [result] = await Promise.all([this.#client.query(query.sql, query.parameters), begun]);
+    const [result] = await Promise.all([this.#client.queryOften(query.sql, query.parameters), begun]);
     const { command, rowCount } = result;
     const changes = ["INSERT", "UPDATE", "DELETE", "MERGE"].includes(command);
     return { rows: result.rows as Row[], ...(changes ? { numAffectedRows: BigInt(rowCount ?? 0) } : {}) };
@@ -120,13 +126,13 @@ export class PostgresTransaction implements DatabaseConnection {
   }
 
   #begin(): Promise<unknown> {
-    this.#begun ??= this.#client.query("begin").then(() => (this.#open = true));
+    this.#begun ??= this.#client.query(beginText).then(() => (this.#open = true));
     return this.#begun;
   }
 
   #sendDeferred(): void {
     for (const { text, parameters } of this.#deferred.splice(0)) {
-      const answer = this.#client.query(text, parameters);
+      const answer = this.#client.queryOften(text, parameters);
       // Heard at the end.
       answer.catch(() => undefined);
       this.#sent.push(answer);
