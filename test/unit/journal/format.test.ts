@@ -87,6 +87,34 @@ test("takes a group whole or not at all", () => {
   expect(scanWhole(whole)).toMatchObject({ state: "intact", goodEnd: whole.length });
 });
 
+test("reads kind, order and group of lines also where a name is so long that their beginning does not tell", () => {
+  const job = `nmdc:${"x".repeat(500)}`;
+  const long = (seq: number, left: number) =>
+    encodeLine({ seq, at, kind: "start.ok", job, data: `{"n":${seq}}`, left });
+  const before = Buffer.concat([header(1), line(2)]);
+  const group = [long(3, 2), long(4, 1), long(5, 0)];
+  const whole = scanWhole(Buffer.concat([before, ...group]));
+  expect(whole).toMatchObject({ state: "intact" });
+  expect(whole.lines.map((one) => one.job)).toStrictEqual(["nmdc:sys0x", job, job, job]);
+  expect(scanWhole(Buffer.concat([before, ...group.slice(0, 2)]))).toMatchObject({
+    state: "torn",
+    goodEnd: before.length,
+  });
+  expect(scanWhole(Buffer.concat([before, long(4, 0), long(5, 0)]))).toMatchObject({ state: "damaged" });
+});
+
+test("calls a line damaged that has a right checksum and is no record", () => {
+  const sum = crc32("[]").toString(16).padStart(8, "0");
+  const scan = scanWhole(Buffer.concat([header(1), line(2), Buffer.from(`${sum} []\n`), line(3)]));
+  expect(scan.state).toBe("damaged");
+  expect(scan.lines.map(({ seq }) => seq)).toStrictEqual([2, 3]);
+});
+
+test("reads a header that names no schema", () => {
+  const bare = encodeLine({ seq: 1, at, kind: ownKinds.header, data: '{"agentId":"a"}', left: 0 });
+  expect(scanWhole(Buffer.concat([bare, line(2)]))).toMatchObject({ state: "intact", version: 1 });
+});
+
 test("calls every flipped bit in a file torn or damaged, and keeps all records but those it touches", () => {
   const whole = Buffer.concat([header(1), line(2), line(3), line(4)]);
   for (let bit = 0; bit < whole.length * 8; bit++) {
