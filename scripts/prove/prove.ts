@@ -1,7 +1,7 @@
 /**
  * `npm run prove`: the promises under fire. `matrix` kills agent, runner, hub and all three at every failpoint; `random` kills them at
  * random moments while jobs of many shapes run; `slurm` does so with 0.3 of the jobs on a real Slurm, where there is one, until
- * a fifth of the kills have hit the agent (the hub's come on top); `transfers` moves random trees over SFTP and by rsync while lines are cut and movers killed;
+ * a fifth of the kills have hit the agent (the hub's come on top); `transfers` moves random trees over SFTP, by rsync and S3 while lines are cut and movers killed;
  * `simulation` plays histories of faults without processes. All five by default, those that are named otherwise. Exits 0 only if all books balance.
  */
 import { readOptions } from "../lib/options.ts";

@@ -1,10 +1,11 @@
+import { RadosGateway } from "../../test/helpers/engines/radosgw-server.ts";
+import { radosgw } from "../../test/helpers/engines/radosgw.ts";
 import { rsync } from "../../test/helpers/engines/rsync.ts";
 import { sshd } from "../../test/helpers/engines/sshd.ts";
-import { type FarSide, farSides, roundTrip } from "../../test/integration/transfer/round-trips.ts";
+import { byRsync, byS3, type FarSide, farSides, roundTrip } from "../../test/integration/transfer/round-trips.ts";
 import type { Phase, PhaseResult } from "./phases.ts";
 
 const mebibyte = 1024 * 1024;
-const byRsync: FarSide = { name: "by rsync", server: {}, by: "rsync" };
 /** Every so many rounds a file of this size. */
 const largeEvery = 5;
 const largeBytes = 200 * mebibyte;
@@ -12,8 +13,8 @@ const usualBytes = 12 * mebibyte;
 const killsEachWay = 3;
 
 /**
- * Random trees there and back over real SFTP, and by rsync where it is installed, to servers of several kinds in turn, while connections are
- * cut and the process that moves them is killed: what comes back has to be what went, by digest.
+ * Random trees there and back over real SFTP, by rsync and to a real object store where they are installed, to servers of several kinds in
+ * turn, while connections are cut and the process that moves them is killed: what comes back has to be what went, by digest.
  */
 export const transfers: Phase = {
   name: "transfers",
@@ -23,8 +24,11 @@ export const transfers: Phase = {
       say(`not run: ${found.reason}`);
       return { counts: [["not run: no sshd", 0]], failures: [] };
     }
-    const ways = (await rsync.probe()).ok ? [...farSides, byRsync] : farSides;
-    const sides = ways.filter(({ name }) => only === undefined || name.includes(only));
+    const isWanted = (name: string): boolean => only === undefined || name.includes(only);
+    const sides: FarSide[] = farSides.filter(({ name }) => isWanted(name));
+    if (isWanted(byRsync.name) && (await rsync.probe()).ok) sides.push(byRsync);
+    await using gateway = isWanted("by S3") && (await radosgw.probe()).ok ? await RadosGateway.start() : undefined;
+    if (gateway) sides.push(byS3(gateway));
     const sums = { trees: 0, files: 0, mebibytes: 0, kills: 0, cuts: 0 };
     const failures: string[] = [];
     for (let round = 0; sums.kills < kills && sides.length > 0 && round < kills; round++) {

@@ -1,12 +1,15 @@
 import { limitTexts } from "../format/limits.ts";
-import { readFile } from "node:fs/promises";
-import { userInfo } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { constants, createWriteStream } from "node:fs";
+import { mkdtemp, open, readFile, rename, rm } from "node:fs/promises";
+import { tmpdir, userInfo } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../../common/clock.ts";
-import { createHash } from "../../common/crypto.ts";
-import { durableReplace } from "../../common/files.ts";
-import { Fault, isFault } from "../../common/fault.ts";
+import { createHash, randomUUID } from "../../common/crypto.ts";
+import { syncDirectory } from "../../common/files.ts";
+import { asFault, Fault, isFault } from "../../common/fault.ts";
+import type { DeliveredFiles } from "../../compose-delivered.ts";
 import { isFinalStatus } from "../../jobs/status.ts";
 import type { ActionResult, OutputFile } from "../../sdk/client.ts";
 import type { LocalJob } from "../../wire/control-api.ts";
@@ -33,6 +36,7 @@ export class LocalBackend implements JobBackend {
   readonly kind = "local";
   readonly control: ControlClient;
   readonly #context: CliContext;
+  #delivered: Promise<DeliveredFiles> | undefined;
 
   constructor(control: ControlClient, context: CliContext) {
     this.control = control;
@@ -133,23 +137,46 @@ export class LocalBackend implements JobBackend {
     }));
   }
 
-  /** From the place where it was delivered when that is a file here, else from the work directory; verified. */
   async readOutput(id: string, file: OutputFile): Promise<Uint8Array> {
-    const { directory } = await this.control.job(id);
-    const places = [file.url?.startsWith("file:") ? fileURLToPath(file.url) : undefined];
-    places.push(isAbsolute(file.path) ? file.path : join(directory, "work", file.path));
-    for (const place of places) {
-      if (place === undefined) continue;
-      const bytes = await readFile(place).catch(() => undefined);
-      if (bytes && createHash("sha256").update(bytes).digest("hex") === file.sha256) return bytes;
+    const directory = await mkdtemp(join(tmpdir(), "siteagent-"));
+    try {
+      const path = join(directory, "output");
+      await this.saveOutput(id, file, path);
+      return await readFile(path);
+    } finally {
+      await rm(directory, { recursive: true });
     }
+  }
+
+  /** From the place where it was delivered when that is a file here, else from the work directory, else from where it was delivered to. */
+  async saveOutput(id: string, file: OutputFile, destination: string): Promise<void> {
+    const { directory } = await this.control.job(id);
+    const places = [isAbsolute(file.path) ? file.path : join(directory, "work", file.path)];
+    if (file.url?.startsWith("file:")) places.unshift(fileURLToPath(file.url));
+    for (const place of places) if (await copyOutput(place, file, destination)) return;
+    const { url = "" } = file;
+    if (/^(?!file:|siteagent:)./.test(url)) return await this.#fetch({ ...file, url }, destination);
+    const where = url.startsWith("siteagent:") ? "the hub: leave --local away" : url;
     throw new Fault("NOT_FOUND", `output '${file.path}' is not on this machine any more`, {
-      ...(file.url === undefined || file.url === "" ? {} : { hint: `it was delivered to ${file.url}` }),
+      ...(url === "" ? {} : { hint: `it was delivered to ${where}` }),
     });
   }
 
-  async saveOutput(id: string, file: OutputFile, destination: string): Promise<void> {
-    await durableReplace(destination, await this.readOutput(id, file), 0o644);
+  async #fetch(file: OutputFile & { readonly url: string }, destination: string): Promise<void> {
+    const [{ DeliveredFiles }, { silentLogger }] = await Promise.all([
+      import("../../compose-delivered.ts"),
+      import("../../common/logger.ts"),
+    ]);
+    this.#delivered ??= DeliveredFiles.open((await this.control.status()).config.file);
+    const { signal } = this.#context;
+    try {
+      await (await this.#delivered).save(file, destination, { signal, log: silentLogger, clock: systemClock });
+    } catch (error) {
+      const { code, message, hint } = asFault(error);
+      if (code === "CANCELLED") throw error;
+      const why = `output '${file.path}' cannot be fetched from ${file.url}: ${message}`;
+      throw new Fault("NOT_FOUND", why, { cause: error, ...(hint !== undefined && { hint }) });
+    }
   }
 
   async cancel(ids: readonly string[], reason: string, force = false): Promise<readonly ActionResult[]> {
@@ -187,8 +214,39 @@ export class LocalBackend implements JobBackend {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#delivered?.catch(() => undefined))?.[Symbol.asyncDispose]();
     await this.control[Symbol.asyncDispose]();
   }
+}
+
+/** False when what lies there is not, or not any more, that output. */
+async function copyOutput(place: string, wanted: OutputFile, destination: string): Promise<boolean> {
+  // A fifo of the job is not waited for.
+  const source = await open(place, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+  if (!source) return false;
+  await using file = source;
+  const stats = await file.stat();
+  if (!stats.isFile() || stats.size !== wanted.bytes) return false;
+  const temporary = `${destination}.${randomUUID()}.tmp`;
+  try {
+    const hash = createHash("sha256");
+    await pipeline(
+      file.createReadStream({ autoClose: false }),
+      async function* (pieces: AsyncIterable<Buffer>) {
+        for await (const piece of pieces) {
+          hash.update(piece);
+          yield piece;
+        }
+      },
+      createWriteStream(temporary, { flags: "wx", mode: 0o644, flush: true }),
+    );
+    if (hash.digest("hex") !== wanted.sha256) return false;
+    await rename(temporary, destination);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  await syncDirectory(dirname(destination));
+  return true;
 }
 
 export function rowOf(job: LocalJob): JobRow {

@@ -86,9 +86,8 @@ function tellMissing(context: CliContext, missing: readonly Missing[], unknown: 
 }
 
 function whereIs({ url }: OutputFile): string {
-  return url === undefined
-    ? "the hub does not hold it; it stayed at the site"
-    : `the hub does not hold it; it lies at ${url}`;
+  const where = url === undefined ? "it stayed at the site" : `it lies at ${url}`;
+  return `the hub does not hold it; ${where} (on the site's machine, add --local)`;
 }
 
 interface Choice {

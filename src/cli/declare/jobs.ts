@@ -222,7 +222,9 @@ export const jobCommands: readonly CommandSpec[] = [
         name: "get",
         group,
         summary: "fetch output files, digest verified, resuming what is there in part",
-        arguments: [oneId, { name: "[globs...]", description: "which paths; default: all that the hub holds" }],
+        details:
+          "From the hub, which holds small files. With `--local`, on the machine and from the account of the agent, from where they lie: there, or at the remote that they were delivered to, with the site's own credentials.",
+        arguments: [oneId, { name: "[globs...]", description: "which paths; default: all that can be had" }],
         options: [
           { flags: "--to <directory>", description: "where to; default: the current directory", complete: "file" },
           { flags: "--force", description: "replace files that are there" },

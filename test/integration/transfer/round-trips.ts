@@ -1,41 +1,115 @@
-/** Random trees that go out and come in again over real SFTP while lines are cut and the process that moves them is killed. */
+/** Random trees that go out and come in again over real SSH or S3 while lines are cut and the process that moves them is killed. */
 import { link, mkdir, open, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isFault } from "../../../src/common/fault.ts";
 import { newToken } from "../../../src/common/token.ts";
-import type { ManifestEntry, TransferItem } from "../../../src/transfer/types.ts";
+import type { ManifestEntry, RemoteFile, TransferItem } from "../../../src/transfer/types.ts";
 import type { SshServerOptions } from "../../helpers/engines/ssh-server.ts";
-import type { FaultProxy } from "../../helpers/fault-proxy.ts";
+import { FaultProxy } from "../../helpers/fault-proxy.ts";
 import { pick, seeded } from "../../helpers/random.ts";
-import type { RelayOptions } from "../../helpers/relay.ts";
+import { Relay, type RelayOptions } from "../../helpers/relay.ts";
 import { temporaryDirectory, type TemporaryDirectory } from "../../helpers/temporary.ts";
 import { waitFor } from "../../helpers/wait.ts";
 import { type ChildTask, runTask } from "./crash-task.ts";
 import { skipping, startChild } from "./lost-lines.ts";
 import { rsyncHarness } from "./rsync-harness.ts";
-import { digestTree, item } from "./setup.ts";
-import { type SftpHarness, sftpHarness } from "./sftp-harness.ts";
+import { type Account, partBytes, policy, raw, s3Harness } from "./s3-harness.ts";
+import { digestTree, item, sha256, testContext } from "./setup.ts";
+import { sftpHarness } from "./sftp-harness.ts";
 
 /** A server as sites have them, and the line to it. */
 export interface FarSide {
   readonly name: string;
-  readonly server: SshServerOptions;
-  /** Default: one so narrow that a process can be killed before it is done. */
-  readonly line?: RelayOptions;
-  /** Another mover than SFTP. */
-  readonly by?: "rsync";
+  start(): Promise<Far>;
 }
 
+/** A place that trees go to and come from, behind a line that can be cut. */
+interface Far extends AsyncDisposable {
+  readonly proxy: FaultProxy;
+  readonly rules: readonly string[];
+  readonly task: Pick<ChildTask, "ssh" | "s3">;
+  /** No connection is cut before so many bytes: less than one piece would never get anywhere. */
+  readonly leastLife: number;
+  /** Directories with longer paths get none below them; bytes. */
+  readonly mostPath: number;
+  url(name: string): string;
+  /** Relative path → digest of what lies at `tree/`. */
+  digests(): Promise<Readonly<Record<string, string>>>;
+  /** Removes it. */
+  clear(): Promise<void>;
+}
+
+/** So narrow that a process can be killed before it is done. */
 const narrow: RelayOptions = { bytesPerSecond: 16 * 1024 * 1024 };
 
 export const farSides: readonly FarSide[] = [
-  { name: "one session at a time", server: { directives: ["MaxSessions 1"] } },
-  {
-    name: "files alone, no shell",
-    server: { directives: ["ForceCommand internal-sftp"], sftp: "internal-sftp" },
-  },
-  { name: "a long and narrow line", server: {}, line: { delayMs: 10, bytesPerSecond: 16 * 1024 * 1024 } },
+  bySsh("one session at a time", { directives: ["MaxSessions 1"] }),
+  bySsh("files alone, no shell", { directives: ["ForceCommand internal-sftp"], sftp: "internal-sftp" }),
+  bySsh("a long and narrow line", {}, { delayMs: 10, ...narrow }),
 ];
+
+export const byRsync: FarSide = { name: "by rsync", start: () => startSsh(rsyncHarness, {}, narrow) };
+
+function bySsh(name: string, server: SshServerOptions, line = narrow): FarSide {
+  return { name, start: () => startSsh(sftpHarness, server, line) };
+}
+
+async function startSsh(harness: typeof sftpHarness, server: SshServerOptions, line: RelayOptions): Promise<Far> {
+  const far = await harness(server, { proxied: true, line });
+  const { proxy } = far;
+  if (!proxy) throw new Error("no proxy");
+  return {
+    proxy,
+    rules: far.policy.sources,
+    task: { ssh: far.server.settings({ port: proxy.port }) },
+    leastLife: 1_500_000,
+    mostPath: 900,
+    url: (name) => far.url(name),
+    digests: () => digestTree(far.path("tree")),
+    clear: () => rm(far.path("tree"), { recursive: true }),
+    [Symbol.asyncDispose]: () => far[Symbol.asyncDispose](),
+  };
+}
+
+/** An object store that runs already. */
+export function byS3(account: Account & { readonly bucket: string }): FarSide {
+  return { name: "by S3", start: () => startS3(account) };
+}
+
+async function startS3(account: Account & { readonly bucket: string }): Promise<Far> {
+  const relay = await Relay.start(Number(new URL(account.endpoint).port), narrow);
+  const proxy = await FaultProxy.start(relay.port);
+  const direct = await s3Harness(account);
+  const list = (): Promise<readonly RemoteFile[]> =>
+    direct.adapter.list(direct.url("tree/"), "directory", testContext());
+  return {
+    proxy,
+    rules: policy.sources,
+    // Few connections, so that some are cut.
+    task: { s3: { bucket: direct.bucket, settings: { ...direct.settings, endpoint: proxy.url, parts: 1 } } },
+    leastLife: 1.2 * partBytes,
+    // Of the 1,024 bytes of a key.
+    mostPath: 600,
+    url: (name) => direct.url(name),
+    digests: async () => {
+      const found: [string, string][] = [];
+      for (const { path } of await list())
+        found.push([path, sha256((await direct.get(`tree/${path}`)) ?? Buffer.from("nothing"))]);
+      return Object.fromEntries(found);
+    },
+    clear: async () => {
+      for (const { path } of await list()) {
+        const key = `tree/${path}`.split("/").map(encodeURIComponent).join("/");
+        await raw(account, "DELETE", `${direct.prefix}${key}`);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await direct[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+      await relay[Symbol.asyncDispose]();
+    },
+  };
+}
 
 export interface RoundTripOptions {
   readonly seed: number;
@@ -61,19 +135,16 @@ export interface RoundTrip {
 /** One tree there and back, by processes that are killed, over connections that are cut. */
 export async function roundTrip(side: FarSide, options: RoundTripOptions): Promise<RoundTrip> {
   const random = seeded(options.seed);
-  const harness = side.by === "rsync" ? rsyncHarness : sftpHarness;
-  await using far = await harness(side.server, { proxied: true, line: side.line ?? narrow });
+  await using far = await side.start();
   await using here = await temporaryDirectory();
   const { proxy } = far;
-  if (!proxy) throw new Error("no proxy");
-  const { files, bytes } = await plantTree(here.join("tree"), random, options);
+  const { files, bytes } = await plantTree(here.join("tree"), random, options, far.mostPath);
   await mkdir(here.join("back"));
   // Long enough for some progress, short enough that large trees need several connections.
-  const shortest = 1_500_000 + bytes / 8;
+  const shortest = far.leastLife + bytes / 8;
   const lives = (): number => shortest * (1 + 2 * random());
   const leg = {
     far,
-    proxy,
     here,
     random,
     kills: options.kills,
@@ -92,11 +163,12 @@ export async function roundTrip(side: FarSide, options: RoundTripOptions): Promi
     here.join("back"),
     item({ kind: "directory", source: far.url("tree"), target: "." }),
   );
-  const [sent, there, came] = await Promise.all(
-    [here.join("tree"), far.path("tree"), here.join("back")].map(digestTree),
-  );
-  const wrong = [...differences("there", sent ?? {}, there ?? {}), ...differences("back", sent ?? {}, came ?? {})];
-  await rm(far.path("tree"), { recursive: true });
+  const sent = await digestTree(here.join("tree"));
+  const wrong = [
+    ...differences("there", sent, await far.digests()),
+    ...differences("back", sent, await digestTree(here.join("back"))),
+  ];
+  await far.clear();
   return {
     files,
     bytes,
@@ -107,8 +179,7 @@ export async function roundTrip(side: FarSide, options: RoundTripOptions): Promi
 }
 
 interface Leg {
-  readonly far: SftpHarness;
-  readonly proxy: FaultProxy;
+  readonly far: Far;
   readonly here: TemporaryDirectory;
   readonly random: () => number;
   readonly kills: number;
@@ -119,7 +190,8 @@ interface Leg {
 
 /** As agents do it: each process goes on with what the ones before have recorded. Returns how many were killed. */
 async function travel(leg: Leg, direction: "in" | "out", root: string, what: TransferItem): Promise<number> {
-  const { far, proxy, here, random, bytes } = leg;
+  const { far, here, random, bytes } = leg;
+  const { proxy } = far;
   const known = new Map<string, ManifestEntry>();
   const token = newToken();
   let kills = 0;
@@ -129,9 +201,9 @@ async function travel(leg: Leg, direction: "in" | "out", root: string, what: Tra
       token,
       direction,
       root,
-      rules: far.policy.sources,
+      rules: far.rules,
       items: [what],
-      ssh: far.server.settings({ port: proxy.port }),
+      ...far.task,
       known: [...known.values()],
     };
     const cut = leg.lives ?? (() => (kills > 0 && proxy.severed === severed ? bytes * 0.3 : Infinity));
@@ -206,12 +278,13 @@ async function plantTree(
   root: string,
   random: () => number,
   { mostBytes, mostFiles }: RoundTripOptions,
+  mostPath: number,
 ): Promise<{ readonly files: number; readonly bytes: number }> {
   const count = 3 + Math.floor(random() * mostFiles);
   const directories = [""];
   for (let index = 0; index < count / 4; index++) {
     const parent = pick(directories, random);
-    if (parent.split("/").length < 12 && parent.length < 900)
+    if (parent.split("/").length < 12 && Buffer.byteLength(parent) < mostPath)
       directories.push(`${parent}d${index}${pick(oddities, random)}/`);
   }
   const made: string[] = [];
