@@ -1,5 +1,6 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { compileCache } from "../compile-cache.ts";
 import { isAlive } from "../processes.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../temporary.ts";
 import { waitFor } from "../wait.ts";
@@ -21,10 +22,11 @@ export class FakePbs implements AsyncDisposable {
     const directory = await temporaryDirectory("sa-pbs-");
     for (const name of ["bin", "jobs", "numbers", "taken"]) await mkdir(directory.join(name));
     const program = join(import.meta.dirname, "main.ts");
-    const cache = `NODE_COMPILE_CACHE='${directory.join("cache")}'`; // each command is a new process: a third of the time
+    const variables = { ...compileCache, FAKE_PBS_FLAVOUR: flavour };
+    const env = Object.entries(variables).map(([name, value]) => `${name}='${value}'`);
     for (const name of commands) {
       const path = directory.join("bin", name);
-      const line = `exec env ${cache} FAKE_PBS_FLAVOUR=${flavour} '${process.execPath}' '${program}' '${directory.path}' ${name} "$@"`;
+      const line = `exec env ${env.join(" ")} '${process.execPath}' '${program}' '${directory.path}' ${name} "$@"`;
       await writeFile(path, `#!/bin/sh\n${line}\n`);
       await chmod(path, 0o755);
     }
