@@ -1,8 +1,13 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { systemClock } from "../../../src/common/clock.ts";
+import type { CallContext } from "../../../src/common/context.ts";
 import { LocalHost } from "../../../src/hosts/local/index.ts";
 import { createSlurm } from "../../../src/schedulers/slurm/index.ts";
-import type { Scheduler } from "../../../src/schedulers/types.ts";
+import type { ScheduledJob, Scheduler, SubmitRequest } from "../../../src/schedulers/types.ts";
+import { queueLine, type QueueFields, submittedAt, token } from "../../helpers/slurm-answers.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../../helpers/temporary.ts";
+import { context } from "../launchers/attempts.ts";
+import { requestFor } from "./slurm-place.ts";
 
 const commands = ["sbatch", "squeue", "sacct", "scancel", "scontrol"] as const;
 type Command = (typeof commands)[number];
@@ -83,4 +88,22 @@ export class FakeSlurm implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#directory[Symbol.asyncDispose]();
   }
+}
+
+export const job: ScheduledJob = { id: "12", token, submittedAt };
+export const wanted = [{ token, since: submittedAt }];
+
+/** Time limits come a hundred times as soon. */
+export const hasty: CallContext = {
+  ...context,
+  clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) },
+};
+
+export function request(fake: FakeSlurm, more: Partial<SubmitRequest> = {}): SubmitRequest {
+  return requestFor(fake.directory, "exit 0", { token, ...more });
+}
+
+/** As the queue shows `job`. */
+export function row(fields: Partial<QueueFields> = {}): string {
+  return queueLine({ id: "12", state: "RUNNING", name: token, started: "1795280219", nodes: "n1", ...fields });
 }
