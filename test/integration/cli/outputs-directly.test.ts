@@ -47,7 +47,7 @@ function statusWith(file: string): object {
 }
 
 describeWithEngine("sshd", "outputs get --local", () => {
-  it("fetches what lies at a remote with the site's own login, verified, and from nowhere that the site does not deliver to", async () => {
+  it("copies what lies here still, fetches what lies at a remote with the site's own login, verified, and from nowhere that the site does not deliver to", async () => {
     await using directory = await temporaryDirectory("sa-cli-");
     await using server = await SshServer.start();
     const shell = new Shell(directory);
@@ -79,9 +79,14 @@ describeWithEngine("sshd", "outputs get --local", () => {
         output("altered.txt", altered),
         output("other.txt", altered, `sftp://archive${server.directory.join("other.txt")}`),
         output("kept.txt", altered, "siteagent://hub/kept.txt"),
+        output("here.txt", altered),
+        output("other-here.txt", altered, "siteagent://hub/other-here.txt"),
       ],
       directory.join("work"),
     );
+    await mkdir(directory.join("work", "work"));
+    await writeFile(directory.join("work", "work", "here.txt"), altered);
+    await writeFile(directory.join("work", "work", "other-here.txt"), "as it is!\n");
     await mkdir(directory.join("run"));
     const answer = (path: string) => (path === "/v1/status" ? statusWith(shell.siteFile) : job);
     await using _agent = await ScriptedServer.start(
@@ -100,11 +105,15 @@ describeWithEngine("sshd", "outputs get --local", () => {
     expect(await get("big.bam")).toMatchObject({ code: 65, stderr: expect.stringContaining("would be replaced") });
     expect((await get("big.bam", "--force")).code).toBe(0);
     expect(big.equals(await readFile(directory.join("got", "big.bam")))).toBe(true);
-    const wrong = await get("altered.txt", "other.txt", "kept.txt");
+    // What still lies here is not asked for there.
+    expect((await get("here.txt")).code).toBe(0);
+    expect(altered.equals(await readFile(directory.join("got", "here.txt")))).toBe(true);
+    const wrong = await get("altered.txt", "other.txt", "kept.txt", "other-here.txt");
     expect(wrong).toMatchObject({ code: 1, stdout: "" });
     expect(wrong.stderr).toMatch(/altered\.txt {2}not fetched: .*promised/);
     expect(wrong.stderr).toMatch(/other\.txt {2}not fetched: .*policy/);
     expect(wrong.stderr).toMatch(/kept\.txt {2}not fetched: .*leave --local away/);
-    expect(await readdir(directory.join("got"))).toEqual(["big.bam"]);
+    expect(wrong.stderr).toMatch(/other-here\.txt {2}not fetched: .*not on this machine any more/);
+    expect((await readdir(directory.join("got"))).toSorted()).toEqual(["big.bam", "here.txt"]);
   });
 });
