@@ -9,12 +9,15 @@ const mostHandles = 256;
 /** Open directories below a root, each opened once as long as there are not too many. */
 export class Directories implements Disposable {
   readonly #create: boolean;
+  readonly #durable: boolean;
   readonly #handles = new Map<string, number>();
   readonly #missing = new Set<string>();
   readonly #root: number;
 
-  constructor(root: string, create: boolean) {
+  /** `durable`: none is closed before what it has got is durable, but those that are open in the end: for these there is `sync`. */
+  constructor(root: string, create: boolean, durable = false) {
     this.#create = create;
+    this.#durable = durable;
     this.#root = openSync(root, directoryFlags);
   }
 
@@ -34,7 +37,7 @@ export class Directories implements Disposable {
 
   #close(): void {
     for (const handle of this.#handles.values()) {
-      if (this.#create) fsyncSync(handle);
+      if (this.#durable) fsyncSync(handle);
       closeSync(handle);
     }
     this.#handles.clear();

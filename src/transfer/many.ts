@@ -2,7 +2,6 @@
  * Files of a list, looked at and given their names in the thread for transfers: calls block here. Confined as in `paths.ts`:
  * directories are walked by open handles, links are not followed.
  */
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   closeSync,
@@ -15,9 +14,11 @@ import {
   renameSync,
   unlinkSync,
 } from "node:fs";
+import { dirname } from "node:path";
 import { failpoint } from "../common/failpoint.ts";
 import { errnoOf } from "../common/fault.ts";
 import { Directories } from "./directories.ts";
+import { syncFileSystem } from "./file-system-sync.ts";
 import type { FileContent } from "./types.ts";
 
 /** What lies at a path. */
@@ -79,12 +80,26 @@ export async function settle(
   directory: string,
   renamings: readonly Renaming[],
 ): Promise<readonly NotRenamed[]> {
+  const synced = renamings.length >= manyNames && (await syncFileSystem(directory));
+  const failed = await giveNames(root, directory, renamings, synced);
+  const refused = new Set(failed.map(({ index }) => index));
+  const named = renamings.filter((_, index) => !refused.has(index)).map(({ to }) => to);
+  const parents = new Set(named.map((path) => dirname(path)));
+  if (!synced || parents.size < manyNames || !(await syncFileSystem(root))) syncParents(root, named);
+  await failpoint("transfer.after-directory-sync");
+  return failed;
+}
+
+async function giveNames(
+  root: string,
+  directory: string,
+  renamings: readonly Renaming[],
+  synced: boolean,
+): Promise<readonly NotRenamed[]> {
   using sources = new Directories(directory, false);
   using targets = new Directories(root, true);
   const failed: NotRenamed[] = [];
-  if (renamings.length < manyNames || !syncAll(directory)) {
-    for (const { from } of renamings) syncOne(sources.at(from), fileFlags);
-  }
+  if (!synced) for (const { from } of renamings) syncOne(sources.at(from), fileFlags);
   for (const [index, { from, to }] of renamings.entries()) {
     await failpoint("transfer.before-rename");
     try {
@@ -94,9 +109,14 @@ export async function settle(
     }
     await failpoint("transfer.after-rename");
   }
-  targets.sync();
-  await failpoint("transfer.after-directory-sync");
   return failed;
+}
+
+/** All directories that lead to the files. */
+function syncParents(root: string, paths: readonly string[]): void {
+  using directories = new Directories(root, false, true);
+  for (const path of paths) directories.at(path);
+  directories.sync();
 }
 
 /** Size and time of each file below `root`; undefined where there is none. */
@@ -141,11 +161,6 @@ function look(directories: Directories, path: string, buffer: Buffer): Seen {
   } finally {
     closeSync(file);
   }
-}
-
-/** Everything that was written to the file system of `directory`. False where the program for it is not there, or is another one. */
-function syncAll(directory: string): boolean {
-  return spawnSync("sync", ["-f", directory], { stdio: "ignore" }).status === 0;
 }
 
 function syncOne(path: string, flags: number): void {

@@ -1,6 +1,6 @@
 import type { CallContext } from "../common/context.ts";
 import { type Fault, isFault } from "../common/fault.ts";
-import { isUnanswered } from "./errors.ts";
+import { hasAdvanced, isUnanswered } from "./errors.ts";
 import { RemoteBandwidth } from "./remote-bandwidth.ts";
 import { type Attempt, RemoteBreaker } from "./remote-breaker.ts";
 import { RemoteSlots, type Slot } from "./remote-slots.ts";
@@ -117,6 +117,7 @@ class Use implements RemoteUse {
   #attempt: Attempt | undefined;
   #heard = false;
   #held = true;
+  #narrowings = 0;
 
   constructor(host: string, remote: Remote, slot: Slot, run: RemoteRun, context: CallContext) {
     this.#host = host;
@@ -132,6 +133,12 @@ class Use implements RemoteUse {
 
   async begin(): Promise<void> {
     this.#heard = false;
+    const { slots } = this.#remote;
+    if (slots.crowded) {
+      this.#run.delete(this); // as one that has not begun: it says nothing of the remote
+      await this.#standAside();
+    }
+    this.#narrowings = slots.narrowings;
     if (!this.#run.waits) return;
     this.#attempt = await this.#remote.breaker.enter(this.#context, (fault) => {
       this.#run.set(this, { host: this.#host, reason: fault.message });
@@ -143,19 +150,18 @@ class Use implements RemoteUse {
     if (!this.#heard || this.#remote.breaker.trouble) this.#answered(false);
     const { slots, bandwidth } = this.#remote;
     if (bandwidth) await bandwidth.take(this.#slot.job, bytes, this.#context);
-    if (!slots.isWanted(this.#slot)) return;
-    this.#held = false;
-    slots.leave(this.#slot);
-    await slots.enter(this.#slot, this.#context.signal, true);
-    this.#held = true;
+    slots.carried(bytes);
+    if (slots.isWanted(this.#slot)) await this.#standAside();
   }
 
   done(): void {
     this.#answered(true);
+    this.#remote.slots.moved();
     this.#attempt = undefined;
   }
 
   failed(fault: Fault): boolean {
+    if (this.#heard && isUnanswered(fault)) this.#remote.slots.lost(hasAdvanced(fault), this.#narrowings);
     const attempt = this.#attempt;
     this.#attempt = undefined;
     if (!attempt) return false;
@@ -170,6 +176,15 @@ class Use implements RemoteUse {
     if (this.#attempt) this.#remote.breaker.unclear(this.#attempt);
     if (this.#held) this.#remote.slots.leave(this.#slot);
     this.#run.delete(this);
+  }
+
+  /** Until it is this file's turn again. */
+  async #standAside(): Promise<void> {
+    const { slots } = this.#remote;
+    this.#held = false;
+    slots.leave(this.#slot);
+    await slots.enter(this.#slot, this.#context.signal, true);
+    this.#held = true;
   }
 
   #answered(whole: boolean): void {

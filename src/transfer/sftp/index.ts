@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import type { Stats } from "ssh2";
 import type { Probe } from "../../common/adapter.ts";
 import type { CallContext } from "../../common/context.ts";
@@ -169,6 +170,7 @@ class SftpTransfer implements TransferAdapter {
           context,
         )
       : undefined;
+    const base = posix.dirname(fileOf(place, { path: "x" }).path);
     return files.map(({ path, real, size, mtime, mode }) => {
       const sha256 = known?.get(real);
       const file: RemoteFile = {
@@ -178,7 +180,7 @@ class SftpTransfer implements TransferAdapter {
         version: versionOf({ size, mtime }),
         ...(sha256 === undefined ? {} : { sha256 }),
         ...(place.access.settings.preserve ? { mode: mode & 0o777 } : {}),
-        ...(real === fileOf(place, { path }).path ? {} : { real }),
+        ...(real === (path === "" ? place.path : posix.join(base, path)) ? {} : { real }),
       };
       return file;
     });

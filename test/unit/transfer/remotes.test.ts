@@ -80,6 +80,76 @@ describe("files at the same time", () => {
   });
 });
 
+describe("a line that is lost again and again", () => {
+  const lost = new Fault("UNREACHABLE", "the connection was lost");
+  const further = new Fault("UNREACHABLE", "the connection was lost", { details: { advanced: true } });
+
+  /** Rounds of tries, each ended as said when all that may begin have begun: how many those were, after the last as well. */
+  async function tries(files: number, rounds: readonly (Fault | "whole" | "bytes")[]): Promise<readonly number[]> {
+    const { remotes, context } = bed({ files });
+    const run = new RemoteRun("job");
+    const counts: number[] = [];
+    const under: ((end: Fault | "whole" | "bytes") => void)[] = [];
+    let isOver = false;
+    const move = (): Promise<void> =>
+      remotes.within("far", run, context, async ({ remote }) => {
+        while (!isOver) {
+          await remote?.begin();
+          if (isOver) return;
+          await remote?.flow(1);
+          const end = await new Promise<Fault | "whole" | "bytes">((resolve) => under.push(resolve));
+          if (end === "bytes") for (let mebibyte = 0; mebibyte < 16; mebibyte++) await remote?.flow(1024 * 1024);
+          else if (end === "whole") remote?.done();
+          else remote?.failed(end);
+        }
+      });
+    const moves = Array.from({ length: files }, move);
+    for (const end of [...rounds, "whole" as const]) {
+      await nextTurn();
+      await nextTurn();
+      counts.push(under.length);
+      isOver = counts.length > rounds.length;
+      for (const tell of under.splice(0)) tell(end);
+    }
+    await Promise.all(moves);
+    return counts;
+  }
+
+  test("where no file comes further half as many go on at a time, down to one", async () => {
+    expect(await tries(8, [lost, lost, lost, lost])).toEqual([8, 4, 2, 1, 1]);
+  });
+
+  test("files that come further go on together", async () => {
+    expect(await tries(8, [further, further])).toEqual([8, 8, 8]);
+  });
+
+  test("each file that moves while the line holds lets one more go on, and many bytes all of them", async () => {
+    expect(await tries(8, [lost, lost, lost, "whole", "whole", "whole", lost])).toEqual([8, 4, 2, 1, 1, 2, 4, 2]);
+    expect(await tries(8, [lost, lost, lost, "whole", further, "whole"])).toEqual([8, 4, 2, 1, 1, 1, 1]);
+    expect(await tries(8, [lost, lost, "bytes"])).toEqual([8, 4, 2, 8]);
+  });
+
+  test("who was never on the line says nothing of it", async () => {
+    const { remotes, context } = bed({ files: 2 });
+    const run = new RemoteRun("job");
+    let under = 0;
+    const end = Promise.withResolvers<void>();
+    const move = (): Promise<void> =>
+      remotes.within("far", run, context, async ({ remote }) => {
+        await remote?.begin();
+        remote?.failed(lost);
+        await remote?.begin();
+        under++;
+        await end.promise;
+      });
+    const moves = [move(), move()];
+    await nextTurn();
+    expect(under).toBe(2);
+    end.resolve();
+    await Promise.all(moves);
+  });
+});
+
 describe("bandwidth", () => {
   test("holds over all jobs, and is shared by them whatever they have waiting", async () => {
     const { remotes, context, clock } = bed({ files: 16, bytesPerSecond: 100_000 });
