@@ -2,6 +2,8 @@
 const mostNamed = 100;
 const namedFrom = 3;
 const mostCounted = 1_000;
+/** Answers with whatever columns a table has at the time: a named one would fail when another hub's migration has added one. */
+const anyColumns = /^\s*select\s+\*|\breturning\s+\*/i;
 
 /**
  * Names for the statements that one connection is asked again and again: PostgreSQL reads and plans a named one once, which for the
@@ -11,10 +13,10 @@ export class StatementNames {
   readonly #names = new Map<string, string>();
   #counts = new Map<string, number>();
 
-  /** None for a statement that is rare, or whose columns are those that a table has at the time: another hub's migration would break it. */
+  /** None for a statement that is rare, or answers with any columns. */
   of(text: string): string | undefined {
     const known = this.#names.get(text);
-    if (known !== undefined || this.#names.size >= mostNamed || /^\s*select\s+\*/i.test(text)) return known;
+    if (known !== undefined || this.#names.size >= mostNamed || anyColumns.test(text)) return known;
     const count = (this.#counts.get(text) ?? 0) + 1;
     if (count < namedFrom) {
       if (this.#counts.size >= mostCounted) this.#counts = new Map();
