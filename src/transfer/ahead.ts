@@ -13,7 +13,13 @@ export function heard(context: TransferContext, hear: (bytes: number) => void): 
   return {
     ...context,
     elsewhere,
-    remote: { flow, begin: () => remote.begin(), done: () => remote.done(), failed: (fault) => remote.failed(fault) },
+    remote: {
+      fragile: remote.fragile === true,
+      flow,
+      begin: () => remote.begin(),
+      done: () => remote.done(),
+      failed: (fault) => remote.failed(fault),
+    },
   };
 }
 

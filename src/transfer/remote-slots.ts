@@ -37,6 +37,11 @@ export class RemoteSlots {
     return this.#taken > this.#allowed;
   }
 
+  /** Fewer may move than would otherwise. */
+  get narrowed(): boolean {
+    return this.#allowed < this.#most;
+  }
+
   /** How often it became fewer, for `lost`. */
   get narrowings(): number {
     return this.#narrowings;

@@ -131,6 +131,10 @@ class Use implements RemoteUse {
     return this.#remote.breaker.trouble !== undefined;
   }
 
+  get fragile(): boolean {
+    return this.#remote.slots.narrowed;
+  }
+
   async begin(): Promise<void> {
     this.#heard = false;
     const { slots } = this.#remote;

@@ -105,6 +105,8 @@ export interface RemoteUse {
    * @throws Fault CANCELLED
    */
   flow(bytes: number): Promise<void>;
+  /** Its line is lost again and again: what is under way when that happens should be little. */
+  readonly fragile?: boolean;
   /** The try succeeded. */
   done(): void;
   /** The try failed; true: for want of an answer, and the next one waits with all others. */

@@ -12,6 +12,8 @@ const leastRequest = 32_768;
 const longestRequest = 261_120;
 /** Bytes of one file that are asked for, or on their way, at the same time: as many as a channel of SSH has room for, twice. */
 const windowBytes = 4 * 1024 * 1024;
+/** The same over a line that is lost again and again: what was not acknowledged by then is sent anew. */
+const fragileWindowBytes = 2 * leastRequest;
 
 interface Lengths {
   readonly _maxReadLen?: unknown;
@@ -22,13 +24,18 @@ interface Lengths {
  * How long requests to this server may be, as limits@openssh.com says. The library keeps that to itself and would cut a longer
  * request into pieces that wait for each other.
  */
-async function lengthOf(calls: SftpCalls, verb: "read" | "write", context: CallContext): Promise<number> {
+async function lengthOf(calls: SftpCalls, verb: "read" | "write", context: TransferContext): Promise<number> {
+  if (context.remote?.fragile === true) return leastRequest;
   const found = await calls.call<number>(context, (sftp, done) => {
     const { _maxReadLen, _maxWriteLen } = sftp as SFTPWrapper & Lengths;
     const length = verb === "read" ? _maxReadLen : _maxWriteLen;
     done(undefined, typeof length === "number" && length > 0 ? length : leastRequest);
   });
   return Math.min(found, longestRequest);
+}
+
+function windowOf({ remote }: TransferContext): number {
+  return remote?.fragile === true ? fragileWindowBytes : windowBytes;
 }
 
 /** A piece of a file that is asked for. */
@@ -46,11 +53,11 @@ export async function* readThrough(
   calls: SftpCalls,
   handle: Buffer,
   range: { readonly offset: number; readonly size: number },
-  context: CallContext,
+  context: TransferContext,
 ): AsyncGenerator<Uint8Array> {
   const { offset, size } = range;
   const length = Math.max(1, Math.min(await lengthOf(calls, "read", context), size - offset));
-  const most = Math.max(2, Math.floor(windowBytes / length));
+  const most = Math.max(2, Math.floor(windowOf(context) / length));
   const pieces: Piece[] = [];
   let next = offset;
   const ask = (buffer: Buffer): void => {
@@ -104,7 +111,7 @@ export async function writeThrough(
 ): Promise<void> {
   const { offset, size, onWritten } = range;
   const length = Math.max(1, Math.min(await lengthOf(calls, "write", context), size - offset));
-  const most = Math.max(2, Math.floor(windowBytes / length));
+  const most = Math.max(2, Math.floor(windowOf(context) / length));
   const free: Buffer[] = [];
   const underWay = new Set<Promise<void>>();
   let failed: { readonly error: unknown } | undefined;
