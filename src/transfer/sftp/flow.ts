@@ -34,8 +34,9 @@ async function lengthOf(calls: SftpCalls, verb: "read" | "write", context: Trans
   return Math.min(found, longestRequest);
 }
 
-function windowOf({ remote }: TransferContext): number {
-  return remote?.fragile === true ? fragileWindowBytes : windowBytes;
+/** How many requests of `length` may be under way now: a line that has proven sound meanwhile is used in full again. */
+function mostOf({ remote }: TransferContext, length: number): number {
+  return Math.max(2, Math.floor((remote?.fragile === true ? fragileWindowBytes : windowBytes) / length));
 }
 
 /** A piece of a file that is asked for. */
@@ -57,7 +58,6 @@ export async function* readThrough(
 ): AsyncGenerator<Uint8Array> {
   const { offset, size } = range;
   const length = Math.max(1, Math.min(await lengthOf(calls, "read", context), size - offset));
-  const most = Math.max(2, Math.floor(windowOf(context) / length));
   const pieces: Piece[] = [];
   let next = offset;
   const ask = (buffer: Buffer): void => {
@@ -66,7 +66,11 @@ export async function* readThrough(
     pieces.push({ buffer, filled });
     next += length;
   };
-  while (next < size && pieces.length < most) ask(Buffer.allocUnsafeSlow(Math.min(length, size - next)));
+  const askMore = (): void => {
+    const most = mostOf(context, length);
+    while (next < size && pieces.length < most) ask(Buffer.allocUnsafeSlow(Math.min(length, size - next)));
+  };
+  askMore();
   for (let at = offset; at < size;) {
     const piece = pieces.shift();
     if (!piece) return;
@@ -76,6 +80,7 @@ export async function* readThrough(
     if (filled < Math.min(length, size - at)) return; // cut meanwhile
     at += length;
     if (next < size) ask(piece.buffer);
+    askMore();
   }
 }
 
@@ -111,7 +116,6 @@ export async function writeThrough(
 ): Promise<void> {
   const { offset, size, onWritten } = range;
   const length = Math.max(1, Math.min(await lengthOf(calls, "write", context), size - offset));
-  const most = Math.max(2, Math.floor(windowOf(context) / length));
   const free: Buffer[] = [];
   const underWay = new Set<Promise<void>>();
   let failed: { readonly error: unknown } | undefined;
@@ -126,7 +130,7 @@ export async function writeThrough(
   };
   for (let at = offset; at < size && !failed;) {
     throwIfStopped(context.signal);
-    if (underWay.size >= most) await Promise.race(underWay);
+    if (underWay.size >= mostOf(context, length)) await Promise.race(underWay);
     const buffer = free.pop() ?? Buffer.allocUnsafeSlow(length);
     const count = await readWhole(source, buffer, at, Math.min(length, size - at));
     if (count === 0) break; // cut meanwhile: the length there tells
