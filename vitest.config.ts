@@ -22,8 +22,8 @@ const resolve = { alias: { "siteagent/adapter": fileURLToPath(new URL("src/adapt
 export default defineConfig({
   test: {
     silent: "passed-only",
-    // Most tests wait for processes of their own: two workers leave a third of two cores idle.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Most tests wait for processes of their own: three workers leave a sixth of two cores idle.
+    maxWorkers: Math.max(4, availableParallelism() - 1),
     // Once per run, in the process of vitest: engines, and the PostgreSQL of the run.
     globalSetup: ["test/helpers/engines/setup.ts"],
     projects: [
