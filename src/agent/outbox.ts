@@ -15,10 +15,6 @@ const batchSize = 200;
 const mostPages = 4;
 /** Calls begin no sooner after each other, but for a job that may not start before its first report is there: others gather meanwhile. */
 const gatherMs = 25;
-/** The same while many come: each call is a commit at both ends. */
-const busyGatherMs = 100;
-/** Reports of one call that are many. */
-const manyReports = 16;
 const longOutageMs = 600_000;
 /** Reports of a job that central does not know: it may be another store's day, or its store comes back from a backup. */
 const unknownBackoff: Backoff = { baseMs: 1_000, capMs: 600_000 };
@@ -48,7 +44,6 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
   let failures = 0;
   let failingSince = 0;
   let sentAt = -Infinity;
-  let apartMs = gatherMs;
   const deferred: Deferred = new Map();
   while (!context.signal.aborted) {
     using arrived = deps.work.listen();
@@ -60,12 +55,11 @@ export async function runOutbox(deps: OutboxDeps, context: CallContext): Promise
       await arrivedOrDue(arrived.heard, deferred, now, context);
       continue;
     }
-    if (now < sentAt + apartMs && !batch.some((report) => binds(deps.ledger, report))) {
-      await sleepUnless(context.clock, sentAt + apartMs - now, arrived.heard, context.signal);
+    if (now < sentAt + gatherMs && !batch.some((report) => binds(deps.ledger, report))) {
+      await sleepUnless(context.clock, sentAt + gatherMs - now, arrived.heard, context.signal);
       continue;
     }
     sentAt = now;
-    apartMs = batch.length >= manyReports ? busyGatherMs : gatherMs;
     try {
       await failpoint("report.before-send");
       const results = await deps.central.report(await wholeReports(deps, entries, context), context);

@@ -23,10 +23,6 @@ const shortestMs = 1_000;
  * takes all their places.
  */
 const gatherMs = 25;
-/** The same while many come: each round tells all that is held, at both ends, and a wait that is cut short by the next end costs a second call. */
-const busyGatherMs = 100;
-/** Jobs of one answer that are many. */
-const manyAssigned = 4;
 /** What is told of our own health; it has to stay small. */
 const mostProblems = 20;
 
@@ -60,7 +56,6 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
   let told: string | undefined;
   // A call that was cut short is followed by one that is answered at once: wake-ups one after the other starve no claim.
   let mayHold = true;
-  let apartMs = gatherMs;
   const longPoll = new LongPoll();
   while (!core.stopping.aborted) {
     using work = core.syncWork.listen();
@@ -73,10 +68,9 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
       const answer = await round(core, state, { epoch, holdMs, woken, told });
       mayHold = answer !== "interrupted";
       if (answer === "interrupted") {
-        await core.clock.sleep(startedAt + apartMs - core.clock.monotonic(), core.stopping);
+        await core.clock.sleep(startedAt + gatherMs - core.clock.monotonic(), core.stopping);
         continue;
       }
-      apartMs = answer.assign.length >= manyAssigned ? busyGatherMs : gatherMs;
       if (failures > 0) core.centralBack.notify();
       failures = 0;
       const now = core.clock.monotonic();
@@ -114,7 +108,7 @@ export async function runSyncLoop(core: AgentCore, state: SyncState): Promise<vo
       waitMs = waitAfterMs(fault, syncBackoff, failures);
     }
     state.onRound({ at: isoTime(core.clock.now()), nextAt: isoTime(core.clock.now() + waitMs) });
-    const gather = Math.max(0, startedAt + apartMs - core.clock.monotonic());
+    const gather = Math.max(0, startedAt + gatherMs - core.clock.monotonic());
     await pause(core, waitMs, { woken: failures > 0 ? undefined : woken, gatherMs: gather });
   }
 }
