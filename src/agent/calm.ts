@@ -4,7 +4,7 @@ import type { Clock } from "../common/clock.ts";
 const spanMs = 15_000;
 /** A span in which it used less of a processor than this is calm. */
 const calmShare = 0.02;
-/** Processor time after which there is something to collect. Below that V8 has hardly begun to fill its heap. */
+/** Processor time after which there is something to collect again. In less V8 hardly fills its heap. */
 const workMs = 1_000;
 
 export interface CalmDeps {
@@ -16,12 +16,12 @@ export interface CalmDeps {
 }
 
 /**
- * Collects garbage once when work is followed by calm. V8 collects when it allocates: an agent that has just taken a thousand jobs and
+ * Collects garbage in the first calm after the start, and once whenever work is followed by calm. V8 collects when it allocates: an agent that has just taken a thousand jobs and
  * now waits for them would keep what the taking left behind for as long as they run, on a login node that is others', too. Ends with
  * `signal`.
  */
 export async function collectWhenCalm({ clock, usedMs, collect }: CalmDeps, signal: AbortSignal): Promise<void> {
-  let collectedAt = 0;
+  let collectedAt = -Infinity;
   for (let last = usedMs(); ;) {
     await clock.sleep(spanMs, signal);
     if (signal.aborted) return;

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { collectWhenCalm } from "../../../src/agent/calm.ts";
 import { VirtualClock } from "../../helpers/clocks.ts";
 
-test("garbage is collected once when work is followed by calm, and not while there is work or nothing was done", async () => {
+test("garbage is collected once after the start and when work is followed by calm, and not while there is work or nothing was done", async () => {
   const clock = new VirtualClock();
   const end = new AbortController();
   let used = 0;
@@ -20,7 +20,8 @@ test("garbage is collected once when work is followed by calm, and not while the
     return collections - before;
   };
   const running = collectWhenCalm({ clock, usedMs: () => used, collect }, end.signal);
-  expect(await spans(40, 0)).toBe(0);
+  expect(await spans(4, 5_000)).toBe(0);
+  expect(await spans(40, 0)).toBe(1);
   expect(await spans(40, 5_000)).toBe(0);
   expect(await spans(40, 1)).toBe(1);
   expect(await spans(4, 500)).toBe(0);
